@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Observe, plan, apply, look again: the one loop that every change goes through (DESIGN.md section 2).
+
+A `Reconciler` says how to look, what would be right and how to do it. This file decides, once for all of them, what
+counts as changed, what check mode leaves out, when a failed action is tried again and when a write that was accepted
+but does not show yet is only waited for. EC2 is eventually consistent, and a lost reply may hide a write that took
+effect: so after every round the truth is what reading shows, never what the write returned.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged
+
+S = TypeVar("S")
+A = TypeVar("A", bound=Hashable)
+
+#: First and longest pause between two looks, in seconds; each pause is a random share of at least half of it.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+
+
+@dataclass(frozen=True)
+class Attempt(Generic[A]):
+    """One action that was tried. ``error`` is ``None`` when it was accepted."""
+
+    action: A
+    error: HoldfastError | None = None
+
+
+class Reconciler(Protocol[S, A]):
+    """What a change consists of. Only `observe` and `apply` do I/O."""
+
+    def observe(self) -> S:
+        """Look. Raises `HoldfastError`."""
+
+    def plan(self, state: S) -> tuple[A, ...]:
+        """Pure: the actions, in an order that is safe to interrupt, that make ``state`` right; empty when it is. Raises `Refused`."""
+
+    def simulate(self, state: S, actions: tuple[A, ...]) -> S:
+        """Pure: ``state`` as it would be after ``actions``."""
+
+    def apply(self, actions: tuple[A, ...]) -> tuple[Attempt[A], ...]:
+        """Carry out; an attempt for each action that was begun. Where actions build on one another, stop at the first error."""
+
+    def table(self, state: S) -> str:
+        """The state as the table that the diff shows."""
+
+    def result(self, run: Run[S, A]) -> dict[str, object]:
+        """The module's return values."""
+
+
+@dataclass(frozen=True)
+class Run(Generic[S, A]):
+    """What happened. ``after`` is simulated in check mode, else read back. ``errors`` are of actions that did not come about."""
+
+    before: S
+    after: S
+    planned: tuple[A, ...] = ()
+    errors: dict[A, HoldfastError] = field(default_factory=dict)
+    changed: bool = False
+
+
+def preview(task: Reconciler[S, A]) -> Run[S, A]:
+    """Check mode: look and plan, write nothing."""
+    before = task.observe()
+    planned = task.plan(before)
+    return Run(before, task.simulate(before, planned), planned, {}, bool(planned))
+
+
+def converge(
+    task: Reconciler[S, A],
+    *,
+    settle: float = 0.0,
+    now: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> Run[S, A]:
+    """Make it so, and read it back.
+
+    :param settle: For how many seconds after the first look errors that may pass are tried again and writes that do not
+        show yet are waited for. 0: each action once, one look afterwards.
+    :param now: A monotonic clock in seconds.
+    :param pause: Waits that many seconds.
+    :returns: The run; errors of single actions are in it, not raised.
+    :raises HoldfastError: When looking fails for good before anything was written, or the plan is refused.
+    """
+    return _Convergence(task, now() + settle, now, pause).run()
+
+
+class _Convergence(Generic[S, A]):
+    """The state of one `converge`."""
+
+    def __init__(self, task: Reconciler[S, A], deadline: float, now: Callable[[], float], pause: Callable[[float], None]) -> None:
+        self._task = task
+        self._deadline = deadline
+        self._now = now
+        self._pause = pause
+        self._step = _FIRST_PAUSE
+        self._accepted: set[A] = set()
+        self._errors: dict[A, HoldfastError] = {}
+
+    def run(self) -> Run[S, A]:
+        before = after = self._observe()
+        pending = planned = self._task.plan(before)
+        written = False
+        while pending:
+            written = self._write(pending) or written
+            if not written and not self._may_pass(pending):
+                break  # refused throughout: what was seen still stands
+            try:
+                after = self._observe()
+            except HoldfastError as error:
+                self._errors = {action: self._errors.get(action, error) for action in pending}
+                break
+            pending = self._task.plan(after)
+            if not self._may_pass(pending) or not self._wait():
+                break
+        errors = {action: self._errors.get(action) or _unseen(action) for action in pending}
+        return Run(before, after, planned, errors, written)
+
+    def _write(self, pending: tuple[A, ...]) -> bool:
+        """Try what has neither been accepted nor refused for good; whether anything may have been written."""
+        todo = tuple(action for action in pending if action not in self._accepted and self._is_open(action))
+        attempts = self._task.apply(todo) if todo else ()
+        for attempt in attempts:
+            if attempt.error is None:
+                self._accepted.add(attempt.action)
+                self._errors.pop(attempt.action, None)
+            else:
+                self._errors[attempt.action] = attempt.error
+        return any(attempt.error is None or attempt.error.ambiguous for attempt in attempts)
+
+    def _is_open(self, action: A) -> bool:
+        error = self._errors.get(action)
+        return error is None or error.retryable or error.ambiguous
+
+    def _may_pass(self, pending: tuple[A, ...]) -> bool:
+        return any(self._is_open(action) for action in pending)
+
+    def _observe(self) -> S:
+        while True:
+            try:
+                return self._task.observe()
+            except HoldfastError as error:
+                if not error.retryable or not self._wait():
+                    raise
+
+    def _wait(self) -> bool:
+        """Pause with backoff and jitter; false when the time is up."""
+        left = self._deadline - self._now()
+        if left <= 0:
+            return False
+        self._pause(min(left, self._step * random.uniform(0.5, 1.0)))
+        self._step = min(self._step * 2, _LONGEST_PAUSE)
+        return True
+
+
+def _unseen(action: object) -> NotConverged:
+    return NotConverged(f"{action} was accepted, yet reading it back still shows the old state; run it again, and see who else changes it")

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The errors of the core. Each is one line that tells a person what to do, with structured details beside it.
+
+Only these are caught by the adapters (`_run`); anything else is a defect of ours and is reported as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class HoldfastError(Exception):
+    """Something that a person has to act on.
+
+    :param message: One line: what is wrong and what to do about it.
+    :param returns: Return values of the module that are known in spite of the error.
+    :param details: The same facts as values, for programs (for example ``interface="eth0"``).
+    """
+
+    #: The same call may succeed a little later (throttling, a lost connection, a 5xx).
+    retryable = False
+    #: A write may have taken effect although no success was reported.
+    ambiguous = False
+
+    def __init__(self, message: str, *, returns: Mapping[str, object] | None = None, **details: object) -> None:
+        super().__init__(" ".join(message.split()))
+        self.returns = dict(returns or {})
+        self.details = details
+
+    @property
+    def message(self) -> str:
+        """The one line."""
+        return str(self)
+
+    def as_dict(self) -> dict[str, object]:
+        """The error as a JSON-able mapping: ``kind`` and the details."""
+        return {"kind": type(self).__name__, **self.details}
+
+
+class BadInput(HoldfastError):
+    """What the user gave cannot be meant. Raised before anything has changed."""
+
+
+class NotFound(HoldfastError):
+    """A thing that was named does not exist. Finding nothing is an error, never success."""
+
+
+class Refused(HoldfastError):
+    """Going on would touch something that is not ours, or make a conflict (a duplicate address, a foreign association)."""
+
+
+class CommandFailed(HoldfastError):
+    """A program on this host reported failure. Details: ``argv``, ``rc``, ``stderr``."""
+
+
+class ProbeFailed(HoldfastError):
+    """Nothing, or not everything, answered a probe."""
+
+
+class NotConverged(HoldfastError):
+    """Every write was accepted, and reading it back in bounded time still shows something else."""
+
+
+class ServiceError(HoldfastError):
+    """A remote service (EC2, instance metadata, a store) refused or failed a call.
+
+    :param retryable: see `HoldfastError.retryable`.
+    :param ambiguous: see `HoldfastError.ambiguous`.
+    Details: ``service``, ``operation``, ``code``.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = False, ambiguous: bool = False, **details: object) -> None:
+        super().__init__(message, **details)
+        self.retryable = retryable
+        self.ambiguous = ambiguous
