@@ -70,6 +70,7 @@ class ServiceError(HoldfastError):
     """
 
     def __init__(self, message: str, *, retryable: bool = False, ambiguous: bool = False, **details: object) -> None:
-        super().__init__(message, **details)
+        super().__init__(message)
+        self.details = details
         self.retryable = retryable
         self.ambiguous = ambiguous

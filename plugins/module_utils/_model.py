@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -360,8 +360,8 @@ class Resource:
     stop_budget: float = 0.0
 
 
-def text_table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+def text_table(header: Iterable[str], rows: Iterable[Sequence[object]]) -> str:
     """Columns aligned for a terminal and for a diff; ends with a newline when there is anything to show."""
-    lines = [[str(cell) for cell in row] for row in [list(header), *map(list, rows)]]
+    lines = [[str(cell) for cell in row] for row in [list(header), *rows]]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() + "\n" for line in lines)

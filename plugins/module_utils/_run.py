@@ -6,7 +6,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
@@ -42,7 +42,7 @@ def run_change(
     libraries: Sequence[Library] = (),
     settle: float = 0.0,
     **spec: Any,
-) -> NoReturn:
+) -> None:
     """Be a module that changes something: exits through Ansible.
 
     :param build: Makes the reconciler from validated parameters; raises `HoldfastError` for bad input.
@@ -50,7 +50,7 @@ def run_change(
     :param spec: More of AnsibleModule's arguments, such as ``mutually_exclusive``.
     """
 
-    def body(module: AnsibleModule, host: Host) -> NoReturn:
+    def body(module: AnsibleModule, host: Host) -> None:
         task = build(host)
         run = preview(task) if module.check_mode else converge(task, settle=settle)
         returns: dict[str, Any] = {"changed": run.changed, **task.result(run)}
@@ -69,21 +69,21 @@ def run_info(
     argument_spec: Mapping[str, Any],
     libraries: Sequence[Library] = (),
     **spec: Any,
-) -> NoReturn:
+) -> None:
     """Be a module that only looks; ``changed`` is always false. ``read`` returns the module's return values."""
 
-    def body(module: AnsibleModule, host: Host) -> NoReturn:
+    def body(module: AnsibleModule, host: Host) -> None:
         module.exit_json(changed=False, **read(host))
 
     _run(body, argument_spec, libraries, spec)
 
 
 def _run(
-    body: Callable[[AnsibleModule, Host], NoReturn],
+    body: Callable[[AnsibleModule, Host], None],
     argument_spec: Mapping[str, Any],
     libraries: Sequence[Library],
     spec: Mapping[str, Any],
-) -> NoReturn:
+) -> None:
     module = AnsibleModule(argument_spec=dict(argument_spec), supports_check_mode=True, **spec)
     for library in libraries:
         if library.import_error is not None:
