@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Namespaces that stand in for machines: network, mounts and host name of their own, gone with the process that made them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG = 1
+_CLONE_NEWNET = 0x40000000
+_NAMES = Path("/run/netns")
+
+
+def _die_with_parent() -> None:
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Namespace:
+    """A machine without a kernel of its own.
+
+    It has an empty network (loopback up), a host name, and private, empty folders in place of ``private``. It is held by a
+    process that dies with this one; `ip netns` knows it by ``name``. Use it as a context manager or call `stop`.
+    """
+
+    def __init__(self, name: str, *, private: Sequence[str] = ("/etc/holdfast", "/var/lib/holdfast", "/run/holdfast", "/var/log/holdfast")) -> None:
+        self.name = name
+        made = [folder for folder in private if not os.path.isdir(folder)]
+        for folder in made:  # a mount needs a mount point; an empty folder on the machine hurts nobody
+            os.makedirs(folder, mode=0o700)
+        script = 'mount --make-rprivate / && hostname "$1" && shift && for f; do mount -t tmpfs -o mode=0700 tmpfs "$f" || exit 1; done; '
+        script += "ip link set lo up && echo ready && exec sleep infinity"
+        self._holder = subprocess.Popen(
+            ["unshare", "--net", "--mount", "--uts", "sh", "-c", script, "sh", name, *private],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            preexec_fn=_die_with_parent,
+            text=True,
+        )
+        assert self._holder.stdout is not None
+        if self._holder.stdout.readline() != "ready\n":
+            raise RuntimeError(f"cannot make the namespace {name}: root and util-linux's unshare are needed")
+        remove_name(name)
+        subprocess.run(["ip", "netns", "attach", name, str(self._holder.pid)], check=True)
+
+    @property
+    def pid(self) -> int:
+        """The process that holds the namespaces open."""
+        return self._holder.pid
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """The argument list that runs ``argv`` inside."""
+        return ["nsenter", f"--target={self.pid}", "--net", "--mount", "--uts", "--", *argv]
+
+    def run(self, *argv: str, check: bool = True, input: str | None = None, timeout: float = 60, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a program inside; with ``check``, its standard error is in the exception."""
+        done = subprocess.run(self.command(argv), input=input, capture_output=True, text=True, timeout=timeout, env=env)
+        if check and done.returncode != 0:
+            raise RuntimeError(f"in {self.name}: {' '.join(argv)}: exit {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
+        return done
+
+    def ip(self, words: str) -> str:
+        """``ip WORDS`` inside; returns what it prints."""
+        return self.run("ip", *words.split()).stdout
+
+    def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, proto: int = 0) -> socket.socket:
+        """A socket that lives in this network, for use by this process."""
+        made: list[socket.socket | OSError] = []
+
+        def inside() -> None:  # setns moves one thread; let that thread end afterwards
+            try:
+                with open(f"/proc/{self.pid}/ns/net") as handle:
+                    if _LIBC.setns(handle.fileno(), _CLONE_NEWNET) != 0:
+                        raise OSError(ctypes.get_errno(), "setns")
+                made.append(socket.socket(family, kind, proto))
+            except OSError as error:
+                made.append(error)
+
+        thread = threading.Thread(target=inside)
+        thread.start()
+        thread.join()
+        if isinstance(made[0], OSError):
+            raise made[0]
+        return made[0]
+
+    def stop(self) -> None:
+        """End everything that runs inside, then the namespace itself. Safe to repeat."""
+        if self._holder.poll() is None:
+            for pid in pids_in(f"/proc/{self.pid}/ns/net"):
+                _kill(pid)
+            self._holder.wait(timeout=10)
+        remove_name(self.name)
+
+    def __enter__(self) -> Namespace:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+
+def pids_in(namespace: str) -> list[int]:
+    """The processes whose network is the one behind this path."""
+    try:
+        wanted = os.stat(namespace).st_ino
+    except OSError:
+        return []
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if os.stat(entry / "ns/net").st_ino == wanted:
+                    found.append(int(entry.name))
+            except OSError:
+                continue  # it has ended meanwhile
+    return found
+
+
+def remove_name(name: str) -> None:
+    """Make `ip netns` forget a name, also one that an earlier run left; what still runs in it is ended first."""
+    path = _NAMES / name
+    if path.exists():
+        own = os.stat("/proc/self/ns/net").st_ino
+        if path.stat().st_ino != own:
+            for pid in pids_in(str(path)):
+                _kill(pid)
+        subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
+
+
+def remove_leftovers(prefix: str) -> list[str]:
+    """Remove every namespace whose name begins with ``prefix``: what a crashed run left behind. Returns their names."""
+    names = sorted(path.name for path in _NAMES.glob(f"{prefix}*")) if _NAMES.is_dir() else []
+    for name in names:
+        remove_name(name)
+    return names
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def join(left: Namespace, left_name: str, right: Namespace, right_name: str) -> None:
+    """A veth pair with one end in each namespace, both ends up."""
+    left.ip(f"link add {left_name} type veth peer name {right_name} netns {right.pid}")
+    left.ip(f"link set {left_name} up")
+    right.ip(f"link set {right_name} up")
