@@ -9,39 +9,36 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_PR_SET_PDEATHSIG = 1
 _CLONE_NEWNET = 0x40000000
 _NAMES = Path("/run/netns")
-
-
-def _die_with_parent() -> None:
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+#: What runs in a namespace is killed with the thread that started it, so start it from one that lasts.
+DIES_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
+_PRIVATE = ("/etc/holdfast", "/var/lib/holdfast", "/run/holdfast", "/var/log/holdfast")
 
 
 class Namespace:
     """A machine without a kernel of its own.
 
-    It has an empty network (loopback up), a host name, and private, empty folders in place of ``private``. It is held by a
-    process that dies with this one; `ip netns` knows it by ``name``. Use it as a context manager or call `stop`.
+    It has an empty network (loopback up) which its /sys shows too, a host name, and private, empty folders in place of ``private``.
+    It is held by a process that dies with the thread that made it; `ip netns` knows it by ``name``. Use it as a context manager or call `stop`.
     """
 
-    def __init__(self, name: str, *, private: Sequence[str] = ("/etc/holdfast", "/var/lib/holdfast", "/run/holdfast", "/var/log/holdfast")) -> None:
+    def __init__(self, name: str, *, private: Sequence[str] = _PRIVATE, hostname: str | None = None) -> None:
         self.name = name
         made = [folder for folder in private if not os.path.isdir(folder)]
         for folder in made:  # a mount needs a mount point; an empty folder on the machine hurts nobody
             os.makedirs(folder, mode=0o700)
         script = 'mount --make-rprivate / && hostname "$1" && shift && for f; do mount -t tmpfs -o mode=0700 tmpfs "$f" || exit 1; done; '
-        script += "ip link set lo up && echo ready && exec sleep infinity"
+        script += "mount -t sysfs sysfs /sys && ip link set lo up && echo ready && exec sleep infinity"
         self._holder = subprocess.Popen(
-            ["unshare", "--net", "--mount", "--uts", "sh", "-c", script, "sh", name, *private],
+            [*DIES_WITH_PARENT, "unshare", "--net", "--mount", "--uts", "sh", "-c", script, "sh", hostname or name, *private],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            preexec_fn=_die_with_parent,
             text=True,
         )
         assert self._holder.stdout is not None
@@ -70,6 +67,21 @@ class Namespace:
         """``ip WORDS`` inside; returns what it prints."""
         return self.run("ip", *words.split()).stdout
 
+    def batch(self, lines: Iterable[str], *, force: bool = False) -> None:
+        """Many ``ip`` commands in one process; stops at the first that fails unless ``force``."""
+        text = "".join(f"{line}\n" for line in lines)
+        if text:
+            self.run("ip", *(["-force"] if force else []), "-batch", "-", input=text, check=not force)
+
+    def spawn(self, *argv: str, stdin: int = subprocess.DEVNULL, stdout: int | None = subprocess.PIPE, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+        """Start a program inside that is killed with the thread that calls this."""
+        return subprocess.Popen([*DIES_WITH_PARENT, *self.command(argv)], stdin=stdin, stdout=stdout, text=True, env=env)
+
+    def sysctl(self, settings: Mapping[str, str | int]) -> None:
+        """Set kernel settings of this network: ``{"net.ipv4.ip_forward": 1}``."""
+        script = "".join(f"echo {value} > /proc/sys/{name.replace('.', '/')}\n" for name, value in settings.items())
+        self.run("sh", "-e", "-c", script)
+
     def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, proto: int = 0) -> socket.socket:
         """A socket that lives in this network, for use by this process."""
         made: list[socket.socket | OSError] = []
@@ -96,6 +108,8 @@ class Namespace:
             for pid in pids_in(f"/proc/{self.pid}/ns/net"):
                 _kill(pid)
             self._holder.wait(timeout=10)
+        if self._holder.stdout is not None:
+            self._holder.stdout.close()
         remove_name(self.name)
 
     def __enter__(self) -> Namespace:
