@@ -81,22 +81,24 @@ def converge(
 ) -> Run[S, A]:
     """Make it so, and read it back.
 
-    :param settle: For how many seconds after the first look errors that may pass are tried again and writes that do not
-        show yet are waited for. 0: each action once, one look afterwards.
+    :param settle: For how many seconds, counted from the first look and anew from each round that got something accepted,
+        errors that may pass are tried again and writes that do not show yet are waited for: so hundreds of writes that are
+        let through a few at a time all come about, and a dead service is given up soon. 0: each action once, one look afterwards.
     :param now: A monotonic clock in seconds.
     :param pause: Waits that many seconds.
     :returns: The run; errors of single actions are in it, not raised.
     :raises HoldfastError: When looking fails for good before anything was written, or the plan is refused.
     """
-    return _Convergence(task, now() + settle, now, pause).run()
+    return _Convergence(task, settle, now, pause).run()
 
 
 class _Convergence(Generic[S, A]):
     """The state of one `converge`."""
 
-    def __init__(self, task: Reconciler[S, A], deadline: float, now: Callable[[], float], pause: Callable[[float], None]) -> None:
+    def __init__(self, task: Reconciler[S, A], settle: float, now: Callable[[], float], pause: Callable[[float], None]) -> None:
         self._task = task
-        self._deadline = deadline
+        self._settle = settle
+        self._deadline = now() + settle
         self._now = now
         self._pause = pause
         self._step = _FIRST_PAUSE
@@ -113,13 +115,13 @@ class _Convergence(Generic[S, A]):
                 break  # refused throughout: what was seen still stands
             try:
                 after = self._observe()
+                pending = self._task.plan(after)
             except HoldfastError as error:
                 self._errors = {action: self._errors.get(action, error) for action in pending}
                 break
-            pending = self._task.plan(after)
             if not self._may_pass(pending) or not self._wait():
                 break
-        errors = {action: self._errors.get(action) or _unseen(action) for action in pending}
+        errors = {action: self._errors.get(action) or self._unseen(after, action) for action in pending}
         return Run(before, after, planned, errors, written)
 
     def _write(self, pending: tuple[A, ...]) -> bool:
@@ -129,6 +131,7 @@ class _Convergence(Generic[S, A]):
         for attempt in attempts:
             if attempt.error is None:
                 self._accepted.add(attempt.action)
+                self._deadline = self._now() + self._settle
                 self._errors.pop(attempt.action, None)
             else:
                 self._errors[attempt.action] = attempt.error
@@ -158,6 +161,12 @@ class _Convergence(Generic[S, A]):
         self._step = min(self._step * 2, _LONGEST_PAUSE)
         return True
 
+    def _unseen(self, state: S, action: A) -> HoldfastError:
+        """The error of a write that was accepted and does not show. A reconciler that has ``unseen(state, action)`` may know more."""
+        explain = getattr(self._task, "unseen", None)
+        known: HoldfastError | None = explain(state, action) if explain else None
+        return known or _still_old(action)
 
-def _unseen(action: object) -> NotConverged:
+
+def _still_old(action: object) -> NotConverged:
     return NotConverged(f"{action} was accepted, yet reading it back still shows the old state; run it again, and see who else changes it")
