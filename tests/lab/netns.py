@@ -67,11 +67,12 @@ class Namespace:
         """``ip WORDS`` inside; returns what it prints."""
         return self.run("ip", *words.split()).stdout
 
-    def batch(self, lines: Iterable[str], *, force: bool = False) -> None:
-        """Many ``ip`` commands in one process; stops at the first that fails unless ``force``."""
+    def batch(self, lines: Iterable[str], *, family: int = 4, force: bool = False) -> None:
+        """Many ``ip`` commands in one process; stops at the first that fails unless ``force``. ``family``: of lines that do not tell."""
         text = "".join(f"{line}\n" for line in lines)
         if text:
-            self.run("ip", *(["-force"] if force else []), "-batch", "-", input=text, check=not force)
+            chosen = ["-6"] if family == 6 else []
+            self.run("ip", *chosen, *(["-force"] if force else []), "-batch", "-", input=text, check=not force)
 
     def spawn(self, *argv: str, stdin: int = subprocess.DEVNULL, stdout: int | None = subprocess.PIPE, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
         """Start a program inside that is killed with the thread that calls this."""
@@ -79,8 +80,8 @@ class Namespace:
 
     def sysctl(self, settings: Mapping[str, str | int]) -> None:
         """Set kernel settings of this network: ``{"net.ipv4.ip_forward": 1}``."""
-        script = "".join(f"echo {value} > /proc/sys/{name.replace('.', '/')}\n" for name, value in settings.items())
-        self.run("sh", "-e", "-c", script)
+        script = 'for one; do echo "${one#*=}" > "/proc/sys/${one%%=*}" || exit 1; done'
+        self.run("sh", "-c", script, "sh", *(f"{name.replace('.', '/')}={value}" for name, value in settings.items()))
 
     def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, proto: int = 0) -> socket.socket:
         """A socket that lives in this network, for use by this process."""
