@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Actions to EC2 calls: independent ones in parallel, fewer at once when EC2 asks for it. One attempt of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Generic, TypeVar
+
+from ansible_collections.holdfast.ha.plugins.module_utils._converge import Attempt
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import PARALLEL
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.errors import call, has_code, is_throttled
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import ReplaceRoute, RouteAction
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan_interface import AssociateEip, EipAction, SetSourceDestCheck
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, ServiceError
+
+A = TypeVar("A")
+
+
+class Parallel(Generic[A]):
+    """Carries out rounds of actions that do not build on one another.
+
+    :param write: Carries out one; raises `HoldfastError`. Called from several threads.
+    :param width: How many at once in the first round; halved for the next whenever one was throttled.
+    """
+
+    def __init__(self, write: Callable[[A], None], width: int = PARALLEL) -> None:
+        self._write = write
+        self.width = width
+
+    def __call__(self, actions: tuple[A, ...]) -> tuple[Attempt[A], ...]:
+        """An attempt for every action, in their order; an error of one keeps none of the others back."""
+        if len(actions) <= 1 or self.width == 1:
+            attempts = tuple(self._attempt(action) for action in actions)
+        else:
+            with ThreadPoolExecutor(min(self.width, len(actions)), "ec2") as pool:
+                attempts = tuple(pool.map(self._attempt, actions))
+        if any(is_throttled(attempt.error) for attempt in attempts):
+            self.width = max(1, self.width // 2)
+        return attempts
+
+    def _attempt(self, action: A) -> Attempt[A]:
+        try:
+            self._write(action)
+        except HoldfastError as error:
+            return Attempt(action, _naming(action, error))
+        return Attempt(action)
+
+
+def _naming(action: object, error: HoldfastError) -> HoldfastError:
+    """The error with the action in front: of many attempts it says which."""
+    if isinstance(error, ServiceError):
+        return ServiceError(f"{action}: {error}", retryable=error.retryable, ambiguous=error.ambiguous, **error.details)
+    return error
+
+
+def write_route(client: Any, action: RouteAction) -> None:
+    """Raises `ServiceError`. The error of an entry made meanwhile is left to the next look."""
+    version = "DestinationIpv6CidrBlock" if ":" in action.destination else "DestinationCidrBlock"
+    entry = {"RouteTableId": action.route_table_id, version: action.destination, "NetworkInterfaceId": action.network_interface_id}
+    if isinstance(action, ReplaceRoute):
+        call(client, "ReplaceRoute", write=True, **entry)
+    else:
+        _create(client, entry)
+
+
+def _create(client: Any, entry: dict[str, str]) -> None:
+    try:
+        call(client, "CreateRoute", write=True, **entry)
+    except ServiceError as error:
+        if not has_code(error, "RouteAlreadyExists"):
+            raise
+        # An earlier attempt whose reply was lost made it, or somebody else did: the next look tells which entry stands.
+
+
+def write_source_dest_check(client: Any, action: SetSourceDestCheck) -> None:
+    """Raises `ServiceError`."""
+    value = {"Value": action.enabled}
+    call(client, "ModifyNetworkInterfaceAttribute", write=True, NetworkInterfaceId=action.network_interface_id, SourceDestCheck=value)
+
+
+def write_eip(client: Any, action: EipAction) -> None:
+    """Raises `ServiceError`. An association that is gone already is what a disassociation wants."""
+    if isinstance(action, AssociateEip):
+        call(
+            client,
+            "AssociateAddress",
+            write=True,
+            AllocationId=action.allocation_id,
+            NetworkInterfaceId=action.network_interface_id,
+            PrivateIpAddress=action.private_ip,
+            AllowReassociation=action.allow_reassociation,
+        )
+        return
+    try:
+        call(client, "DisassociateAddress", write=True, AssociationId=action.association_id)
+    except ServiceError as error:
+        if not has_code(error, "InvalidAssociationID.NotFound"):
+            raise

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What would make the route entries of some destinations lead to one network interface. Pure.
+
+Every action of a route plan changes exactly one entry of one table and builds on no other, so the plan may be carried out
+in any order, in parallel, and be interrupted anywhere: planning again yields what is left. No action takes an entry away,
+so at no instant has a client fewer routes than before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Union
+
+import netaddr
+
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, NotFound, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Route, RouteState, RouteTable, parse_network, shown, text_table
+
+#: https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html
+MOST_ENTRIES = 1000
+
+#: EC2's words for entries that came with the table, and for those that a virtual private gateway put there.
+_LOCAL_ORIGIN, _PROPAGATED_ORIGIN = "CreateRouteTable", "EnableVgwRoutePropagation"
+
+
+@dataclass(frozen=True)
+class RouteWish:
+    """What should be.
+
+    :param destinations: Canonical CIDRs, see `parse_destinations`.
+    :param target: The id of the network interface that they should lead to.
+    :param table_ids: The tables to look at, all of which must exist; ``None``: every table of the VPC.
+    :param vpc_id: The VPC that the tables must be of; ``None``: not known, so with ``table_ids`` it is not checked.
+    :param missing: ``fail``, ``ignore`` or ``create``: what to do about a table without an entry.
+    """
+
+    destinations: tuple[str, ...]
+    target: str
+    table_ids: tuple[str, ...] | None = None
+    vpc_id: str | None = None
+    missing: str = "fail"
+
+
+@dataclass(frozen=True)
+class ReplaceRoute:
+    """Point an entry that exists at a network interface."""
+
+    route_table_id: str
+    destination: str
+    network_interface_id: str
+
+    def __str__(self) -> str:
+        return f"{self.route_table_id}: pointing {self.destination} at {self.network_interface_id}"
+
+
+@dataclass(frozen=True)
+class CreateRoute:
+    """Add an entry where a table has none for the destination."""
+
+    route_table_id: str
+    destination: str
+    network_interface_id: str
+
+    def __str__(self) -> str:
+        return f"{self.route_table_id}: adding {self.destination} to {self.network_interface_id}"
+
+
+RouteAction = Union[ReplaceRoute, CreateRoute]
+Tables = Sequence[RouteTable]
+
+
+def parse_destinations(texts: Sequence[str]) -> tuple[str, ...]:
+    """CIDRs in canonical form, in the order given. Raises `BadInput` for what is none, has host bits, or is there twice."""
+    if not texts:
+        raise BadInput("destinations: the list is empty; name at least one, such as 10.1.0.10/32", path="destinations")
+    if len(texts) > MOST_ENTRIES:
+        raise BadInput(f"destinations: {len(texts)} are more than the {MOST_ENTRIES} entries that a route table can have", path="destinations")
+    found: dict[str, None] = {}
+    for index, text in enumerate(texts):
+        path = f"destinations/{index}"
+        destination = str(parse_network(text, path))
+        if destination in found:
+            raise BadInput(f"{path}: {shown(text)} is in the list twice", path=path)
+        found[destination] = None
+    return tuple(found)
+
+
+def in_order(routes: Iterable[Route]) -> tuple[Route, ...]:
+    """Entries in the order in which they apply: the longest prefix first, IPv4 before IPv6, prefix lists last."""
+    return tuple(sorted(routes, key=_rank))
+
+
+def _rank(route: Route) -> tuple[int, int, int, str]:
+    if route.is_prefix_list or "/" not in route.destination:
+        return (9, 0, 0, route.destination)
+    network = netaddr.IPNetwork(route.destination)
+    return (network.version, -network.prefixlen, network.first, route.origin)
+
+
+def is_propagated(route: Route) -> bool:
+    """Whether a gateway put the entry there. It is not ours to change, and the table may have one of its own beside it, which wins."""
+    return route.origin == _PROPAGATED_ORIGIN
+
+
+def entry(table: RouteTable, destination: str) -> Route | None:
+    """The table's own entry for a destination."""
+    return next((route for route in table.routes if route.destination == destination and not is_propagated(route)), None)
+
+
+def is_right(route: Route, wish: RouteWish) -> bool:
+    """Whether an entry leads to the wished target and can carry packets."""
+    return route.target == wish.target and route.state is RouteState.ACTIVE
+
+
+def plan_routes(wish: RouteWish, tables: Tables) -> tuple[RouteAction, ...]:
+    """The actions that are left; empty when all is right.
+
+    Raises `NotFound` for tables or entries that should be there, `BadInput` for a destination inside the VPC, `Refused` for
+    a table of another VPC: all before anything is changed.
+    """
+    _check_tables(wish, tables)
+    _check_outside(wish, tables)
+    if wish.missing == "fail":
+        _check_present(wish, tables)
+    actions: list[RouteAction] = []
+    for table in tables:
+        for destination in wish.destinations:
+            route = entry(table, destination)
+            if route is None and wish.missing == "create":
+                actions.append(CreateRoute(table.id, destination, wish.target))
+            elif route is not None and not is_right(route, wish):
+                actions.append(ReplaceRoute(table.id, destination, wish.target))
+    return tuple(actions)
+
+
+def _check_tables(wish: RouteWish, tables: Tables) -> None:
+    lost = sorted(set(wish.table_ids or ()) - {table.id for table in tables})
+    if lost:
+        raise NotFound(f"There is no route table {', '.join(lost)} in this region and account; check route_table_ids and region", route_table_ids=lost)
+    if not tables:
+        raise NotFound(f"VPC {wish.vpc_id} has no route table, or these credentials do not see it; check vpc_id and region", vpc_id=wish.vpc_id)
+    foreign = sorted(table.id for table in tables if wish.vpc_id and table.vpc_id != wish.vpc_id)
+    if foreign:
+        raise Refused(f"{', '.join(foreign)}: not a route table of {wish.vpc_id}, the VPC of {wish.target}; take it out of route_table_ids", route_table_ids=foreign)
+
+
+def _check_outside(wish: RouteWish, tables: Tables) -> None:
+    """The VPC's networks are the destinations of its tables' local entries; EC2 always delivers those itself."""
+    networks = {route.destination for table in tables for route in table.routes if route.target == "local" or route.origin == _LOCAL_ORIGIN}
+    for destination in wish.destinations:
+        for network in sorted(networks):
+            if netaddr.IPNetwork(destination) in netaddr.IPNetwork(network):
+                raise BadInput(f"destinations: {destination} lies inside the VPC's own {network}; choose an address outside the VPC", destination=destination)
+
+
+def _check_present(wish: RouteWish, tables: Tables) -> None:
+    for destination in wish.destinations:
+        without = [table.id for table in tables if entry(table, destination) is None]
+        if wish.table_ids is None:
+            if len(without) == len(tables):
+                raise NotFound(
+                    f"No route table of {tables[0].vpc_id} has an entry for {destination}; add one by hand, or set missing=create", destination=destination
+                )
+        elif without:
+            raise NotFound(f"{', '.join(without)}: no entry for {destination}; add it by hand, or set missing=create or missing=ignore", destination=destination)
+
+
+def absent(wish: RouteWish, tables: Tables) -> tuple[str, ...]:
+    """The destinations for which no table has an entry."""
+    return tuple(destination for destination in wish.destinations if all(entry(table, destination) is None for table in tables))
+
+
+def simulate_routes(tables: Tables, actions: Sequence[RouteAction]) -> tuple[RouteTable, ...]:
+    """The tables as they would be after ``actions``."""
+    wanted = {(action.route_table_id, action.destination): action for action in actions}
+    return tuple(_simulated(table, [action for (table_id, _destination), action in wanted.items() if table_id == table.id]) for table in tables)
+
+
+def _simulated(table: RouteTable, actions: Sequence[RouteAction]) -> RouteTable:
+    routes = list(table.routes)
+    for action in actions:
+        old = entry(table, action.destination)
+        if old is None:
+            routes.append(Route(table.id, action.destination, action.network_interface_id))
+        else:
+            routes[routes.index(old)] = replace(old, target=action.network_interface_id, state=RouteState.ACTIVE)
+    return replace(table, routes=in_order(routes))
+
+
+def routes_table(tables: Tables) -> str:
+    """The tables as text for the diff, in the form of scenarios.md A; a black hole is marked."""
+    rows = [(table.id, route.destination, _target(route)) for table in tables for route in table.routes]
+    return text_table(("table", "destination", "target"), rows)
+
+
+def _target(route: Route) -> str:
+    return f"{route.target} (blackhole)" if route.state is RouteState.BLACKHOLE else route.target

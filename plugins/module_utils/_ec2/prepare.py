@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a module's parameters to the task that `run_change` drives. All of the input is judged before anything is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import AwsOptions, ec2_client
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import argument_spec as aws_spec
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.imds import Imds
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.local import Which, local_eni, parse_id
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import RouteWish, parse_destinations
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan_interface import EipWish
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.task_interface import EipAssociation, SourceDestCheck
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.task_routes import RouteTargets
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
+from ansible_collections.holdfast.ha.plugins.module_utils._model import parse_ip, shown
+
+#: Seconds for which errors that may pass are tried again and writes are waited for; EC2 mostly shows them within two.
+SETTLE = 15.0
+
+#: Far more than a VPC has; a longer list is a mistake.
+MOST_TABLES = 1000
+
+
+def argument_spec(**own: Any) -> dict[str, Any]:
+    """The options of a module that calls EC2 for one network interface: its own, which interface, and the common ones."""
+    return {**own, "network_interface_id": {"type": "str"}, "interface": {"type": "str"}, **aws_spec()}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A client, and the network interface that is meant. ``vpc_id`` is known where instance metadata told it."""
+
+    client: Any
+    network_interface_id: str
+    vpc_id: str | None = None
+
+
+def place(params: Mapping[str, Any]) -> Callable[[], Place]:
+    """Judges the common parameters; the function that it returns then asks instance metadata where needed, and makes the client.
+
+    Raises `BadInput`; the function raises `HoldfastError`.
+    """
+    options, which, imds = AwsOptions.from_params(params), Which.from_params(params), Imds()
+
+    def find() -> Place:
+        if which.id is not None:
+            return Place(ec2_client(options, imds.region), which.id)
+        eni = local_eni(imds, which.link)
+        return Place(ec2_client(options, imds.region), eni.id, eni.vpc_id)
+
+    return find
+
+
+def route_targets(params: Mapping[str, Any], warn: Callable[[str], None]) -> RouteTargets:
+    """The task of ec2_route_target. Raises `HoldfastError`."""
+    find = place(params)
+    destinations = parse_destinations(params["destinations"])
+    table_ids = _table_ids(params["route_table_ids"])
+    vpc_id = params["vpc_id"] and parse_id(params["vpc_id"], "vpc", "vpc_id")
+    here = find()
+    wish = RouteWish(destinations, here.network_interface_id, table_ids, vpc_id or here.vpc_id, params["missing"])
+    return RouteTargets(here.client, wish, warn)
+
+
+def _table_ids(texts: Sequence[str] | None) -> tuple[str, ...] | None:
+    """``None`` means every table; an empty list is more likely a variable that went wrong, so it is refused."""
+    if texts is None:
+        return None
+    if not 0 < len(texts) <= MOST_TABLES:
+        raise BadInput(f"route_table_ids: give between 1 and {MOST_TABLES} ids, or leave it out for every table of the VPC", path="route_table_ids")
+    return tuple(dict.fromkeys(parse_id(text, "rtb", f"route_table_ids/{index}") for index, text in enumerate(texts)))
+
+
+def source_dest_check(params: Mapping[str, Any]) -> SourceDestCheck:
+    """The task of ec2_source_dest_check. Raises `HoldfastError`."""
+    here = place(params)()
+    return SourceDestCheck(here.client, here.network_interface_id, params["enabled"])
+
+
+def eip_association(params: Mapping[str, Any]) -> EipAssociation:
+    """The task of ec2_eip_association. Raises `HoldfastError`."""
+    find = place(params)
+    public_ip = params["public_ip"] and _ipv4(params["public_ip"], "public_ip")
+    allocation_id = params["allocation_id"] and parse_id(params["allocation_id"], "eipalloc", "allocation_id")
+    private_ip = params["private_ip_address"] and _ipv4(params["private_ip_address"], "private_ip_address")
+    here = find()
+    wish = EipWish(here.network_interface_id, private_ip, params["state"] == "present", params["allow_reassociation"])
+    return EipAssociation(here.client, wish, public_ip=public_ip, allocation_id=allocation_id)
+
+
+def _ipv4(text: str, path: str) -> str:
+    ip = parse_ip(text, path)
+    if ip.version != 4:
+        raise BadInput(f"{path}: {shown(text)} is an IPv6 address; Elastic IPs are IPv4", path=path)
+    return str(ip)
