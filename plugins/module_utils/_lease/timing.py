@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How long a lease binds whom (DESIGN.md section 6). Pure.
+
+Why two nodes never hold at once, in true seconds, with every clock running at a rate between 1-rho and 1+rho:
+
+* The holder counts from before it sent its last write that took effect. It stops at ``hold`` on its clock, and the margin
+  covers what may still follow: the refresh window, and the kernel's delay in removing an address. Together that is
+  ``T(1-rho)`` on its clock, so at most ``T`` after the write took effect.
+* A standby counts from the end of the first read that showed that write, so from after it took effect, and waits
+  ``T(1+rho)`` on its own clock: at least ``T``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
+
+#: Addresses live for whole seconds, so up to one second of the time left is lost to rounding.
+_ROUNDING = 1.0
+#: Clocks further apart than this are broken; a larger allowance hides it.
+_WORST_RATE = 0.2
+
+
+@dataclass(frozen=True)
+class Timing:
+    """All in seconds but ``rho``.
+
+    :param ttl: T, for how long a write binds every other node.
+    :param renew: R, from one renewal to the next.
+    :param call: C, the longest that one store call may take; a call is one attempt.
+    :param margin: D, what the holder keeps in hand for the kernel to remove the address, and for the refresh window.
+    :param poll: P, from one look of a standby to the next.
+    :param rho: by what share a clock may run fast or slow.
+    :param stop_budget: what the dependents need to stop, before the deadline.
+    """
+
+    ttl: float = 10.0
+    renew: float = 2.0
+    call: float = 1.5
+    margin: float = 2.0
+    poll: float = 1.0
+    rho: float = 0.02
+    stop_budget: float = 0.0
+
+    @property
+    def hold(self) -> float:
+        """For how long after sending a successful write the holder may serve."""
+        return self.ttl * (1 - self.rho) - self.margin
+
+    @property
+    def window(self) -> float:
+        """The longest that refreshing the address in the kernel may take, from reading the clock; part of the margin."""
+        return self.margin / 4
+
+    def wait(self, promised: float) -> float:
+        """For how long a record has to stay unchanged before it is void, when its holder was promised ``promised`` seconds."""
+        return max(self.ttl, promised) * (1 + self.rho)
+
+    def validate(self) -> Timing:
+        """This timing if a renewal can fail once and the next still come in time; else `BadInput` with the numbers in one line."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            least_ok = value >= 0 if field.name in ("rho", "stop_budget") else value > 0
+            if not least_ok or value != value or value > 1e6:
+                raise BadInput(f"timing: {field.name} = {value:g} is out of range; give a number of seconds above 0 (rho: a share from 0 to {_WORST_RATE:g})")
+        if self.rho > _WORST_RATE:
+            raise BadInput(f"timing: rho = {self.rho:g} is out of range; clocks that far apart are broken, give at most {_WORST_RATE:g}")
+        need = self.renew + 2 * self.call + _ROUNDING
+        have = self.hold - self.stop_budget
+        if need > have + 1e-9:
+            raise BadInput(
+                f"timing: R + 2C + 1 = {self.renew:g} + 2*{self.call:g} + 1 = {need:g} s is more than T(1-rho) - D - stop_budget = "
+                f"{self.ttl:g}*{1 - self.rho:g} - {self.margin:g} - {self.stop_budget:g} = {have:g} s; "
+                f"raise ttl to at least {self._least_ttl(need):g}, or lower the others",
+                need=need,
+                have=have,
+            )
+        return self
+
+    def _least_ttl(self, need: float) -> float:
+        exact = (need + self.stop_budget + self.margin) / (1 - self.rho)
+        return -(-exact * 10 // 1) / 10
+
+
+#: The two profiles of DESIGN.md sections 6 and 8.
+PROFILES = {
+    "standard": Timing(),
+    "fast": Timing(ttl=4.0, renew=0.5, call=0.5, margin=0.75, poll=0.25),
+}

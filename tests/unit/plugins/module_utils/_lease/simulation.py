@@ -1,0 +1,413 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A cluster in virtual time: the production rule, run by nodes whose clocks, processes, network and store all misbehave.
+
+A node's process is a generator. Whatever it yields is the true time at which it wants to go on; wherever its program could be
+stopped between two instructions that matter, it may be, for up to 30 s. The kernel runs on: it drops an address when its lifetime
+ends and kills a process that overstays the refresh window. The adversary spends the whole margin: an address may outlive
+its lifetime by all of the margin that the refresh window leaves.
+
+Deliberately wrong implementations are made here, by replacing parts of a node, never in the production code.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule import (
+    Demote,
+    Event,
+    Identity,
+    Intent,
+    Outcome,
+    Read,
+    ReadEnded,
+    Reading,
+    Released,
+    Serve,
+    State,
+    Step,
+    Tick,
+    Told,
+    Write,
+    WriteEnded,
+    step,
+    valid_lft,
+)
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
+
+_LONGEST_PAUSE = 30.0
+Process = Generator[float, None, None]
+
+
+@dataclass
+class Hooks:
+    """What a wrong implementation replaces. The defaults are right.
+
+    :param step: The rule, given the node too.
+    :param kernel_expiry: The address is given a lifetime.
+    :param guard: The kernel kills a process that overstays the refresh window.
+    """
+
+    step: Callable[[Node, State, Event], Step] = lambda node, state, event: step(state, event)
+    timing: Callable[[Timing], Timing] = lambda timing: timing
+    kernel_expiry: bool = True
+    guard: bool = True
+
+
+@dataclass
+class Tally:
+    """What happened over many schedules: a test that never took over would prove nothing."""
+
+    schedules: int = 0
+    takeovers: int = 0
+    expiries: int = 0
+    handoffs: int = 0
+    kills: int = 0
+    served: float = 0.0
+    unknown: int = 0
+
+
+class TwoHolders(AssertionError):
+    """Two nodes had the address at one instant."""
+
+
+class EpochFell(AssertionError):
+    """A change of holder did not raise the epoch."""
+
+
+@dataclass
+class SimStore:
+    """A linearizable register. ``down``: true times between which it answers nobody."""
+
+    record: Record | None = None
+    token: int = 0
+    down: tuple[float, float] = (0.0, 0.0)
+    highest: int = 0
+
+    def put(self, expected: object, record: Record, tally: Tally) -> int | None:
+        if expected != self.token:
+            return None
+        old = self.record
+        if record.holder and (old is None or old.holder != record.holder) and record.epoch <= self.highest:
+            raise EpochFell(f"{record} after epoch {self.highest}")
+        if record.holder and old is not None and old.holder != record.holder:
+            tally.takeovers += 1
+            tally.handoffs += not old.holder
+        self.highest = max(self.highest, record.epoch)
+        self.record, self.token = record, self.token + 1
+        return self.token
+
+
+@dataclass
+class Node:
+    """A machine: its clock, its kernel's view of the address, its process."""
+
+    name: str
+    rate: float
+    offset: float
+    wall_error: float
+    state: State
+    cut: tuple[float, float] = (0.0, 0.0)
+    address_until: float = -1.0  # true time
+    address_from: float = 0.0
+    process: Process | None = None
+    tight: bool = False  # the adversary leaves nothing of the margin, nor to rounding
+    life: int = 0
+    sent_local: float = 0.0
+
+    def clock(self, true: float) -> float:
+        return self.offset + self.rate * true
+
+
+class World:
+    """One schedule."""
+
+    def __init__(self, seed: int, hooks: Hooks, tally: Tally, timing: Timing, nodes: int, horizon: float) -> None:
+        self.rng = rng = random.Random(seed)
+        self.hooks, self.tally, self.horizon = hooks, tally, horizon
+        self.now = 0.0
+        self.queue: list[tuple[float, int, Node, int]] = []
+        self.count = 0
+        self.store = SimStore(down=self._window(0.3))
+        self.trouble = rng.choice((0.0, 0.01, 0.04))
+        self.loss = rng.choice((0.0, 0.05, 0.3))
+        self.doom = rng.choice((0.0, 0.05, 0.15))  # the chance that a renewal is the last for long
+        self.timing = hooks.timing(timing)
+        self.nodes = [self._node(f"n{number}") for number in range(nodes)]
+        if rng.random() < 0.5:  # start at once rather than after the wait for a record that may have been deleted
+            self.store.record, self.store.token = Record("", 1, "seed"), 1
+            self.store.highest = 1
+
+    def _window(self, chance: float) -> tuple[float, float]:
+        if self.rng.random() >= chance:
+            return (0.0, 0.0)
+        start = self.rng.uniform(0, self.horizon)
+        return (start, start + self.rng.choice((1.0, 4.0, 15.0)) * self.rng.random())
+
+    def _node(self, name: str) -> Node:
+        rng, rho = self.rng, 0.02
+        rate = 1 + rng.choice((-rho, rho, rho, rng.uniform(-rho, rho)))
+        node = Node(name, rate, rng.uniform(0, 1e6), rng.uniform(-5, 5), self._fresh(name, 0), self._window(0.3), tight=rng.random() < 0.5)
+        self._start(node, rng.uniform(0, 3))
+        return node
+
+    def _fresh(self, name: str, life: int) -> State:
+        return State(Identity(name, f"boot-{name}"), f"p{life}", self.timing)
+
+    def _start(self, node: Node, at: float) -> None:
+        node.life += 1
+        node.state = self._fresh(node.name, node.life)
+        node.process = self._program(node)
+        self._wake(node, at)
+
+    def _wake(self, node: Node, at: float) -> None:
+        self.count += 1
+        heapq.heappush(self.queue, (at, self.count, node, node.life))
+
+    def run(self) -> None:
+        while self.queue:
+            self.now, _, node, life = heapq.heappop(self.queue)
+            if self.now > self.horizon:
+                break
+            if life != node.life or node.process is None:
+                continue
+            try:
+                self._wake(node, max(self.now, next(node.process)))
+            except StopIteration:  # killed: the service manager starts it again
+                self.tally.kills += 1
+                self._start(node, self.now + self.rng.uniform(0.2, 3))
+        self.tally.schedules += 1
+
+    # ---- a node's process
+
+    def _pause(self) -> float:
+        """How long the process stands still here: mostly not at all, and then by orders of magnitude."""
+        if self.rng.random() >= self.trouble:
+            return 0.0
+        return float(min(_LONGEST_PAUSE, 0.1 * 10 ** self.rng.uniform(0, 2.5)))
+
+    def _program(self, node: Node) -> Process:
+        rng = self.rng
+        if self._emit(node, Told(node.clock(self.now), Intent.CLAIM)):
+            raise AssertionError("a claim by itself does nothing")
+        while True:
+            due = (node.state.due - node.offset) / node.rate
+            yield max(self.now, due) + rng.random() * 0.02
+            if pause := self._pause():
+                yield self.now + pause
+                if rng.random() < 0.1:
+                    return
+            if node.state.held is not None and rng.random() < 0.02:
+                yield from self._release(node)
+                continue
+            node.sent_local = node.clock(self.now)
+            actions = self._emit(node, Tick(node.sent_local))
+            while actions:
+                followed: tuple[Any, ...] = ()
+                for action in actions:
+                    if pause := self._pause():
+                        yield self.now + pause
+                    if isinstance(action, (Read, Write)):
+                        followed += yield from self._call(node, action)
+                    elif isinstance(action, Serve):
+                        if (yield from self._serve(node, action)):
+                            return
+                        if rng.random() < self.doom:
+                            yield self.now + _LONGEST_PAUSE
+                    elif isinstance(action, Demote):
+                        yield from self._demoted(node)
+                actions = followed
+
+    def _emit(self, node: Node, event: Event) -> tuple[Any, ...]:
+        node.state, actions = self.hooks.step(node, node.state, event)
+        return actions
+
+    def _release(self, node: Node) -> Process:
+        """A planned switchover: let go of the address, then of the lease."""
+        self._remove(node)
+        if pause := self._pause():
+            yield self.now + pause
+        to = self.rng.choice(["", *(other.name for other in self.nodes)])
+        self._emit(node, Told(node.clock(self.now), Intent.RELEASE, to))
+        for _ in range(3):
+            actions = self._emit(node, Tick(node.clock(self.now)))
+            while actions and not isinstance(actions[-1], Released):
+                actions = yield from self._call(node, actions[-1])
+            if node.state.intent is not Intent.RELEASE:
+                break
+            yield max(self.now, (node.state.due - node.offset) / node.rate)
+        yield self.now + self.rng.uniform(0, 4)
+        self._emit(node, Told(node.clock(self.now), Intent.CLAIM))
+
+    def _demoted(self, node: Node) -> Process:
+        self._remove(node)
+        yield self.now + self.rng.uniform(0, 2)
+        self._emit(node, Told(node.clock(self.now), Intent.CLAIM))
+
+    def _call(self, node: Node, action: Read | Write) -> Generator[float, None, tuple[Any, ...]]:
+        """One attempt with a time-out of C on the node's clock. A write may take effect late, or without its reply arriving."""
+        rng = self.rng
+        gives_up = self.now + self.timing.call / node.rate
+        arrives = self.now + self._delay()
+        lost = rng.random() < self.loss or self._unreachable(node, self.now)
+        if lost and rng.random() < 0.5:
+            yield gives_up if rng.random() < 0.7 else self.now + 0.001
+            return self._failed(node, action)
+        yield arrives
+        reply: object = None
+        if self._unreachable(node, self.now):
+            lost = True
+        elif isinstance(action, Write):
+            reply = self.store.put(action.expected, action.record, self.tally)
+        else:
+            reply = Reading(self.store.record, self.store.token)
+        back = self.now + self._delay()
+        if pause := self._pause():
+            back = max(back, self.now + pause)  # the reply lies in the socket's buffer until the process goes on
+        elif lost or back > gives_up:
+            yield max(self.now, gives_up)
+            return self._failed(node, action, unknown=True)
+        yield back
+        if lost:
+            return self._failed(node, action, unknown=True)
+        now = node.clock(self.now)
+        if isinstance(action, Read):
+            assert isinstance(reply, Reading)
+            return self._emit(node, ReadEnded(now, reply))
+        return self._emit(node, WriteEnded(now, Outcome.CONFLICT if reply is None else Outcome.WRITTEN, reply))
+
+    def _delay(self) -> float:
+        rng = self.rng
+        return rng.random() * 0.01 if rng.random() < 0.7 else rng.random() * self.timing.call * 0.9
+
+    def _unreachable(self, node: Node, at: float) -> bool:
+        return self.store.down[0] <= at < self.store.down[1] or node.cut[0] <= at < node.cut[1]
+
+    def _failed(self, node: Node, action: Read | Write, unknown: bool = False) -> tuple[Any, ...]:
+        now = node.clock(self.now)
+        if isinstance(action, Read):
+            return self._emit(node, ReadEnded(now, None))
+        self.tally.unknown += unknown
+        return self._emit(node, WriteEnded(now, Outcome.UNKNOWN if unknown else self.rng.choice((Outcome.UNKNOWN, Outcome.NOT_SENT))))
+
+    # ---- the kernel
+
+    def _serve(self, node: Node, action: Serve) -> Generator[float, None, bool]:
+        """`deadman.extend`; true when the kernel killed the process in it."""
+        left = action.deadline - node.clock(self.now)
+        if node.tight and left > 1:
+            yield self.now + max(0.0, left % 1 - 1e-6) / node.rate
+        seconds = valid_lft(action.deadline, node.clock(self.now))
+        if seconds < 1:
+            return False
+        pause = self._pause() or (self.timing.window / node.rate - 1e-6 if node.tight else 0.0)
+        if pause:
+            if self.hooks.guard and pause * node.rate > self.timing.window:
+                yield self.now + self.timing.window / node.rate
+                return True
+            yield self.now + pause
+        late = self.timing.margin - self.timing.window
+        late *= 1.0 if node.tight else self.rng.choice((0.0, 1.0, self.rng.random()))
+        lifetime = (seconds + late) / node.rate if self.hooks.kernel_expiry else 1e9
+        for other in self.nodes:
+            if other is not node and other.address_until > self.now:
+                raise TwoHolders(f"{node.name} at {self.now:.3f} while {other.name} has it until {other.address_until:.3f}")
+        self._account(node)
+        node.address_from, node.address_until = self.now, self.now + lifetime
+        return False
+
+    def _account(self, node: Node) -> None:
+        if node.address_until < self.now and node.address_until > 0:
+            self.tally.expiries += 1
+        self.tally.served += max(0.0, min(self.now, node.address_until) - node.address_from)
+
+    def _remove(self, node: Node) -> None:
+        self._account(node)
+        node.address_until = -1.0
+
+
+def schedule(seed: int, hooks: Hooks, tally: Tally) -> None:
+    """Run one random schedule. Raises `TwoHolders` or `EpochFell`."""
+    rng = random.Random(seed * 7919 + 1)
+    timing = rng.choice(_TIMINGS)
+    World(seed, hooks, tally, timing, rng.choice((2, 2, 3)), timing.ttl * 4).run()
+
+
+#: Both profiles, and one with nothing to spare.
+_TIMINGS = (
+    Timing(),
+    Timing(ttl=4.0, renew=0.5, call=0.5, margin=0.75, poll=0.25),
+    Timing(ttl=6.0, renew=1.5, call=1.0, margin=1.0, poll=1.5),
+)
+
+
+# ---- implementations that are wrong on purpose
+
+
+def _deadline_after_reply(node: Node, state: State, event: Event) -> Step:
+    after, actions = step(state, event)
+    if isinstance(event, (WriteEnded, ReadEnded)) and after.held is not None and any(isinstance(action, Serve) for action in actions):
+        held = replace(after.held, deadline=event.now + after.timing.hold)
+        actions = tuple(Serve(held.epoch, held.deadline) if isinstance(action, Serve) else action for action in actions)
+        after = replace(after, held=held)
+    return after, actions
+
+
+def _wait_before_read(node: Node, state: State, event: Event) -> Step:
+    after, actions = step(state, event)
+    if isinstance(event, ReadEnded) and after.since == event.now:
+        after = replace(after, since=node.sent_local)
+        if after.held is None and after.next_at > event.now:
+            after = replace(after, next_at=min(after.next_at, max(event.now, after.free_at())))
+    return after, actions
+
+
+def _wall_clock(node: Node, state: State, event: Event) -> Step:
+    """The record is void once this node's wall clock says that the writer's promise, by the writer's wall clock, is over."""
+    after, actions = step(state, event)
+    shared = _WALL
+    if isinstance(event, Tick):
+        for action in actions:
+            if isinstance(action, Write):
+                shared[action.record.nonce] = _wall(node, event.now) + action.record.ttl
+    if isinstance(event, ReadEnded) and after.seen is not None and after.seen.record is not None:
+        until = shared.get(after.seen.record.nonce)
+        if until is not None and after.seen.record.holder != node.name and _wall(node, event.now) > until:
+            after = replace(after, since=float("-inf"), next_at=event.now)
+    return after, actions
+
+
+_WALL: dict[str, float] = {}
+
+
+def _wall(node: Node, local: float) -> float:
+    return (local - node.offset) / node.rate + node.wall_error
+
+
+@dataclass(frozen=True)
+class _NoRateMargin(Timing):
+    @property
+    def hold(self) -> float:
+        return self.ttl - self.margin
+
+    def wait(self, promised: float) -> float:
+        return max(self.ttl, promised)
+
+
+def _without_rate_margin(timing: Timing) -> Timing:
+    return _NoRateMargin(timing.ttl, timing.renew, timing.call, timing.margin, timing.poll, timing.rho, timing.stop_budget)
+
+
+WRONG = {
+    "deadline counted after the reply": Hooks(step=_deadline_after_reply),
+    "waiting counted from before the read": Hooks(step=_wait_before_read),
+    "wall clock compared": Hooks(step=_wall_clock),
+    "demotion in user space only": Hooks(kernel_expiry=False),
+    "no rate margin": Hooks(timing=_without_rate_margin),
+    "refresh without the kernel's guard": Hooks(guard=False),
+}
