@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every check of the project, and the one place that says how each is run.
+
+`make test` sets up `.venv` and runs the default sessions; `.venv/bin/nox --list` shows all. Sessions that are defined in
+antsibull-nox.toml get environments of their own under `.nox`, those below use `.venv`: both hold the same pins.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import antsibull_nox
+import nox
+
+ROOT = Path(__file__).resolve().parent
+NEWEST_CORES = {"2.17": "3.10", "2.18": "3.11", "2.19": "3.11", "2.20": "3.12", "2.21": "3.12"}
+SHELL_SCRIPTS = ("tests/front-door", ".ci/run")
+
+
+def _pip_has_its_own_index() -> bool:
+    """Whether pip was told where to get packages from. uv reads no settings of pip's, so then pip itself has to install."""
+    if {"PIP_INDEX_URL", "PIP_NO_INDEX"} & set(os.environ):
+        return True
+    settings = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False).stdout
+    return re.search(r"^(global|install)\.(index-url|no-index)=", settings, re.MULTILINE) is not None
+
+
+nox.needs_version = ">=2026.8"
+nox.options.default_venv_backend = "virtualenv" if _pip_has_its_own_index() else "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+
+antsibull_nox.load_antsibull_nox_toml()
+
+
+@nox.session(venv_backend="none")
+def style(session: nox.Session) -> None:
+    """Python and shell: likely errors, import order and format (`ruff check --fix` and `ruff format` mend the last two)."""
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check", "--diff", "--quiet")
+    if shutil.which("shellcheck"):
+        session.run("shellcheck", *SHELL_SCRIPTS, external=True)
+    else:
+        session.warn("shellcheck is not installed: the shell scripts were not looked at")
+
+
+@nox.session(venv_backend="none")
+def types(session: nox.Session) -> None:
+    """Types, with mypy's strict mode: the core, the modules and the lab."""
+    packages = ["ansible_collections.holdfast.ha.plugins", "lab", "harness"]
+    session.run("mypy", *(f"--package={name}" for name in packages), env={"MYPYPATH": f"{ROOT}/.tree:{ROOT}/tests"})
+
+
+@nox.session(venv_backend="none", default=False)
+def suite(session: nox.Session) -> None:
+    """Unit and integration tests; arguments go to pytest."""
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def lock(session: nox.Session) -> None:
+    """Pin anew: rewrites tests/requirements/*.txt from the *.in beside them, with the newest releases for every Python from 3.10 on."""
+    for name in ("test", "lab", "importer"):
+        source, pins = Path(f"tests/requirements/{name}.in"), Path(f"tests/requirements/{name}.txt")
+        command = ["uv", "pip", "compile", "--universal", "--python-version=3.10", "--upgrade", "--no-header", "--no-annotate", "--quiet"]
+        if name == "lab":
+            command.append("--constraint=tests/requirements/test.txt")
+        resolved = session.run(*command, str(source), silent=True)
+        licence = source.read_text(encoding="utf-8").splitlines()[0]
+        pins.write_text(f"{licence}\n# Made from {source.name} by `nox -s lock`.\n{resolved}", encoding="utf-8")
+
+
+# --- ansible-test ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _collection_copy() -> Iterator[Path]:
+    """The work tree's files, new ones included, copied to where ansible-test wants them: a real folder outside of any repository."""
+    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], check=True, capture_output=True).stdout
+    with tempfile.TemporaryDirectory(prefix="holdfast-") as place:
+        copy = Path(place, "ansible_collections", "holdfast", "ha")
+        for name in filter(None, os.fsdecode(listed).split("\0")):
+            if os.path.isfile(name):
+                (copy / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(name, copy / name)
+        yield copy
+
+
+#: What ansible-test downloads to put pip into an empty environment, in a version that needs no download: with the pip
+#: that comes with Python.
+_GET_PIP = """\
+import subprocess
+import sys
+
+subprocess.check_call([sys.executable, "-m", "ensurepip", "--default-pip"])
+wanted = [word for word in sys.argv[1:] if word not in ("--no-setuptools", "--no-wheel")]
+sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", "--upgrade", *wanted]))
+"""
+
+
+def _stand_in_for_get_pip(core: Path) -> None:
+    """Where the host that ansible-test gets it from does not answer, and only there, put a stand-in into ansible-test's cache.
+
+    :param core: The folder of the `ansible_test` package.
+    """
+    source = (core / "_util/target/setup/requirements.py").read_text(encoding="utf-8")
+    versions = (core / "_internal/python_requirements.py").read_text(encoding="utf-8")
+    address = re.search(r"url = '(\S+get-pip-%s\.py)'", source)
+    wanted = re.search(r"\bpip='([\d.]+)'", versions)
+    if address is None or wanted is None:
+        return  # another way of doing it: leave it alone
+    cached = Path.home() / f".ansible/test/cache/get_pip_{wanted[1].replace('.', '_')}.py"
+    if cached.exists():
+        return
+    try:
+        with urllib.request.urlopen(address[1] % wanted[1], timeout=5):
+            return
+    except OSError:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        cached.write_text(_GET_PIP, encoding="utf-8")
+
+
+def _path_of_working_pythons() -> str:
+    """PATH without the folders in which a Python is only announced, and with those where pyenv keeps the ones that it announces.
+
+    ansible-test tries every `python3.N` on PATH, and pyenv's stand-ins fail for all but the chosen versions.
+    """
+
+    def works(python: Path) -> bool:
+        return subprocess.run([python, "--version"], capture_output=True, check=False).returncode == 0
+
+    folders = [Path(folder) for folder in os.environ["PATH"].split(os.pathsep) if folder]
+    kept = [
+        folder for folder in folders if all(works(python) for python in folder.glob("python3.[0-9]*") if re.fullmatch(r"python3\.\d+", python.name))
+    ]
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    return os.pathsep.join(map(str, [*kept, *pyenv.glob("versions/3.*/bin")]))
+
+
+def _ansible_test(session: nox.Session, *words: str) -> None:
+    place = str(session.run("python", "-c", "import ansible_test; print(*ansible_test.__path__)", silent=True)).strip()
+    _stand_in_for_get_pip(Path(place))
+    with _collection_copy() as copy, session.chdir(copy):
+        session.run("ansible-test", *words, "--color", "no", *session.posargs, env={"PATH": _path_of_working_pythons()})
+
+
+@nox.session(name="ansible-test-sanity", venv_backend="none")
+def sanity(session: nox.Session) -> None:
+    """ansible-test's sanity tests, with the ansible-core of `.venv`."""
+    session.log(f"ansible-core {version('ansible-core')}")
+    _ansible_test(session, "sanity", "--local")
+
+
+@nox.session(name="ansible-test-units", venv_backend="none")
+def units(session: nox.Session) -> None:
+    """The unit tests of the plugins once more, in ansible-test's import regime."""
+    _ansible_test(session, "units", "--local", "--python", f"{sys.version_info.major}.{sys.version_info.minor}")
+
+
+@nox.session(name="ansible-test-sanity-with", default=False)
+@nox.parametrize("python,core", [(python, core) for core, python in NEWEST_CORES.items()], ids=list(NEWEST_CORES))
+def sanity_with(session: nox.Session, core: str) -> None:
+    """ansible-test's sanity tests with another ansible-core, where the Python that it wants is installed."""
+    session.install(f"ansible-core=={core}.*")
+    _ansible_test(session, "sanity", "--local")
