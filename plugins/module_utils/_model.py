@@ -166,6 +166,7 @@ class Link:
     kind: str = ""
     master: str | None = None
     loopback: bool = False
+    arp: bool = True  # neighbours are found by ARP or ND; false for loopback and tunnels
     promote_secondaries: bool = True
     addresses: tuple[LinkAddress, ...] = ()
 
@@ -177,7 +178,10 @@ class Link:
 
 @dataclass(frozen=True)
 class KernelRoute:
-    """A route of this host's kernel. ``protocol`` as `ip route` prints it (a name or a number)."""
+    """A unicast route of this host's kernel. ``protocol`` is the number, as `ip -N route` prints it.
+
+    ``words`` are what `ip route` takes beyond these fields (metrics, several next hops); ``hops`` the links of several next hops.
+    """
 
     destination: str  # "default" or a CIDR
     interface: str | None
@@ -189,6 +193,8 @@ class KernelRoute:
     prefsrc: str | None = None
     linkdown: bool = False
     version: int = 4
+    words: tuple[str, ...] = ()
+    hops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,12 @@ def _run(
 
 def _runner(module: AnsibleModule) -> Runner:
     def run(argv: Sequence[str]) -> Completed:
-        rc, stdout, stderr = module.run_command(list(argv), environ_update={"LC_ALL": "C", "LANG": "C"})
+        try:
+            rc, stdout, stderr = module.run_command(
+                list(argv), environ_update={"LC_ALL": "C", "LANG": "C"}, expand_user_and_vars=False, handle_exceptions=False
+            )
+        except OSError as error:  # not installed: the caller knows what to say about it
+            return Completed(127, "", f"{argv[0]}: {error.strerror}")
         return Completed(rc, stdout, stderr)
 
     return run

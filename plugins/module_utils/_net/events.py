@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Wait for the kernel to report something, rather than sleep."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+#: Multicast groups of rtnetlink(7).
+LINK, IPV6_ADDRESS = 0x1, 0x100
+
+
+def wait_until(look: Callable[[], T | None], groups: int, limit: float, now: Callable[[], float] = time.monotonic) -> T | None:
+    """What ``look`` returns, as soon as that is not ``None``; ``None`` after ``limit`` seconds.
+
+    It is called at once, and again after each event of the netlink ``groups``. The subscription comes before the first look, so no
+    event is missed between the two.
+    """
+    deadline = now() + limit
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE) as events:
+        events.bind((0, groups))
+        while True:
+            found = look()
+            left = deadline - now()
+            if found is not None or left <= 0:
+                return found
+            select.select([events], [], [], left)
+            _drain(events)
+
+
+def _drain(events: socket.socket) -> None:
+    """Drop what is queued: an event only says that it is time to look, and an overrun (ENOBUFS) says so too."""
+    while True:
+        try:
+            events.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            continue

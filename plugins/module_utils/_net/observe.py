@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at the links, addresses, routes and rules of this host, through iproute2's JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.holdfast.ha.plugins.module_utils._command import Runner, checked
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import CommandFailed
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, KernelRoute, KernelRule, Link, LinkAddress, parse_ip
+from ansible_collections.holdfast.ha.plugins.module_utils._net.state import MAIN_TABLE, NetState
+
+#: The kernel's word for a lifetime without end.
+_FOREVER = 2**32 - 1
+#: With `ip -N` everything is a number (rtnetlink(7)), so that the host's own rt_tables and rt_protos do not matter.
+_SCOPES = {"0": "global", "200": "site", "253": "link", "254": "host"}
+_UNICAST = "1"
+_LOCAL_TABLE = 255
+_SETTINGS = Path("/proc/sys/net")
+
+
+def observe(run: Runner, settings: Path = _SETTINGS) -> NetState:
+    """Everything that a plan needs. Raises `CommandFailed` when `ip` is missing or fails."""
+    return NetState(observe_links(run, settings), _routes(run, 4) + _routes(run, 6), _rules(run, 4) + _rules(run, 6))
+
+
+def observe_links(run: Runner, settings: Path = _SETTINGS) -> tuple[Link, ...]:
+    """The links with their addresses alone: one program instead of five."""
+    everywhere = _flag(settings / "ipv4/conf/all/promote_secondaries")
+    shown = _rows(checked(run, ["ip", "-N", "-j", "-d", "address", "show"]))
+    return tuple(_link(row, everywhere or _flag(settings / "ipv4/conf" / str(row["ifname"]) / "promote_secondaries")) for row in shown)
+
+
+def _flag(path: Path) -> bool:
+    try:
+        return path.read_text().strip() != "0"
+    except OSError:
+        return False
+
+
+def _rows(text: str) -> list[Mapping[str, Any]]:
+    """The objects of an `ip -j` answer; it prints empty ones for what it filtered out."""
+    try:
+        return [row for row in json.loads(text or "[]") if row]
+    except ValueError:
+        raise CommandFailed("`ip -j` printed no JSON; iproute2 5.2 or newer is needed") from None
+
+
+def _link(row: Mapping[str, Any], promote: bool) -> Link:
+    flags = set(row.get("flags", ()))
+    return Link(
+        name=str(row["ifname"]),
+        index=int(row["ifindex"]),
+        mac=str(row.get("address", "")).lower(),
+        admin_up="UP" in flags,
+        carrier="LOWER_UP" in flags,
+        kind=str(row.get("linkinfo", {}).get("info_kind", "")),
+        master=row.get("master"),
+        loopback="LOOPBACK" in flags,
+        arp=not flags & {"LOOPBACK", "NOARP"},
+        promote_secondaries=promote,
+        addresses=tuple(_address(info) for info in row.get("addr_info", ()) if info.get("family") in ("inet", "inet6") and "local" in info),
+    )
+
+
+def _address(info: Mapping[str, Any]) -> LinkAddress:
+    scope = str(info.get("scope", "0"))
+    return LinkAddress(
+        address=Address(parse_ip(str(info["local"]), "ip address"), int(info["prefixlen"])),
+        valid_lft=_lifetime(info.get("valid_life_time")),
+        preferred_lft=_lifetime(info.get("preferred_life_time")),
+        secondary=info["family"] == "inet" and bool(info.get("secondary")),
+        tentative=bool(info.get("tentative")),
+        dadfailed=bool(info.get("dadfailed")),
+        dynamic=bool(info.get("dynamic")),
+        noprefixroute=bool(info.get("noprefixroute")),
+        scope=_SCOPES.get(scope, scope),
+        label=info.get("label"),
+        broadcast=info.get("broadcast"),
+    )
+
+
+def _lifetime(seconds: int | None) -> int | None:
+    return None if seconds is None or seconds == _FOREVER else int(seconds)
+
+
+def _routes(run: Runner, version: int) -> tuple[KernelRoute, ...]:
+    done = run(["ip", f"-{version}", "-N", "-j", "-d", "route", "show", "table", "all"])
+    if done.rc != 0:
+        _tolerate_missing_ipv6(version, done.stderr)
+        return ()
+    rows = _rows(done.stdout)
+    return tuple(_route(row, version) for row in rows if str(row.get("type", _UNICAST)) == _UNICAST and _table(row) != _LOCAL_TABLE)
+
+
+def _tolerate_missing_ipv6(version: int, stderr: str) -> None:
+    """A kernel started with ipv6.disable=1 has no IPv6 tables to show."""
+    if version == 4:
+        raise CommandFailed(f"`ip route` failed: {stderr.strip() or 'no reason given'}", stderr=stderr)
+
+
+def _table(row: Mapping[str, Any]) -> int:
+    table = str(row.get("table", MAIN_TABLE))
+    return int(table) if table.isdigit() else {"local": 255, "main": 254, "default": 253}.get(table, 0)
+
+
+def _route(row: Mapping[str, Any], version: int) -> KernelRoute:
+    flags, hops = row.get("flags", ()), row.get("nexthops", ())
+    scope = row.get("scope") if version == 4 else None
+    return KernelRoute(
+        destination=str(row["dst"]),
+        interface=row.get("dev"),
+        gateway=row.get("gateway"),
+        table=_table(row),
+        protocol=str(row.get("protocol", "")),
+        metric=row.get("metric"),
+        scope=None if scope is None else str(scope),
+        prefsrc=row.get("prefsrc"),
+        linkdown="linkdown" in flags or "dead" in flags,
+        version=version,
+        words=tuple(_words(row)),
+        hops=tuple(str(hop["dev"]) for hop in hops if "dev" in hop),
+    )
+
+
+def _words(row: Mapping[str, Any]) -> Iterable[str]:
+    if "via" in row:
+        yield from ("via", str(row["via"]["family"]), str(row["via"]["host"]))
+    if "onlink" in row.get("flags", ()):
+        yield "onlink"
+    for metrics in row.get("metrics", ()):
+        for name, value in metrics.items():
+            yield from (str(name), str(value))
+    if "expires" in row:
+        yield from ("expires", str(row["expires"]))
+    if row.get("pref", "medium") != "medium":
+        yield from ("pref", str(row["pref"]))
+    for hop in row.get("nexthops", ()):
+        yield from _hop_words(hop)
+
+
+def _hop_words(hop: Mapping[str, Any]) -> Iterable[str]:
+    yield "nexthop"
+    if "gateway" in hop:
+        yield from ("via", str(hop["gateway"]))
+    elif "via" in hop:
+        yield from ("via", str(hop["via"]["family"]), str(hop["via"]["host"]))
+    yield from ("dev", str(hop["dev"]))
+    yield from ("weight", str(hop.get("weight", 1)))
+    if "onlink" in hop.get("flags", ()):
+        yield "onlink"
+
+
+def _rules(run: Runner, version: int) -> tuple[KernelRule, ...]:
+    done = run(["ip", f"-{version}", "-N", "-j", "rule", "show"])
+    if done.rc != 0:
+        _tolerate_missing_ipv6(version, done.stderr)
+        return ()
+    return tuple(_rule(row, version) for row in _rows(done.stdout))
+
+
+def _rule(row: Mapping[str, Any], version: int) -> KernelRule:
+    width = 32 if version == 4 else 128
+    source = str(row.get("src", "all"))
+    if int(row.get("srclen", width)) != width:
+        source += f"/{row['srclen']}"
+    return KernelRule(
+        priority=int(row["priority"]),
+        source=source,
+        table=_table(row) if "table" in row else 0,
+        protocol=str(row.get("protocol", "")),
+        version=version,
+        plain=set(row) <= {"priority", "src", "srclen", "table", "protocol"},
+    )

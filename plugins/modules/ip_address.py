@@ -1,0 +1,197 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make an address stand on an interface of this host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ip_address
+short_description: Make an address stand on an interface of this host
+version_added: 0.1.0
+author: The holdfast.ha authors (@holdfast-ha)
+description:
+  - Adds an IPv4 or IPv6 address to an interface, with exactly the wanted prefix length and lifetime, or removes it.
+  - The same address on another interface of this host is moved, it is removed there before it is added here.
+    The same address with another prefix length on the interface is replaced.
+  - Other addresses, routes and rules are left as they are. What the kernel would take along (secondary addresses of a removed
+    primary one, routes of a link that is bounced or loses its last address) is kept or put back.
+requirements:
+  - netaddr (Python library)
+  - iproute2 5.2 or newer
+extends_documentation_fragment:
+  - holdfast.ha._attributes
+options:
+  address:
+    description: The address with its prefix length, in CIDR notation.
+    type: str
+    required: true
+  interface:
+    description: The interface on which it stands, or from which it is removed.
+    type: str
+    required: true
+  state:
+    description:
+      - V(present) has the address there.
+      - V(absent) removes it, whatever its prefix length, and its source route. If it stands on another interface, nothing is done.
+    type: str
+    choices: [present, absent]
+    default: present
+  valid_lft:
+    description:
+      - V(forever), or in how many seconds the kernel removes the address by itself. The preferred lifetime is set to the same.
+      - A lifetime is set anew, which counts as a change, when more than that or less than nine tenths of it is left.
+    type: str
+    default: forever
+  check_unique:
+    description:
+      - Refuse an address that is new to this host if another host on the link has it.
+      - For IPv4 the link is asked by ARP, which takes 0.3 seconds. For IPv6 the kernel's duplicate address detection is awaited.
+      - An address that moves from one interface of this host to another is not checked.
+    type: bool
+    default: true
+  bring_up:
+    description:
+      - Set the interface up if it is down, and if it is up without carrier bounce it once (set it down and up).
+        Its IPv6 addresses and its routes, which the kernel drops on the way, are put back.
+      - If V(false), an interface that is not up is an error.
+    type: bool
+    default: true
+  announce:
+    description: How many gratuitous ARP requests or unsolicited neighbour advertisements to send after the address was added.
+    type: int
+    default: 3
+  source_route:
+    description:
+      - With V(auto), an address that is not on the link of the default route gets a rule and a routing table of its own, so that
+        replies leave by its own link. Both are removed when they are not needed, or with the address.
+      - They carry the protocol number 72, by which they are told from others. The table is one of 7200 to 8199.
+      - With V(none) there is none.
+    type: str
+    choices: [auto, none]
+    default: auto
+  gateway:
+    description:
+      - The gateway of the source route.
+      - By default that of a default route on the same link, in any table. If none is known, there is a warning and no source route.
+    type: str
+seealso:
+  - module: holdfast.ha.ip_probe
+  - module: holdfast.ha.ip_swap_interface
+"""
+
+EXAMPLES = r"""
+- name: The service's address is on eth0
+  holdfast.ha.ip_address:
+    address: 10.1.0.10/32
+    interface: eth0
+
+- name: It vanishes by itself unless it is renewed within ten seconds
+  holdfast.ha.ip_address:
+    address: 10.1.0.10/32
+    interface: eth0
+    valid_lft: 10
+
+- name: It is on the second interface, and replies leave by that one's router
+  holdfast.ha.ip_address:
+    address: fd00:0:0:2::10/128
+    interface: eth1
+    gateway: fe80::1
+
+- name: It is gone
+  holdfast.ha.ip_address:
+    address: 10.1.0.10/32
+    interface: eth0
+    state: absent
+"""
+
+RETURN = r"""
+address:
+  description: The address with its prefix length, in canonical notation.
+  returned: success
+  type: str
+  sample: 10.1.0.10/32
+interface:
+  description: The interface that was given.
+  returned: success
+  type: str
+  sample: eth0
+before:
+  description: The address as it was.
+  returned: success
+  type: dict
+  contains: &place
+    interface:
+      description: The interface on which the address stands, or null. The wanted one if it is on several.
+      type: str
+      sample: eth0
+    address:
+      description: The address with the prefix length that it has there, or null.
+      type: str
+      sample: 10.1.0.10/32
+    prefixlen:
+      description: That prefix length.
+      type: int
+      sample: 32
+    valid_lft:
+      description: V(forever), or in how many seconds the kernel removes it.
+      type: raw
+      sample: forever
+    dadfailed:
+      description: Whether IPv6's duplicate address detection found another holder.
+      type: bool
+      sample: false
+    link_up:
+      description: Whether the interface is switched on.
+      type: bool
+      sample: true
+    carrier:
+      description: Whether the interface has a carrier.
+      type: bool
+      sample: true
+    source_route:
+      description: The rule and table of the address, or null.
+      type: dict
+      contains:
+        table:
+          description: The number of the routing table.
+          type: int
+          sample: 7245
+        interface:
+          description: The interface by which replies leave, or null while the table has no default route.
+          type: str
+          sample: eth1
+        gateway:
+          description: The gateway by which replies leave, or null.
+          type: str
+          sample: 10.0.2.1
+after:
+  description: The address as it is now, or would be in check mode.
+  returned: success
+  type: dict
+  contains: *place
+announced:
+  description: How many announcements were sent.
+  returned: success
+  type: int
+  sample: 3
+"""
+
+from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel
+from ansible_collections.holdfast.ha.plugins.module_utils._net.options import ADDRESS_OPTIONS, parse_desired
+from ansible_collections.holdfast.ha.plugins.module_utils._net.task import AddressTask
+from ansible_collections.holdfast.ha.plugins.module_utils._run import Host, Library, run_change
+
+
+def build(host: Host) -> AddressTask:
+    """The change that the options describe."""
+    return AddressTask(parse_desired(host.params), Kernel(host.run), host.warn)
+
+
+def main() -> None:
+    """Be an Ansible module."""
+    run_change(build, argument_spec=ADDRESS_OPTIONS, libraries=[Library("netaddr", NETADDR_IMPORT_ERROR)])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Verify an address by pinging from it."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ip_probe
+short_description: Verify an address of this host by pinging from it
+version_added: 0.1.0
+author: The holdfast.ha authors (@holdfast-ha)
+description:
+  - Pings targets from an address of this host, out of one of its interfaces, and fails when too few of them answer.
+  - Tells an address that works from one that is merely configured.
+requirements:
+  - netaddr (Python library)
+  - ping of iputils
+extends_documentation_fragment:
+  - holdfast.ha._attributes.info
+  - holdfast.ha._probe
+options:
+  address:
+    description:
+      - The address to ping from, in CIDR notation.
+      - The prefix length is needed for the broadcast address only.
+    type: str
+    required: true
+  interface:
+    description: The interface to ping through.
+    type: str
+    required: true
+seealso:
+  - module: holdfast.ha.ip_address
+"""
+
+EXAMPLES = r"""
+- name: The router answers to the service's address
+  holdfast.ha.ip_probe:
+    address: 10.1.0.10/32
+    interface: eth0
+    targets: [10.0.1.1]
+
+- name: Anything on the link answers to a broadcast ping
+  holdfast.ha.ip_probe:
+    address: 172.17.106.10/22
+    interface: eth0
+"""
+
+RETURN = r"""
+answered:
+  description: The targets that answered.
+  returned: always
+  type: list
+  elements: str
+  sample: [10.0.1.1]
+silent:
+  description: The targets that did not.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+"""
+
+from typing import Any
+
+from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR, Address, parse_link_name
+from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe_links
+from ansible_collections.holdfast.ha.plugins.module_utils._net.probe import PROBE_OPTIONS, parse_probe, targets_of, verify
+from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
+from ansible_collections.holdfast.ha.plugins.module_utils._run import Host, Library, run_info
+
+
+def read(host: Host) -> dict[str, Any]:
+    """Probe, and return who answered."""
+    address = Address.parse(host.params["address"])
+    probe = parse_probe(host.params, address)
+    targets_of(address, probe)
+    interface = parse_link_name(host.params["interface"])
+    NetState(observe_links(host.run)).link(interface)
+    answers = verify(host.run, address, interface, probe)
+    return {"answered": list(answers.answered), "silent": list(answers.silent)}
+
+
+def main() -> None:
+    """Be an Ansible module."""
+    spec = {"address": {"type": "str", "required": True}, "interface": {"type": "str", "required": True}, **PROBE_OPTIONS}
+    run_info(read, argument_spec=spec, libraries=[Library("netaddr", NETADDR_IMPORT_ERROR)])
+
+
+if __name__ == "__main__":
+    main()
