@@ -117,12 +117,16 @@ class _Convergence(Generic[S, A]):
                 after = self._observe()
                 pending = self._task.plan(after)
             except HoldfastError as error:
-                self._errors = {action: self._errors.get(action, error) for action in pending}
+                self._errors = {action: self._errors.get(action, error) for action in self._begun(pending)}
                 break
             if not self._may_pass(pending) or not self._wait():
                 break
-        errors = {action: self._errors.get(action) or self._unseen(after, action) for action in pending}
+        errors = {action: self._errors.get(action) or self._unseen(after, action) for action in self._begun(pending)}
         return Run(before, after, planned, errors, written)
+
+    def _begun(self, pending: tuple[A, ...]) -> tuple[A, ...]:
+        """What was tried. What was not reached, since an earlier action failed, is no failure of its own."""
+        return tuple(action for action in pending if action in self._errors or action in self._accepted) or pending
 
     def _write(self, pending: tuple[A, ...]) -> bool:
         """Try what has neither been accepted nor refused for good; whether anything may have been written."""
