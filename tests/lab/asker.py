@@ -12,6 +12,9 @@ import socket
 import sys
 import time
 
+#: Seconds for the answer to the last ask.
+LAST_WAIT = 0.05
+
 
 def main(address: str, port: int, interval: float, seconds: float) -> None:
     """Ask ``address`` every ``interval`` seconds, for at most ``seconds``.
@@ -42,6 +45,9 @@ def main(address: str, port: int, interval: float, seconds: float) -> None:
             break
         if asks in readable:
             _print_answer(asks, asked)
+    end = time.monotonic() + LAST_WAIT
+    while sequence - 1 in asked and select.select([asks], [], [], max(0.0, end - time.monotonic()))[0]:
+        _print_answer(asks, asked)
     print(json.dumps({"asked_in_all": sequence}), flush=True)
 
 

@@ -148,6 +148,11 @@ def remove_name(name: str) -> None:
         subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
 
 
+def has_name(name: str) -> bool:
+    """Whether `ip netns` knows the name."""
+    return (_NAMES / name).exists()
+
+
 def remove_leftovers(prefix: str) -> list[str]:
     """Remove every namespace whose name begins with ``prefix``: what a crashed run left behind. Returns their names."""
     names = sorted(path.name for path in _NAMES.glob(f"{prefix}*")) if _NAMES.is_dir() else []
