@@ -12,7 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Union
 
-import netaddr
+try:
+    import netaddr
+except ImportError:  # reported by _run with missing_required_lib
+    pass
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, NotFound, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Route, RouteState, RouteTable, parse_network, shown, text_table

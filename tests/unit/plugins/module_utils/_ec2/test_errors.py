@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What botocore raises, as one line and two facts."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.errors import is_throttled, translate
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import ServiceError
+from botocore import exceptions as aws
+from botocore.parsers import ResponseParserError
+
+URL = "https://ec2.example"
+
+
+def answer(code: str, message: str = "", status: int = 400, operation: str = "ReplaceRoute") -> aws.ClientError:
+    return aws.ClientError({"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}, operation)  # type: ignore[typeddict-item]
+
+
+def translated(error: Exception, write: bool = True) -> ServiceError:
+    found = translate(error, "ec2", "ReplaceRoute", URL, write=write)
+    assert "\n" not in found.message and len(found.message) < 500
+    return found
+
+
+@pytest.mark.parametrize(
+    ("error", "retryable", "ambiguous", "words"),
+    [
+        (answer("RequestLimitExceeded", status=503), True, False, "throttling"),
+        (answer("ThrottlingException"), True, False, "throttling"),
+        (answer("InternalError", status=500), True, True, "InternalError"),
+        (answer("500", "Internal Server Error", status=500), True, True, "500"),
+        (answer("Unavailable", status=503), True, True, "Unavailable"),
+        (ResponseParserError("<!doctype html>\n<p>"), True, True, "no AWS reply"),
+        (aws.ReadTimeoutError(endpoint_url=URL), True, True, f"no reply from {URL}"),
+        (aws.ConnectionClosedError(endpoint_url=URL), True, True, f"no reply from {URL}"),
+        (aws.ConnectTimeoutError(endpoint_url=URL), True, False, f"cannot reach {URL}"),
+        (aws.EndpointConnectionError(endpoint_url=URL), True, False, f"cannot reach {URL}"),
+        (aws.SSLError(endpoint_url=URL, error="self-signed"), False, False, "aws_ca_bundle"),
+        (aws.NoCredentialsError(), False, False, "no usable AWS credentials"),
+        (answer("UnauthorizedOperation"), False, False, "add ec2:ReplaceRoute to its IAM policy"),
+        (answer("AuthFailure"), False, False, "check the keys"),
+        (answer("RequestExpired"), False, False, "expired"),
+        (answer("ExpiredToken"), False, False, "expired"),
+        (answer("InvalidParameterValue", "There is no route defined for '10.1.0.10/32'"), False, False, "There is no route defined"),
+    ],
+)
+def test_translation(error: Exception, retryable: bool, ambiguous: bool, words: str) -> None:
+    found = translated(error)
+    assert (found.retryable, found.ambiguous) == (retryable, ambiguous)
+    assert words in found.message
+    assert translated(error, write=False).ambiguous is False
+
+
+def test_a_denial_names_who_and_what_and_leaves_out_the_encoded_message() -> None:
+    message = "You are not authorized. User: arn:aws:sts::123456789012:assumed-role/r/i-1 is not... Encoded authorization failure message: SECRETBLOB"
+    found = translated(answer("UnauthorizedOperation", message, 403))
+    assert found.message == (
+        "ReplaceRoute: arn:aws:sts::123456789012:assumed-role/r/i-1 may not do this; add ec2:ReplaceRoute to its IAM policy (UnauthorizedOperation)"
+    )
+
+
+def test_other_messages_lose_the_encoded_part_and_are_kept_short() -> None:
+    found = translated(answer("Odd", "first line\nsecond " + "x" * 1000))
+    assert "first line second" in found.message and len(found.message) < 400
+    assert "BLOB" not in translated(answer("Odd", "no. Encoded authorization failure message: BLOB")).message
+
+
+def test_a_role_that_cannot_be_assumed_was_never_a_write() -> None:
+    found = translated(answer("InternalFailure", status=500, operation="AssumeRole"))
+    assert found.ambiguous is False
+    assert "sts:AssumeRole" in translated(answer("AccessDenied", status=403, operation="AssumeRole")).message
+
+
+def test_only_throttling_is_throttling() -> None:
+    assert is_throttled(translated(answer("RequestLimitExceeded")))
+    assert not is_throttled(translated(answer("InternalError", status=500)))
+    assert not is_throttled(None)

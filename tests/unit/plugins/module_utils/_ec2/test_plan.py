@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Route plans: values in, actions out."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import (
+    MOST_ENTRIES,
+    CreateRoute,
+    ReplaceRoute,
+    RouteWish,
+    absent,
+    entry,
+    in_order,
+    parse_destinations,
+    plan_routes,
+    routes_table,
+    simulate_routes,
+)
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.task_routes import rows
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, NotFound, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Route, RouteState, RouteTable
+
+OURS, OLD = "eni-01234567", "eni-89abcdef"
+VIP, OTHER = "10.1.0.10/32", "10.1.0.20/32"
+BLACKHOLE = RouteState.BLACKHOLE
+
+
+def table(name: str, *entries: tuple[str, str] | Route, vpc: str = "vpc-1") -> RouteTable:
+    routes = [one if isinstance(one, Route) else Route(name, *one) for one in entries]
+    return RouteTable(name, vpc, in_order([*routes, Route(name, "10.0.0.0/16", "local", origin="CreateRouteTable")]))
+
+
+def wish(*destinations: str, **more: object) -> RouteWish:
+    return RouteWish(destinations or (VIP,), OURS, **{"vpc_id": "vpc-1", **more})  # type: ignore[arg-type]
+
+
+WORKED_EXAMPLE = (table("A", (VIP, OLD)), table("B", (VIP, OLD), (OTHER, OLD)))
+
+
+def test_worked_example() -> None:
+    actions = plan_routes(wish(), WORKED_EXAMPLE)
+    assert actions == (ReplaceRoute("A", VIP, OURS), ReplaceRoute("B", VIP, OURS))
+    after = simulate_routes(WORKED_EXAMPLE, actions)
+    shown = [(row["route_table_id"], row["destination"], row["before"], row["after"]) for row in rows(WORKED_EXAMPLE, after, {})]
+    assert shown == [
+        ("A", VIP, OLD, OURS),
+        ("A", "10.0.0.0/16", "local", "local"),
+        ("B", VIP, OLD, OURS),
+        ("B", OTHER, OLD, OLD),
+        ("B", "10.0.0.0/16", "local", "local"),
+    ]
+    assert routes_table(after).splitlines() == [
+        "table  destination   target",
+        "A      10.1.0.10/32  eni-01234567",
+        "A      10.0.0.0/16   local",
+        "B      10.1.0.10/32  eni-01234567",
+        "B      10.1.0.20/32  eni-89abcdef",
+        "B      10.0.0.0/16   local",
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 40, 250])
+def test_each_of_many_tables_is_changed_once_and_nothing_else(count: int) -> None:
+    tables = tuple(table(f"rtb-{number:08x}", (VIP, OLD), (OTHER, OLD), ("0.0.0.0/0", "igw-1")) for number in range(count))
+    actions = plan_routes(wish(), tables)
+    assert actions == tuple(ReplaceRoute(one.id, VIP, OURS) for one in tables)
+    after = simulate_routes(tables, actions)
+    changed = [row for row in rows(tables, after, {}) if row["before"] != row["after"]]
+    assert [(row["route_table_id"], row["destination"]) for row in changed] == [(one.id, VIP) for one in tables]
+    assert plan_routes(wish(), after) == ()
+
+
+@pytest.mark.parametrize("missing", ["fail", "ignore", "create"])
+def test_an_interrupted_plan_is_finished_by_the_next(missing: str) -> None:
+    tables = (table("A", (VIP, OLD)), table("B", (VIP, OURS), ("fd00::10/128", OLD)), table("C", Route("C", VIP, OURS, BLACKHOLE)))
+    asked = wish(VIP, "fd00::10/128", missing=missing)
+    whole = plan_routes(asked, tables)
+    end = simulate_routes(tables, whole)
+    for length in range(len(whole) + 1):
+        for done in combinations(whole, length):  # any subset: they run in parallel
+            between = simulate_routes(tables, done)
+            rest = plan_routes(asked, between)
+            assert set(rest) == set(whole) - set(done)
+            assert simulate_routes(between, rest) == end
+    assert plan_routes(asked, end) == ()
+
+
+@pytest.mark.parametrize(
+    ("present", "expected"),
+    [
+        (Route("A", VIP, OLD), True),
+        (Route("A", VIP, OURS), False),
+        (Route("A", VIP, OURS, BLACKHOLE), True),
+        (Route("A", VIP, OURS + "0"), True),  # a longer id that begins like ours is another interface
+        (Route("A", VIP, "igw-1"), True),
+    ],
+)
+def test_what_counts_as_wrong(present: Route, expected: bool) -> None:
+    assert bool(plan_routes(wish(), (table("A", present),))) is expected
+
+
+def test_a_black_hole_is_marked() -> None:
+    assert f"{OURS} (blackhole)" in routes_table((table("A", Route("A", VIP, OURS, BLACKHOLE)),))
+
+
+@pytest.mark.parametrize("text", ["fd00:0:0::10/128", "FD00::0010/128", "fd00:0000:0000:0000:0000:0000:0000:0010/128"])
+def test_ipv6_is_compared_parsed(text: str) -> None:
+    assert parse_destinations([text]) == ("fd00::10/128",)
+    assert plan_routes(wish(*parse_destinations([text])), (table("A", ("fd00::10/128", OURS)),)) == ()
+
+
+def test_ipv6_is_replaced_like_ipv4() -> None:
+    assert plan_routes(wish("fd00::10/128"), (table("A", ("fd00::10/128", OLD)),)) == (ReplaceRoute("A", "fd00::10/128", OURS),)
+
+
+def test_prefix_lists_are_listed_untouched() -> None:
+    tables = (table("A", (VIP, OLD), ("pl-1234abcd", OLD)),)
+    after = simulate_routes(tables, plan_routes(wish(), tables))
+    assert entry(after[0], "pl-1234abcd") == Route("A", "pl-1234abcd", OLD)
+    assert [row["destination"] for row in rows(tables, after, {})] == [VIP, "10.0.0.0/16", "pl-1234abcd"]
+
+
+def test_a_propagated_entry_is_not_ours() -> None:
+    propagated = Route("A", VIP, "vgw-1", origin="EnableVgwRoutePropagation")
+    with pytest.raises(NotFound):
+        plan_routes(wish(), (table("A", propagated),))
+    both = (table("A", propagated, (VIP, OLD)),)
+    after = simulate_routes(both, plan_routes(wish(), both))
+    assert [(row["before"], row["after"]) for row in rows(both, after, {})][:2] == [(OLD, OURS), ("vgw-1", "vgw-1")]
+
+
+def test_missing_fail_in_the_whole_vpc_wants_one_entry_for_each_destination() -> None:
+    tables = (table("A", (VIP, OLD)), table("B"))
+    assert plan_routes(wish(), tables) == (ReplaceRoute("A", VIP, OURS),)
+    with pytest.raises(NotFound, match=r"10\.1\.0\.20/32.*missing=create"):
+        plan_routes(wish(VIP, OTHER), tables)
+
+
+def test_missing_fail_in_named_tables_wants_it_in_each() -> None:
+    tables = (table("A", (VIP, OLD)), table("B"))
+    with pytest.raises(NotFound, match="^B: no entry for 10.1.0.10/32"):
+        plan_routes(wish(table_ids=("A", "B")), tables)
+
+
+def test_missing_ignore_and_create() -> None:
+    tables = (table("A", (VIP, OLD)), table("B"))
+    assert plan_routes(wish(missing="ignore"), tables) == (ReplaceRoute("A", VIP, OURS),)
+    assert plan_routes(wish(missing="create"), tables) == (ReplaceRoute("A", VIP, OURS), CreateRoute("B", VIP, OURS))
+    assert absent(wish(VIP, OTHER, missing="ignore"), tables) == (OTHER,)
+
+
+@pytest.mark.parametrize("inside", ["10.0.0.10/32", "10.0.0.0/16", "10.0.128.0/17", "fd00:1::5/128"])
+@pytest.mark.parametrize("missing", ["fail", "ignore", "create"])
+def test_inside_the_vpc_is_refused(inside: str, missing: str) -> None:
+    local6 = Route("A", "fd00:1::/56", "local", origin="CreateRouteTable")
+    with pytest.raises(BadInput, match="inside the VPC"):
+        plan_routes(wish(inside, missing=missing), (table("A", local6, (inside, OLD)),))
+
+
+def test_a_local_entry_that_leads_elsewhere_is_still_the_vpc() -> None:
+    middlebox = Route("A", "10.9.0.0/16", OLD, origin="CreateRouteTable")
+    with pytest.raises(BadInput):
+        plan_routes(wish("10.9.0.1/32"), (table("A", middlebox, ("10.9.0.1/32", OLD)),))
+
+
+@pytest.mark.parametrize(
+    ("asked", "tables", "error", "words"),
+    [
+        (wish(table_ids=("A", "Z")), (table("A", (VIP, OLD)),), NotFound, "no route table Z"),
+        (wish(), (), NotFound, "vpc-1 has no route table"),
+        (wish(table_ids=("A",)), (table("A", (VIP, OLD), vpc="vpc-2"),), Refused, "A: not a route table of vpc-1"),
+    ],
+)
+def test_tables_that_are_not_there_or_not_ours(asked: RouteWish, tables: tuple[RouteTable, ...], error: type[HoldfastError], words: str) -> None:
+    with pytest.raises(error, match=words):
+        plan_routes(asked, tables)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [],
+        ["10.1.0.10"],
+        ["10.1.0.10/24"],
+        ["10.1.0.10/33"],
+        ["10.1.0.010/32"],
+        ["10.1/16"],
+        ["fd00::/129"],
+        [VIP, VIP],
+        ["fd00::10/128", "fd00:0::10/128"],
+        ["x" * 1_000_000],
+        [""],
+        ["$(id)/32"],
+        [f"10.{number >> 8}.{number & 255}.0/24" for number in range(MOST_ENTRIES + 1)],
+    ],
+)
+def test_bad_destinations(texts: list[str]) -> None:
+    with pytest.raises(BadInput) as caught:
+        parse_destinations(texts)
+    assert len(caught.value.message) < 250 and "\n" not in caught.value.message
+
+
+def test_rows_name_the_error_of_each_entry() -> None:
+    tables = (table("A", (VIP, OLD)), table("B"))
+    errors = {ReplaceRoute("A", VIP, OURS): NotFound("no"), CreateRoute("B", VIP, OURS): NotFound("never")}
+    shown = [(row["route_table_id"], row["before"], row["after"], row["error"]) for row in rows(tables, tables, errors) if row["destination"] == VIP]
+    assert shown == [("A", OLD, OLD, "no"), ("B", None, None, "never")]
