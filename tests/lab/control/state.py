@@ -84,3 +84,15 @@ def interfaces_of(backend: Any, instance: Any) -> list[Any]:
 def tags(backend: Any, thing_id: str) -> dict[str, str]:
     """The tags of whatever has this id."""
     return dict(backend.tags.get(thing_id, {}))
+
+
+def vpc_cidrs(backend: Any, vpc_id: str) -> list[str]:
+    """The IPv4 and IPv6 blocks of a VPC: its local routes."""
+    vpc = backend.vpcs[vpc_id]
+    return [str(one["cidr_block"]) for ipv6 in (False, True) for one in vpc.get_cidr_block_association_set(ipv6=ipv6)]
+
+
+def subnet_cidrs(backend: Any, vpc_id: str) -> set[str]:
+    """The IPv4 and IPv6 blocks of a VPC's subnets."""
+    subnets = [one for zone in backend.subnets.values() for one in zone.values() if one.vpc_id == vpc_id]
+    return {one.cidr_block for one in subnets} | {str(block["ipv6CidrBlock"]) for one in subnets for block in one.ipv6_cidr_block_associations.values()}

@@ -3,6 +3,6 @@
 
 from __future__ import annotations
 
-from lab.control.rules import addresses, instances, interfaces, paging, routes, tables
+from lab.control.rules import addresses, instances, interfaces, routes, tables
 
-__all__ = ["addresses", "instances", "interfaces", "paging", "routes", "tables"]
+__all__ = ["addresses", "instances", "interfaces", "routes", "tables"]
