@@ -115,11 +115,18 @@ def _check(chosen: Mapping[str, Any]) -> None:
 
 
 def ec2_client(options: AwsOptions, own_region: Callable[[], str]) -> Any:
-    """A boto3 client of EC2; threads may share it.
+    """A boto3 client of EC2; see `aws_client`."""
+    return aws_client("ec2", options, own_region)
+
+
+def aws_client(service: str, options: AwsOptions, own_region: Callable[[], str], *, connect_timeout: float = 0.0, read_timeout: float = 0.0) -> Any:
+    """A boto3 client; threads may share it.
 
     :param own_region: Tells the region of this host; asked only when neither options nor AWS configuration name one.
+    :param connect_timeout: In seconds, as ``read_timeout``; 0 for those of EC2 calls.
     :raises BadInput: For an unknown profile, region or URL. :raises ServiceError: When ``own_region`` does.
     """
+    timeouts = {"connect_timeout": connect_timeout or _CONNECT_TIMEOUT, "read_timeout": read_timeout or _READ_TIMEOUT}
     try:
         session = boto3.session.Session(
             aws_access_key_id=options.access_key,
@@ -131,19 +138,18 @@ def ec2_client(options: AwsOptions, own_region: Callable[[], str]) -> Any:
         region = session.region_name or own_region()
         if options.role_arn:
             session = _with_role(session, options, options.role_arn, region)
-        return _client(session, "ec2", region, options, endpoint_url=options.endpoint_url)
+        return _client(session, service, region, options, timeouts, endpoint_url=options.endpoint_url)
     except aws.ProfileNotFound:
         raise BadInput(f"profile: this host's AWS configuration has no profile {shown(options.profile)}", path="profile") from None
     except (aws.BotoCoreError, ValueError) as error:
         raise BadInput(f"The AWS options cannot be used: {str(error)[:300]}") from error
 
 
-def _client(session: Any, service: str, region: str, options: AwsOptions, **more: Any) -> Any:
+def _client(session: Any, service: str, region: str, options: AwsOptions, timeouts: Mapping[str, float] | None = None, **more: Any) -> Any:
     verify: bool | str | None = options.aws_ca_bundle if options.validate_certs else False
     config = Config(
         retries={"total_max_attempts": 1},
-        connect_timeout=_CONNECT_TIMEOUT,
-        read_timeout=_READ_TIMEOUT,
+        **(timeouts or {"connect_timeout": _CONNECT_TIMEOUT, "read_timeout": _READ_TIMEOUT}),
         max_pool_connections=PARALLEL,
         user_agent_extra="holdfast.ha",
     )

@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule import (
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule import step
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import (
     Demote,
     Event,
     Identity,
@@ -35,7 +36,6 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule import (
     Told,
     Write,
     WriteEnded,
-    step,
     valid_lft,
 )
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Leases in a DynamoDB table: conditional puts and consistent reads. The table's key is the text attribute ``lease``.
+
+Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.ConditionExpressions.html
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Optional
+
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import AwsOptions, aws_client
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.errors import call, has_code
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.imds import Imds
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import NotConverged, NotFound, Refused, ServiceError
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record, parse_record
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Reading
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreSettings, StoreRefused
+
+KEY = "lease"
+_BUSY = ("ProvisionedThroughputExceededException", "RequestLimitExceeded", "LimitExceededException")
+#: Seconds in which a new table becomes usable; usually it takes some ten.
+_CREATION = 120.0
+
+
+class DynamoDbStore:
+    """`Store` over one table.
+
+    :param client: A boto3 client of DynamoDB that makes one attempt per call.
+    """
+
+    def __init__(self, client: Any, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    @classmethod
+    def connect(cls, settings: StoreSettings, timeout: float, environ: Mapping[str, str] = os.environ) -> DynamoDbStore:
+        """From checked settings; ``timeout`` in seconds for one call. Raises `BadInput`, `ServiceError`."""
+        own = {name: value for name, value in environ.items() if name not in ("AWS_URL", "AWS_ENDPOINT_URL_EC2")}
+        if environ.get("AWS_ENDPOINT_URL_DYNAMODB"):
+            own["AWS_ENDPOINT_URL"] = environ["AWS_ENDPOINT_URL_DYNAMODB"]
+        options = AwsOptions.from_params(settings.values, own)
+        client = aws_client("dynamodb", options, lambda: Imds(environ).region(), connect_timeout=timeout / 3, read_timeout=timeout * 2 / 3)
+        return cls(client, settings.values["table"])
+
+    def read(self, key: str) -> Reading:
+        """See `Store`."""
+        item = self._call("GetItem", Key={KEY: {"S": key}}, ConsistentRead=True).get("Item")
+        if item is None:
+            return Reading(None, None)
+        remedy = f"aws dynamodb delete-item --table-name {self._table} --key '{{\"{KEY}\":{{\"S\":\"{key}\"}}}}'"
+        raw = {name: _plain(value) for name, value in item.items() if name != KEY}
+        record = parse_record(raw, f"{key} in table {self._table}", remedy)
+        return Reading(record, _token(record))
+
+    def write(self, key: str, expected: Hashable, record: Record) -> Optional[Hashable]:
+        """See `Store`. A record's epoch and nonce together are never used twice, so they are the token."""
+        item = {KEY: {"S": key}, **{name: _typed(value) for name, value in record.as_dict().items()}}
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(#key)", "ExpressionAttributeNames": {"#key": KEY}}
+        if isinstance(expected, tuple):
+            condition = {
+                "ConditionExpression": "#epoch = :epoch AND #nonce = :nonce",
+                "ExpressionAttributeNames": {"#epoch": "epoch", "#nonce": "nonce"},
+                "ExpressionAttributeValues": {":epoch": {"N": str(expected[0])}, ":nonce": {"S": expected[1]}},
+            }
+        try:
+            self._call("PutItem", write=True, Item=item, **condition)
+        except ServiceError as error:
+            if has_code(error, "ConditionalCheckFailedException"):
+                return None
+            raise
+        return _token(record)
+
+    # ---- the table
+
+    def exists(self) -> bool:
+        """Whether the table is there and usable. Raises `Refused` when it is a table for something else."""
+        try:
+            described = self._call("DescribeTable")["Table"]
+        except NotFound:
+            return False
+        schema = [(part["AttributeName"], part["KeyType"]) for part in described["KeySchema"]]
+        kinds = {part["AttributeName"]: part["AttributeType"] for part in described["AttributeDefinitions"]}
+        if schema != [(KEY, "HASH")] or kinds.get(KEY) != "S":
+            raise Refused(f"the table {self._table} exists and its key is not the text attribute {KEY}; choose another name for the lease table")
+        return str(described["TableStatus"]) in ("ACTIVE", "UPDATING")
+
+    def create(self, now: Callable[[], float] = time.monotonic, pause: Callable[[float], None] = time.sleep) -> None:
+        """Create the table, on-demand billing, and wait until it is usable. Another's simultaneous creation counts as ours."""
+        try:
+            self._call(
+                "CreateTable",
+                write=True,
+                KeySchema=[{"AttributeName": KEY, "KeyType": "HASH"}],
+                AttributeDefinitions=[{"AttributeName": KEY, "AttributeType": "S"}],
+                BillingMode="PAY_PER_REQUEST",
+            )
+        except ServiceError as error:
+            if not has_code(error, "ResourceInUseException"):
+                raise
+        give_up = now() + _CREATION
+        while not self.exists():
+            if now() >= give_up:
+                raise NotConverged(f"the table {self._table} was created, yet is not usable after {_CREATION:g} s; look at its status in the AWS console")
+            pause(0.5)
+
+    def _call(self, operation: str, *, write: bool = False, **parameters: Any) -> dict[str, Any]:
+        try:
+            return call(self._client, operation, write=write, TableName=self._table, **parameters)
+        except ServiceError as error:
+            region = self._client.meta.region_name
+            facts: dict[str, Any] = dict(error.details)
+            if has_code(error, "ResourceNotFoundException"):
+                raise NotFound(
+                    f"the lease table {self._table} does not exist in {region}; create it with the module lease_store or the playbook holdfast.ha.prepare_aws",
+                    **facts,
+                ) from error
+            if has_code(error, "ValidationException") and "key element" in error.message:
+                raise StoreRefused(f"the table {self._table} in {region} is no lease table: its key is not {KEY}; name another table", **facts) from error
+            if has_code(error, *_BUSY):
+                raise ServiceError(f"{operation}: the table {self._table} takes no more calls at present; try again", retryable=True, **facts) from error
+            raise
+
+
+def _token(record: Record) -> Hashable:
+    return (record.epoch, record.nonce)
+
+
+def _typed(value: object) -> dict[str, str]:
+    return {"S": value} if isinstance(value, str) else {"N": str(value)}
+
+
+def _plain(value: Mapping[str, Any]) -> Any:
+    """The Python value of a DynamoDB one; a kind that no record has stays as it is, for `parse_record` to refuse."""
+    if "S" in value:
+        return value["S"]
+    if "N" in value:
+        number = float(value["N"])
+        return int(value["N"]) if value["N"].lstrip("-").isdecimal() else number
+    return dict(value)

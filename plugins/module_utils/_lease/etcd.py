@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Leases in etcd v3: transactions on a key's revision, over the JSON gateway. etcd's own leases are not used.
+
+Source: https://etcd.io/docs/v3.4/dev-guide/api_grpc_gateway/ and https://etcd.io/docs/v3.4/learning/api/
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Hashable
+from typing import Any, Optional
+
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_gateway import Gateway
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record, parse_record
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Reading
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreSettings, StoreUnreachable
+
+_PREFIX = "/holdfast/"
+
+
+class EtcdStore:
+    """`Store` over a cluster of etcd. The token is the key's ``mod_revision``, 0 where there is no key."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    @classmethod
+    def connect(cls, settings: StoreSettings, timeout: float) -> EtcdStore:
+        """From checked settings; ``timeout`` in seconds for one call, whatever the number of endpoints. Raises `BadInput`."""
+        return cls(Gateway(timeout=timeout, **settings.values))
+
+    def read(self, key: str) -> Reading:
+        """See `Store`. Reads are linearizable, so they need a quorum."""
+        found = self._gateway.call("/v3/kv/range", {"key": _b64(_PREFIX + key)}).reply.get("kvs", [])
+        if not found:
+            return Reading(None, 0)
+        record = parse_record(_decoded(found[0].get("value", "")), f"{_PREFIX}{key} in etcd", f"etcdctl del {_PREFIX}{key}")
+        return Reading(record, int(found[0]["mod_revision"]))
+
+    def write(self, key: str, expected: Hashable, record: Record) -> Optional[Hashable]:
+        """See `Store`. The same transaction may reach several endpoints: it takes effect at most once, and only its own effect
+        could make a later one fail, so after an attempt without an answer a refusal says nothing."""
+        name = _b64(_PREFIX + key)
+        value = _b64(json.dumps(record.as_dict(), sort_keys=True, separators=(",", ":")))
+        body = {
+            "compare": [{"key": name, "target": "MOD", "result": "EQUAL", "mod_revision": str(expected)}],
+            "success": [{"request_put": {"key": name, "value": value}}],
+        }
+        answer = self._gateway.call("/v3/kv/txn", body, write=True)
+        if answer.reply.get("succeeded"):
+            return int(answer.reply["header"]["revision"])
+        if answer.unanswered_before:
+            raise StoreUnreachable("etcd: an endpoint gave no answer to a write that another one then refused; read the lease to see", retryable=True, ambiguous=True)
+        return None
+
+    def check(self) -> None:
+        """Raises a `ServiceError` unless there is a quorum and the credentials may read leases."""
+        self._gateway.call("/v3/kv/range", {"key": _b64(_PREFIX), "range_end": _b64("/holdfast0"), "limit": "1", "keys_only": True})
+
+
+def _b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _decoded(value: str) -> dict[str, Any]:
+    """The JSON object in a key's value; anything else becomes one that `parse_record` refuses."""
+    try:
+        raw = json.loads(base64.b64decode(value).decode())
+    except ValueError:
+        return {"": "no JSON"}
+    return raw if isinstance(raw, dict) else {"": "no JSON object"}

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Calls to etcd's JSON gateway: endpoints tried in order within one time-out, TLS, user and password."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, ServiceError
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreRefused, StoreUnreachable
+from ansible_collections.holdfast.ha.plugins.module_utils._model import shown
+
+_LARGEST_ANSWER = 1 << 20
+#: gRPC's codes, https://grpc.io/docs/guides/status-codes/
+_PERMISSION_DENIED, _UNAUTHENTICATED = 7, 16
+#: Codes after which a write is known not to have taken effect: invalid argument, not found, already exists, denied,
+#: resource exhausted, failed precondition, out of range, unimplemented, unauthenticated.
+_DEFINITE = frozenset({3, 5, 6, 7, 8, 9, 11, 12, 16})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A reply, and whether an earlier endpoint was asked the same and gave none."""
+
+    reply: dict[str, Any]
+    unanswered_before: bool
+
+
+class _TokenRefused(StoreRefused):
+    """The authentication token has run out, or etcd has restarted: a new one has to be asked for."""
+
+
+class Gateway:
+    """A client of a cluster. Each call has ``timeout`` seconds, whatever the number of endpoints: half of what is left for an
+    endpoint while there are others to try, so that one that hangs does not use it all. The one that answered last comes first."""
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        *,
+        timeout: float,
+        ca_cert: str | None = None,
+        cert: str | None = None,
+        key: str | None = None,
+        username: str | None = None,
+        password: str | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._endpoints = list(endpoints)
+        self._timeout, self._now = timeout, now
+        self._tls = _tls(ca_cert, cert, key) if any(url.startswith("https:") for url in endpoints) else None
+        self._username, self._password = username, password
+        self._token = ""
+
+    def call(self, path: str, body: dict[str, Any], *, write: bool = False) -> Answer:
+        """One call. Raises `StoreRefused`, or `StoreUnreachable` when no endpoint answered."""
+        deadline = self._now() + self._timeout
+        try:
+            return self._authenticated(path, body, write, deadline)
+        except _TokenRefused:  # nothing was written: the token is checked first
+            self._token = ""
+            return self._authenticated(path, body, write, deadline)
+
+    def _authenticated(self, path: str, body: dict[str, Any], write: bool, deadline: float) -> Answer:
+        if self._username and not self._token:
+            given = {"name": self._username, "password": self._password}
+            self._token = str(self._anywhere("/v3/auth/authenticate", given, False, deadline).reply["token"])
+        return self._anywhere(path, body, write, deadline)
+
+    def _anywhere(self, path: str, body: dict[str, Any], write: bool, deadline: float) -> Answer:
+        """Ask the endpoints in turn until one answers. What is sent twice must be safe to send twice."""
+        failures: list[ServiceError] = []
+        for left, endpoint in zip(range(len(self._endpoints) - 1, -1, -1), tuple(self._endpoints)):
+            budget = deadline - self._now()
+            if budget <= 0:
+                break
+            try:
+                reply = self._ask(endpoint, path, body, write, budget / 2 if left else budget)
+            except StoreUnreachable as error:
+                failures.append(error)
+                self._endpoints.remove(endpoint)
+                self._endpoints.append(endpoint)
+                continue
+            return Answer(reply, any(error.ambiguous for error in failures))
+        ambiguous = any(error.ambiguous for error in failures)
+        causes = "; ".join(error.message for error in failures) or "no time was left to ask"
+        raise StoreUnreachable(
+            f"etcd cannot be reached: {causes}; check store.endpoints, the network, and that a majority of the members runs",
+            retryable=True,
+            ambiguous=ambiguous,
+            service="etcd",
+            operation=path,
+        )
+
+    def _ask(self, endpoint: str, path: str, body: dict[str, Any], write: bool, budget: float) -> dict[str, Any]:
+        deadline = self._now() + budget
+        url = urlsplit(endpoint)
+        connection = self._connection(url.hostname or "", url.port, budget)
+        try:
+            try:
+                connection.connect()
+            except ssl.SSLError as error:
+                raise StoreRefused(f"etcd: TLS with {endpoint} failed ({_tls_cause(error)}); check store.ca_cert, cert and key", service="etcd") from error
+            except OSError as error:
+                raise StoreUnreachable(f"{endpoint}: {_cause(error)}", retryable=True) from error
+            headers = {"Content-Type": "application/json", **({"Authorization": self._token} if self._token else {})}
+            try:
+                self._limit(connection, deadline)
+                connection.request("POST", url.path.rstrip("/") + path, json.dumps(body), headers)
+                self._limit(connection, deadline)
+                response = connection.getresponse()
+                self._limit(connection, deadline)
+                raw = response.read(_LARGEST_ANSWER + 1)
+            except ssl.SSLError as error:  # with TLS 1.3 a refused client certificate shows here, before anything is read
+                if "alert" in str(error).lower():
+                    raise StoreRefused(f"etcd: {endpoint} refused the TLS connection ({_tls_cause(error)}); check store.cert and key", service="etcd") from error
+                raise StoreUnreachable(f"{endpoint}: {_cause(error)}", retryable=True, ambiguous=write) from error
+            except (OSError, http.client.HTTPException) as error:
+                raise StoreUnreachable(f"{endpoint}: {_cause(error)}", retryable=True, ambiguous=write) from error
+        finally:
+            connection.close()
+        return _understood(endpoint, response.status, raw, write)
+
+    def _connection(self, host: str, port: int | None, timeout: float) -> http.client.HTTPConnection:
+        if self._tls is not None:
+            return http.client.HTTPSConnection(host, port or 2379, timeout=timeout, context=self._tls)
+        return http.client.HTTPConnection(host, port or 2379, timeout=timeout)
+
+    def _limit(self, connection: http.client.HTTPConnection, deadline: float) -> None:
+        left = deadline - self._now()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        if connection.sock is not None:
+            connection.sock.settimeout(left)
+
+
+def _understood(endpoint: str, status: int, raw: bytes, write: bool) -> dict[str, Any]:
+    """The parsed reply, or the right error for it."""
+    try:
+        reply = json.loads(raw)
+    except ValueError:
+        reply = None
+    if not isinstance(reply, dict):
+        raise StoreUnreachable(f"{endpoint}: answered with something that is not etcd's (HTTP {status})", retryable=True, ambiguous=write)
+    if status == 200:
+        return reply
+    code, text = reply.get("code"), str(reply.get("message") or reply.get("error") or f"HTTP {status}")
+    facts: dict[str, Any] = {"service": "etcd", "code": code}
+    if code == _UNAUTHENTICATED or "auth store is old" in text:
+        raise _TokenRefused("etcd does not accept its own authentication token; check the clocks of its members", retryable=True, **facts)
+    if "authentication failed" in text or "authentication is not enabled" in text:
+        raise StoreRefused(f"etcd does not accept the user and password ({shown(text)}); check store.username and store.password", **facts)
+    if code == _PERMISSION_DENIED or "user name is empty" in text:
+        raise StoreRefused("etcd denies access to the keys under /holdfast/; give store.username and password of a user whose role may read and write them", **facts)
+    if code in _DEFINITE:
+        raise StoreRefused(f"etcd refused the call: {shown(text, 200)}", retryable=code == 8, **facts)
+    raise StoreUnreachable(f"{endpoint}: {shown(text)}", retryable=True, ambiguous=write, **facts)
+
+
+def _tls(ca_cert: str | None, cert: str | None, key: str | None) -> ssl.SSLContext:
+    for name, path in (("ca_cert", ca_cert), ("cert", cert), ("key", key)):
+        if path and not os.access(path, os.R_OK):
+            raise BadInput(f"store.{name}: there is no readable file {shown(path)} on this host", path=f"store.{name}")
+    try:
+        context = ssl.create_default_context(cafile=ca_cert)
+        if cert:
+            context.load_cert_chain(cert, key, password=_no_prompt)
+    except (ssl.SSLError, ValueError) as error:
+        raise BadInput(f"store: the TLS files cannot be used ({_tls_cause(error)}); ca_cert, cert and key have to be PEM, the key without a pass phrase") from error
+    return context
+
+
+def _no_prompt() -> str:
+    return ""  # an encrypted key would otherwise be asked for on the terminal
+
+
+def _tls_cause(error: Exception) -> str:
+    verify = getattr(error, "verify_message", None)
+    return str(verify or getattr(error, "reason", None) or type(error).__name__)
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

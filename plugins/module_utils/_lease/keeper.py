@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rule at work on a store: does the rule's reads and writes and hands on what it wants done outside."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Optional
+
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import BOTO3_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd import EtcdStore
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule import step
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import (
+    Action,
+    Event,
+    Identity,
+    Intent,
+    Outcome,
+    Read,
+    ReadEnded,
+    State,
+    Tick,
+    Told,
+    Write,
+    WriteEnded,
+)
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import Store, StoreSettings
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def open_store(settings: StoreSettings, timing: Timing) -> Store:
+    """The store that the settings name; a call takes `Timing.call` at most. Raises `BadInput`, `ServiceError`."""
+    if settings.type == "etcd":
+        return EtcdStore.connect(settings, timing.call)
+    if settings.type == "dynamodb":
+        if BOTO3_IMPORT_ERROR is not None:
+            raise BadInput("store: type dynamodb needs the Python libraries boto3 and botocore on this host; install them, or use etcd", path="store.type")
+        return DynamoDbStore.connect(settings, timing.call)
+    raise BadInput("store: type none keeps no leases, so nothing can be held or handed over; set a store of type dynamodb or etcd", path="store.type")
+
+
+def identity(name: str, *, trusting: bool = False) -> Identity:
+    """This machine, since it booted, under the name of a node of the cluster."""
+    return Identity(name, hashlib.sha256(_BOOT_ID.read_bytes()).hexdigest()[:16], trusting)
+
+
+def new_state(me: Identity, timing: Timing, *, highest: int = 0) -> State:
+    """A process that begins. ``highest`` is the highest epoch that this node remembers. Raises `BadInput` for a timing that breaks the rule."""
+    return State(me, secrets.token_hex(6), timing.validate(), first_epoch=max(1, int(time.time())), highest=highest)
+
+
+class Keeper:
+    """One lease, as one process sees it. Not for several threads at once.
+
+    :param state: Where the rule stands; read it as `state`. `State.due` says when the next `turn` is wanted.
+    :param clock: CLOCK_BOOTTIME, in seconds.
+    """
+
+    def __init__(self, store: Store, key: str, state: State, clock: Callable[[], float] = boottime) -> None:
+        self._store, self._key, self._clock = store, key, clock
+        self.state = state
+        #: Why the last call to the store failed; ``None`` when it did not.
+        self.error: Optional[HoldfastError] = None
+
+    def tell(self, intent: Intent, handoff_to: str = "") -> None:
+        """Claim the lease, only watch it, or release it; before a release everything that needs the lease has to have stopped."""
+        self._emit(Told(self._clock(), intent, handoff_to))
+
+    def turn(self) -> tuple[Action, ...]:
+        """Do what is due now. Returns what the caller has to do, in order: `Serve`, `Demote`; and what it may tell: `Released`, `Notice`."""
+        outward: list[Action] = []
+        todo = deque(self._emit(Tick(self._clock())))
+        while todo:
+            action = todo.popleft()
+            if isinstance(action, Read):
+                todo.extend(self._read())
+            elif isinstance(action, Write):
+                todo.extend(self._write(action))
+            else:
+                outward.append(action)
+        return tuple(outward)
+
+    def _emit(self, event: Event) -> tuple[Action, ...]:
+        self.state, actions = step(self.state, event)
+        return actions
+
+    def _read(self) -> tuple[Action, ...]:
+        reading = None
+        try:
+            reading = self._store.read(self._key)
+            self.error = None
+        except HoldfastError as error:
+            self.error = error
+        return self._emit(ReadEnded(self._clock(), reading))
+
+    def _write(self, action: Write) -> tuple[Action, ...]:
+        outcome, token = Outcome.UNKNOWN, None
+        try:
+            token = self._store.write(self._key, action.expected, action.record)
+            outcome = Outcome.CONFLICT if token is None else Outcome.WRITTEN
+            self.error = None
+        except HoldfastError as error:
+            outcome = Outcome.UNKNOWN if error.ambiguous else Outcome.NOT_SENT
+            self.error = error
+        return self._emit(WriteEnded(self._clock(), outcome, token))
