@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import Refused
-from ansible_collections.holdfast.ha.plugins.module_utils._model import KernelRoute, Link, LinkAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, KernelRoute, Link, LinkAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import (
     Action,
     AddAddress,
@@ -60,8 +60,8 @@ def is_fresh(wanted: int | None, left: int | None) -> bool:
 def _plan_absent(desired: Desired, net: NetState, link: Link) -> tuple[Action, ...]:
     here = [held for place, held in net.places(desired.address) if place == link]
     if any(place != link for place, _ in net.places(desired.address)):
-        return tuple(_removal(link, held, net) for held in here)  # what stands elsewhere, and its source route, is not ours
-    return (*(_removal(link, held, net) for held in here), *plan_removal(desired.address, net))
+        return tuple(removal(link, held, net) for held in here)  # what stands elsewhere, and its source route, is not ours
+    return (*(removal(link, held, net) for held in here), *plan_removal(desired.address, net))
 
 
 def _plan_link(desired: Desired, net: NetState, link: Link) -> list[Action]:
@@ -86,8 +86,8 @@ def _plan_address(desired: Desired, net: NetState, link: Link, unclaimed: bool) 
     elsewhere = [(place, held) for place, held in places if place != link]
     right = [held for place, held in places if place == link and is_right(desired, held)]
     wrong = [held for place, held in places if place == link and not is_right(desired, held)]
-    actions: list[Action] = [_removal(place, held, net) for place, held in elsewhere]
-    removals: list[Action] = [_removal(link, held, net) for held in wrong]
+    actions: list[Action] = [removal(place, held, net) for place, held in elsewhere]
+    removals: list[Action] = [removal(link, held, net) for held in wrong]
     if right:
         held = right[0]
         if not (is_fresh(desired.valid_lft, held.valid_lft) and is_fresh(desired.valid_lft, held.preferred_lft)):
@@ -97,7 +97,7 @@ def _plan_address(desired: Desired, net: NetState, link: Link, unclaimed: bool) 
     ask = desired.check_unique and link.arp and not ours_already
     if ask and desired.address.version == 4 and not unclaimed:
         actions.insert(0, CheckUnclaimed(desired.address, link.name))
-    lost = _routes_from(desired, net) if elsewhere or (wrong and desired.address.version == 6) else ()
+    lost = foreign_routes_from(desired.address, net) if elsewhere or (wrong and desired.address.version == 6) else ()
     actions += removals if desired.address.version == 6 else []  # the kernel holds an IPv6 address only once per link
     actions.append(AddAddress(desired.address, link.name, desired.valid_lft, ask and desired.address.version == 6, lost))
     if desired.announce and link.arp:
@@ -105,7 +105,7 @@ def _plan_address(desired: Desired, net: NetState, link: Link, unclaimed: bool) 
     return actions + (removals if desired.address.version == 4 else [])
 
 
-def _removal(link: Link, held: LinkAddress, net: NetState) -> RemoveAddress:
+def removal(link: Link, held: LinkAddress, net: NetState) -> RemoveAddress:
     """Remove one address and nothing with it: not its secondaries, not the foreign routes of the link."""
     siblings = [other for other in link.addresses if other != held and other.address.version == held.address.version]
     primary = held.address.version == 4 and not held.secondary
@@ -116,9 +116,9 @@ def _removal(link: Link, held: LinkAddress, net: NetState) -> RemoveAddress:
     return RemoveAddress(held.address, link.name, primary and secondaries and not link.promote_secondaries, lost)
 
 
-def _routes_from(desired: Desired, net: NetState) -> tuple[KernelRoute, ...]:
+def foreign_routes_from(address: Address, net: NetState) -> tuple[KernelRoute, ...]:
     """Foreign routes that name the address as their source: the kernel drops them with it."""
-    return tuple(route for route in _foreign(net, desired.address.version) if route.prefsrc == desired.address.host)
+    return tuple(route for route in _foreign(net, address.version) if route.prefsrc == address.host)
 
 
 def _foreign(net: NetState, version: int) -> list[KernelRoute]:

@@ -68,8 +68,8 @@ def find_gateway(desired: Desired, net: NetState) -> str | None:
 
 def standing(address: Address, net: NetState) -> SourceRoute | None:
     """Our rule and table for the address as they are."""
-    rules = _own_rules(address, net)
-    return SourceRoute(rules[0], _own_routes(rules[0], net)) if rules else None
+    rules = own_rules(address, net)
+    return SourceRoute(rules[0], own_routes(rules[0], net)) if rules else None
 
 
 def plan_source_route(desired: Desired, net: NetState) -> tuple[Action, ...]:
@@ -82,13 +82,13 @@ def plan_source_route(desired: Desired, net: NetState) -> tuple[Action, ...]:
     gateway = find_gateway(desired, net)
     if not desired.source_route or gateway is None or not is_needed(desired, net):
         return plan_removal(desired.address, net)
-    own = _own_rules(desired.address, net)
+    own = own_rules(desired.address, net)
     good = [rule for rule in own if rule.plain and rule.priority == PRIORITY and not _used_by_others(rule.table, own, net)]
     actions: list[Action] = []
     rule = good[0] if good else KernelRule(PRIORITY, desired.address.host, _free_table(desired.address, net), OUR_PROTOCOL, desired.address.version)
     if not good:
         actions.append(AddRule(rule))
-    wanted, there = _content(desired, net.link(desired.interface), gateway, rule.table), _own_routes(rule, net)
+    wanted, there = _content(desired, net.link(desired.interface), gateway, rule.table), own_routes(rule, net)
     actions += [AddRoute(route) for route in wanted if _key(route) not in map(_key, there)]
     actions += [DeleteRoute(route) for route in there if _key(route) not in map(_key, wanted)]
     for wrong in own:
@@ -99,12 +99,12 @@ def plan_source_route(desired: Desired, net: NetState) -> tuple[Action, ...]:
 
 def plan_removal(address: Address, net: NetState) -> tuple[Action, ...]:
     """Delete our rules and tables for the address; the rule last."""
-    return tuple(action for rule in _own_rules(address, net) for action in _remove(rule, net, keep_routes=False))
+    return tuple(action for rule in own_rules(address, net) for action in _remove(rule, net, keep_routes=False))
 
 
 def _remove(rule: KernelRule, net: NetState, *, keep_routes: bool) -> list[Action]:
     shared = any(other != rule and other.table == rule.table and other.version == rule.version for other in net.rules)
-    routes: list[Action] = [] if keep_routes or shared else [DeleteRoute(route) for route in _own_routes(rule, net)]
+    routes: list[Action] = [] if keep_routes or shared else [DeleteRoute(route) for route in own_routes(rule, net)]
     return [*routes, DeleteRule(rule)]
 
 
@@ -144,11 +144,13 @@ def _used_by_others(table: int, own: list[KernelRule], net: NetState) -> bool:
     return looked_up or any(route.table == table and route.version == version and route.protocol != OUR_PROTOCOL for route in net.routes)
 
 
-def _own_rules(address: Address, net: NetState) -> list[KernelRule]:
+def own_rules(address: Address, net: NetState) -> list[KernelRule]:
+    """The rules of this collection for the address."""
     return [rule for rule in net.rules if rule.protocol == OUR_PROTOCOL and rule.version == address.version and rule.source == address.host]
 
 
-def _own_routes(rule: KernelRule, net: NetState) -> tuple[KernelRoute, ...]:
+def own_routes(rule: KernelRule, net: NetState) -> tuple[KernelRoute, ...]:
+    """The routes of this collection in the rule's table."""
     return tuple(route for route in net.routes if route.table == rule.table and route.version == rule.version and route.protocol == OUR_PROTOCOL)
 
 

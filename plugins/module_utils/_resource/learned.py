@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What recovery has learned of a resource on this node, and how that weighs against the inventory (DESIGN.md section 4). Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, NotFound, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Resource, parse_link_name, parse_tag
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class State:
+    """What the state file of one resource holds.
+
+    ``interface`` and ``backup_interface`` are learned; ``inventory_*`` are what the inventory said when they were, and
+    ``in_service`` is ``None`` until somebody has said so.
+    """
+
+    tag: str
+    address: Address
+    interface: str
+    backup_interface: str | None = None
+    in_service: bool | None = None
+    inventory_interface: str | None = None
+    inventory_backup: str | None = None
+
+
+@dataclass(frozen=True)
+class Effective:
+    """A resource as this node is to treat it now."""
+
+    tag: str
+    address: Address
+    interface: str
+    backup_interface: str | None
+    in_service: bool | None
+    resource: Resource | None = None
+    state: State | None = None
+
+
+def effective(tag: str, resource: Resource | None, state: State | None) -> Effective:
+    """What was learned wins, value by value, until the inventory's own value is another than when it was learned.
+
+    The address is always the inventory's. Raises `NotFound` when the resource is neither defined nor known.
+    """
+    if state is None:
+        if resource is None:
+            raise NotFound(f"no resource {tag}: it has neither a definition in /etc/holdfast/resources nor a state file; see the tag, or give resource", tag=tag)
+        return Effective(tag, resource.address, resource.interface, resource.backup_interface, None, resource)
+    if resource is None:
+        return Effective(tag, state.address, state.interface, state.backup_interface, state.in_service, None, state)
+    interface = state.interface if resource.interface == state.inventory_interface else resource.interface
+    backup = state.backup_interface if resource.backup_interface == state.inventory_backup else resource.backup_interface
+    if interface == backup:  # the inventory moved one value onto the other that was learned
+        interface, backup = resource.interface, resource.backup_interface
+    in_service = state.in_service if resource.address == state.address else None
+    return Effective(tag, resource.address, interface, backup, in_service, resource, state)
+
+
+def learn(known: Effective, *, interface: str, backup_interface: str | None) -> State:
+    """The state to write when these values have been learned under the present inventory."""
+    base = known.resource
+    return State(
+        tag=known.tag,
+        address=known.address,
+        interface=interface,
+        backup_interface=backup_interface,
+        in_service=known.in_service,
+        inventory_interface=base.interface if base else known.state.inventory_interface if known.state else None,
+        inventory_backup=base.backup_interface if base else known.state.inventory_backup if known.state else None,
+    )
+
+
+def add_backup(known: Effective, interface: str) -> Effective:
+    """``known`` with that backup interface; the same one again changes nothing. Raises `Refused` (scenarios.md D)."""
+    if known.backup_interface == interface:
+        return known
+    if known.backup_interface is not None:
+        raise Refused(f"{known.tag} has the backup interface {known.backup_interface} already; remove that one first", tag=known.tag)
+    if interface == known.interface:
+        raise Refused(f"{interface} is the primary interface of {known.tag}; name another one as backup", tag=known.tag)
+    return dataclasses.replace(known, backup_interface=interface)
+
+
+def remove_backup(known: Effective, interface: str) -> Effective:
+    """``known`` without that backup interface; unchanged where there is none. Raises `Refused` (scenarios.md D)."""
+    if known.backup_interface is None:
+        return known
+    if known.backup_interface != interface:
+        raise Refused(f"{interface} is not the backup interface of {known.tag}, {known.backup_interface} is; name that one", tag=known.tag)
+    return dataclasses.replace(known, backup_interface=None)
+
+
+def swapped(known: Effective, to: str) -> Effective:
+    """``known`` with ``to`` as the primary interface and the other one as backup (scenarios.md C7)."""
+    if to == known.interface:
+        return known
+    return dataclasses.replace(known, interface=to, backup_interface=known.interface)
+
+
+def swap_target(known: Effective, to: str | None) -> str:
+    """The interface to swap to. Raises `Refused` where there is no backup, or ``to`` is neither of the two."""
+    if known.backup_interface is None:
+        raise Refused(f"{known.tag} has no backup interface; add one with ip_backup_interface", tag=known.tag)
+    if to is not None and to not in (known.interface, known.backup_interface):
+        raise Refused(f"to: {to} is neither the primary interface {known.interface} nor the backup {known.backup_interface} of {known.tag}", tag=known.tag)
+    return to or known.backup_interface
+
+
+def to_json(state: State) -> dict[str, object]:
+    """As the state file has it."""
+    return {
+        "version": _VERSION,
+        "tag": state.tag,
+        "address": str(state.address),
+        "interface": state.interface,
+        "backup_interface": state.backup_interface,
+        "in_service": state.in_service,
+        "inventory": {"interface": state.inventory_interface, "backup_interface": state.inventory_backup},
+    }
+
+
+def from_json(content: object, tag: str) -> State:
+    """The reverse of `to_json`. Raises `BadInput` for anything else."""
+    if not isinstance(content, Mapping) or content.get("version") != _VERSION or not isinstance(content.get("inventory"), Mapping):
+        raise BadInput("it is not a state file of this version")
+    if parse_tag(str(content.get("tag"))) != tag:
+        raise BadInput(f"it is the state of {content['tag']}")
+    if content.get("in_service") not in (True, False, None):
+        raise BadInput("in_service is neither true, false nor null")
+    inventory = content["inventory"]
+    return State(
+        tag=tag,
+        address=Address.parse(str(content.get("address"))),
+        interface=parse_link_name(str(content.get("interface"))),
+        backup_interface=_link_or_none(content.get("backup_interface")),
+        in_service=content.get("in_service"),
+        inventory_interface=_link_or_none(inventory.get("interface")),
+        inventory_backup=_link_or_none(inventory.get("backup_interface")),
+    )
+
+
+def _link_or_none(value: object) -> str | None:
+    return None if value is None else parse_link_name(str(value))

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action that both changes of a resource end with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ansible_collections.holdfast.ha.plugins.module_utils._model import text_table
+from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective, State
+
+
+@dataclass(frozen=True)
+class Record:
+    """Write what was learned to the state file."""
+
+    state: State
+
+    def __str__(self) -> str:
+        backup = self.state.backup_interface or "none"
+        return f"recording {self.state.interface} as primary and {backup} as backup interface of {self.state.tag}"
+
+
+@dataclass(frozen=True)
+class ResourceSight:
+    """A resource as it is known, and this host's network."""
+
+    known: Effective
+    net: NetState
+
+
+def after_record(known: Effective, record: Record) -> Effective:
+    """``known`` once the record has been written."""
+    state = record.state
+    return replace(known, interface=state.interface, backup_interface=state.backup_interface, state=state)
+
+
+def resource_table(known: Effective, place: str) -> str:
+    """The resource as the diff shows it. ``place``: the link on which the address stands."""
+    row = (known.tag, known.address, known.interface, known.backup_interface or "none", place)
+    return text_table(("tag", "address", "primary", "backup", "on"), [row])
+
+
+def place_of(known: Effective, net: NetState) -> str:
+    """The links on which the address stands."""
+    return ",".join(dict.fromkeys(link.name for link, _ in net.places(known.address))) or "-"

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Move a resource's address to its other interface, as a change that `_converge` can make (scenarios.md D, -m)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Union
+
+from ansible_collections.holdfast.ha.plugins.module_utils._converge import Attempt, Run
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Probe, Resource
+from ansible_collections.holdfast.ha.plugins.module_utils._net import actions as net_actions
+from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel
+from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import apply as apply_net
+from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe
+from ansible_collections.holdfast.ha.plugins.module_utils._net.options import parse_gateway
+from ansible_collections.holdfast.ha.plugins.module_utils._net.plan import plan as plan_net
+from ansible_collections.holdfast.ha.plugins.module_utils._net.probe import targets_of, verify
+from ansible_collections.holdfast.ha.plugins.module_utils._net.rollback import plan_back
+from ansible_collections.holdfast.ha.plugins.module_utils._net.simulate import simulate as simulate_net
+from ansible_collections.holdfast.ha.plugins.module_utils._net.source_route import advice
+from ansible_collections.holdfast.ha.plugins.module_utils._net.state import Desired
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import in_service, info_record
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import learn, swap_target, swapped
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.record import Record, ResourceSight, after_record, place_of, resource_table
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
+
+_ANNOUNCEMENTS = 3
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Ping from the address at its new place."""
+
+    address: Address
+    interface: str
+    probe: Probe
+
+    def __str__(self) -> str:
+        return f"verifying {self.address.host} on {self.interface}"
+
+
+SwapAction = Union[net_actions.Action, Verify, Record]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for: the options of ip_swap_interface. ``to`` is ``None`` for the other interface, whichever it is."""
+
+    tag: str
+    to: str | None
+    probe: Probe
+    gateway: str | None
+    node: str
+    resource: Resource | None = None
+
+
+class SwapTask:
+    """A `Reconciler` for the interface that a resource is on."""
+
+    def __init__(self, wish: Wish, store: Store, kernel: Kernel, warn: Callable[[str], None]) -> None:
+        self._wish, self._store, self._kernel, self._warn = wish, store, kernel, warn
+        #: Decided at the first look, else every further look would swap again.
+        self._target = wish.to
+
+    def observe(self) -> ResourceSight:
+        """Read the definition and the state, and look at the network."""
+        return ResourceSight(self._store.effective(self._wish.tag, self._wish.resource), observe(self._kernel.run, self._kernel.settings))
+
+    def plan(self, state: ResourceSight) -> tuple[SwapAction, ...]:
+        """Move, verify, record, in that order: what is recorded is where the address was last proved to work (scenarios.md C7).
+
+        Out of service there is only the record. Raises `Refused` where there is no backup interface.
+        """
+        self._target = to = swap_target(state.known, self._target)
+        serving = in_service(state.known, state.net)
+        moves: tuple[SwapAction, ...] = plan_net(self._desired(state, to), state.net) if serving else ()
+        wanted = swapped(state.known, to)
+        record: tuple[SwapAction, ...] = ()
+        if wanted != state.known:
+            record = (Record(learn(state.known, interface=wanted.interface, backup_interface=wanted.backup_interface)),)
+        if not (moves or record):
+            return ()
+        return (*moves, *self._verification(state, to, serving), *record)
+
+    def simulate(self, state: ResourceSight, actions: tuple[SwapAction, ...]) -> ResourceSight:
+        """The network after the moves, the resource after the record."""
+        for action in actions:
+            if isinstance(action, Record):
+                state = replace(state, known=after_record(state.known, action))
+            elif not isinstance(action, Verify):
+                state = replace(state, net=simulate_net(state.net, (action,)))
+        return state
+
+    def apply(self, actions: tuple[SwapAction, ...]) -> tuple[Attempt[SwapAction], ...]:
+        """In order; at the first error the address goes back, and only the action that failed is reported."""
+        before = self.observe()
+        done: list[Attempt[SwapAction]] = []
+        for action in actions:
+            try:
+                self._do(action)
+            except HoldfastError as error:
+                return (Attempt(action, self._put_back(before, error)),)
+            done.append(Attempt(action))
+        return tuple(done)
+
+    def table(self, state: ResourceSight) -> str:
+        """The resource in one row."""
+        return resource_table(state.known, place_of(state.known, state.net))
+
+    def result(self, run: Run[ResourceSight, SwapAction]) -> dict[str, object]:
+        """The return values of ip_swap_interface."""
+        serving = in_service(run.before.known, run.before.net)
+        to = self._target or run.before.known.interface
+        warning = advice(self._desired(run.after, to), run.after.net) if serving and not run.errors else None
+        if warning:
+            self._warn(warning)
+        return {
+            "from": run.before.known.interface,
+            "to": to,
+            "info": info_record(self._wish.node, run.after.known),
+            "in_service": serving,
+        }
+
+    def _desired(self, state: ResourceSight, to: str) -> Desired:
+        """The address on ``to``, with the lifetime that it has now: a lease that the kernel guards stays guarded."""
+        lifetimes = [held.valid_lft for _, held in state.net.places(state.known.address)]
+        gateway = parse_gateway(self._wish.gateway, state.known.address)
+        return Desired(state.known.address, to, valid_lft=lifetimes[0] if lifetimes else None, announce=_ANNOUNCEMENTS, gateway=gateway)
+
+    def _verification(self, state: ResourceSight, to: str, serving: bool) -> tuple[SwapAction, ...]:
+        if not serving:
+            return ()
+        address, probe = state.known.address, self._wish.probe
+        if not probe.targets and state.known.resource is not None:
+            probe = replace(probe, targets=state.known.resource.probe.targets)
+        for number, target in enumerate(probe.targets):
+            parse_gateway(target, address, f"targets/{number}")
+        targets_of(address, probe)
+        return (Verify(address, to, probe),)
+
+    def _do(self, action: SwapAction) -> None:
+        if isinstance(action, Record):
+            self._store.save(action.state)
+        elif isinstance(action, Verify):
+            verify(self._kernel.run, action.address, action.interface, action.probe)
+        else:
+            (attempt,) = apply_net((action,), self._kernel)
+            if attempt.error is not None:
+                raise attempt.error
+
+    def _put_back(self, before: ResourceSight, error: HoldfastError) -> HoldfastError:
+        """The error, with what became of the address in its message."""
+        address = before.known.address
+        back = plan_back(address, before.net, observe(self._kernel.run, self._kernel.settings), _ANNOUNCEMENTS)
+        failed = next((attempt.error for attempt in apply_net(back, self._kernel) if attempt.error), None)
+        if failed is not None:
+            worse = HoldfastError(f"{error.message}; and putting {address.host} back failed: {failed.message}", returns=error.returns)
+            worse.ambiguous = True  # something has changed, and stays so
+            return worse
+        if not back:
+            return error
+        place = place_of(before.known, before.net)
+        where = f"back on {place}" if place != "-" else "removed again"
+        return type(error)(f"{error.message}; {address.host} is {where}, and nothing was recorded", returns=error.returns, **error.details)

@@ -1,0 +1,122 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Show the resources of this host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ip_resource_info
+short_description: Show the resources of this host
+version_added: 0.1.0
+author: The holdfast.ha authors (@holdfast-ha)
+description:
+  - Returns what is known of the resources on this host, which interface is primary, which is backup, and whether the address is healthy.
+requirements:
+  - netaddr (Python library)
+  - iproute2 5.2 or newer
+extends_documentation_fragment:
+  - holdfast.ha._attributes.info
+  - holdfast.ha._resource
+options:
+  tag:
+    description: The name of the resource to show, which has to be known. By default all that are known here.
+    type: str
+seealso:
+  - module: holdfast.ha.ip_backup_interface
+  - module: holdfast.ha.ip_swap_interface
+"""
+
+EXAMPLES = r"""
+- name: Look at web
+  holdfast.ha.ip_resource_info:
+    tag: web
+  register: shown
+
+- name: Print it as the lkipbu command does
+  ansible.builtin.debug:
+    msg: "{{ shown.resources[0].text }}"
+"""
+
+RETURN = r"""
+resources:
+  description: The resources, sorted by tag.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    tag:
+      description: The name of the resource.
+      type: str
+      sample: web
+    address:
+      description: The address with its prefix length.
+      type: str
+      sample: 172.17.106.10/22
+    netmask:
+      description: The netmask in dotted notation, for IPv6 the prefix length.
+      type: str
+      sample: 255.255.252.0
+    primary_interface:
+      description: The interface that the address is on, or would be in service.
+      type: str
+      sample: eth0
+    primary_state:
+      description: V(up) if that interface is switched on and has a carrier, else V(down).
+      type: str
+      sample: up
+    backup_interface:
+      description: The backup interface, or null.
+      type: str
+      sample: eth1
+    info:
+      description:
+        - The INFO record, five values separated by spaces.
+        - They are primary server, interface, address, netmask in hexadecimal (for IPv6 the prefix length), backup interface or V(none).
+      type: str
+      sample: ServerA eth0 172.17.106.10 fffffc00 eth1
+    text:
+      description: Four lines for people.
+      type: str
+      sample: "IP address: 172.17.106.10\nNetmask: 255.255.252.0\nPrimary interface: eth0 (up)\nBackup interface: eth1\n"
+    in_service:
+      description: Whether the resource is in service here. Where nobody has said so, whether its address stands on an interface.
+      type: bool
+      sample: true
+    health:
+      description: V(healthy), or V(failed) if the address or its interface is not as it should be.
+      type: str
+      sample: healthy
+    reasons:
+      description: Why the health is V(failed).
+      type: list
+      elements: str
+      sample: [eth0 has no carrier]
+"""
+
+from typing import Any
+
+from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe_links
+from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import describe
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.options import RESOURCE_OPTIONS, parse_given, parse_node
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
+from ansible_collections.holdfast.ha.plugins.module_utils._run import Host, Library, run_info
+
+
+def read(host: Host) -> dict[str, Any]:
+    """The resource asked for, or all."""
+    tag, resource = parse_given(host.params)
+    node, store = parse_node(host.params), Store()
+    net = NetState(observe_links(host.run))
+    tags = store.tags() if tag is None else (tag,)
+    return {"resources": [describe(node, store.effective(each, resource), net) for each in tags]}
+
+
+def main() -> None:
+    """Be an Ansible module."""
+    run_info(read, argument_spec={"tag": {"type": "str"}, **RESOURCE_OPTIONS}, libraries=[Library("netaddr", NETADDR_IMPORT_ERROR)])
+
+
+if __name__ == "__main__":
+    main()
