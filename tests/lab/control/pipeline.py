@@ -68,7 +68,7 @@ class Pipeline:
         except Exception:  # a defect of the lab must show as one, and must not look like EC2's
             traceback.print_exc()
             text = f"the lab's control plane has a defect: {traceback.format_exc(limit=-3)}"
-            return HttpReply(500, text.encode(), "text/plain"), "LabDefect"
+            return error_reply(request.service, ApiError("LabDefect", text)), "LabDefect"
         found = _CODE.search(reply.body) if reply.status >= 300 else None
         return reply, (found[1] or found[2]).decode() if found else None
 

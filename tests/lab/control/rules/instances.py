@@ -20,6 +20,14 @@ def own_interfaces_go_too(call: Ec2Call) -> None:
             eni.delete_on_termination = given.get("DeleteOnTermination", "NetworkInterfaceId" not in given)
 
 
+@follows("RunInstances")
+def live_where_the_primary_interface_is(call: Ec2Call) -> None:
+    """moto puts an instance that was given existing interfaces into the region's first zone, and in no subnet."""
+    for instance in list(call.backend.reservations.values())[-1].instances:
+        subnet = instance.nics[0].subnet
+        instance._subnet_id, instance._placement.zone = subnet.id, subnet.availability_zone
+
+
 @follows("TerminateInstances")
 def let_go_of_interfaces(call: Ec2Call) -> None:
     """moto has deleted the interfaces that are deleted on termination; the others are detached."""

@@ -110,10 +110,23 @@ def _shown(call: Ec2Call, eni: Any) -> dict[str, Any]:
             "Ipv6Addresses": [{"Ipv6Address": one} for one in eni.ipv6_addresses],
             "Groups": [{"GroupId": one.id, "GroupName": one.name} for one in eni.group_set],
             "Association": fronts.get(primary),
-            "Attachment": eni.attachment if eni.instance else None,
+            "Attachment": _attachment(call, eni) if eni.instance else None,
             "TagSet": [{"Key": key, "Value": value} for key, value in state.tags(call.backend, eni.id).items()],
         }
     )
+
+
+def _attachment(call: Ec2Call, eni: Any) -> dict[str, Any]:
+    return {
+        "AttachmentId": eni.attachment_id,
+        "AttachTime": eni.attach_time,
+        "DeviceIndex": int(eni.device_index),
+        "NetworkCardIndex": 0,
+        "InstanceId": eni.instance.id,
+        "InstanceOwnerId": call.account,
+        "Status": "attached",
+        "DeleteOnTermination": bool(eni.delete_on_termination),
+    }
 
 
 def _association(call: Ec2Call, address: Any) -> dict[str, Any]:
