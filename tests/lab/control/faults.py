@@ -89,6 +89,7 @@ class Faults:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._active: list[_Active] = []
+        self._silenced = 0
 
     def inject(self, fault: Fault) -> None:
         """From now on; several may be in force and strike in the order in which they came."""
@@ -116,11 +117,25 @@ class Faults:
             if kind == "latency":
                 active.delay()
             elif kind == "silent":
-                if not active.outlast(request.http.connection):
+                if not self._silence(active, request):
                     return CUT, kind
             else:
                 return _REPLIES[kind](request)
         return None
+
+    def waiting(self) -> int:
+        """How many calls are held in silence now."""
+        with self._lock:
+            return self._silenced
+
+    def _silence(self, active: _Active, request: ApiRequest) -> bool:
+        with self._lock:
+            self._silenced += 1
+        try:
+            return active.outlast(request.http.connection)
+        finally:
+            with self._lock:
+                self._silenced -= 1
 
     def loses_reply(self, request: ApiRequest) -> bool:
         """Whether the reply to this write, now done, is lost."""
