@@ -126,7 +126,7 @@ def aws_client(service: str, options: AwsOptions, own_region: Callable[[], str],
     :param connect_timeout: In seconds, as ``read_timeout``; 0 for those of EC2 calls.
     :raises BadInput: For an unknown profile, region or URL. :raises ServiceError: When ``own_region`` does.
     """
-    timeouts = {"connect_timeout": connect_timeout or _CONNECT_TIMEOUT, "read_timeout": read_timeout or _READ_TIMEOUT}
+    timeouts = (connect_timeout or _CONNECT_TIMEOUT, read_timeout or _READ_TIMEOUT)
     try:
         session = boto3.session.Session(
             aws_access_key_id=options.access_key,
@@ -145,11 +145,13 @@ def aws_client(service: str, options: AwsOptions, own_region: Callable[[], str],
         raise BadInput(f"The AWS options cannot be used: {str(error)[:300]}") from error
 
 
-def _client(session: Any, service: str, region: str, options: AwsOptions, timeouts: Mapping[str, float] | None = None, **more: Any) -> Any:
+def _client(session: Any, service: str, region: str, options: AwsOptions, timeouts: tuple[float, float] | None = None, **more: Any) -> Any:
+    connect_timeout, read_timeout = timeouts or (_CONNECT_TIMEOUT, _READ_TIMEOUT)
     verify: bool | str | None = options.aws_ca_bundle if options.validate_certs else False
     config = Config(
         retries={"total_max_attempts": 1},
-        **(timeouts or {"connect_timeout": _CONNECT_TIMEOUT, "read_timeout": _READ_TIMEOUT}),
+        connect_timeout=connect_timeout,
+        read_timeout=read_timeout,
         max_pool_connections=PARALLEL,
         user_agent_extra="holdfast.ha",
     )

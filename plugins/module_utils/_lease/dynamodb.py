@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, Optional
+from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import AwsOptions, aws_client
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.errors import call, has_code
@@ -17,7 +17,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._ec2.imds import Imds
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import NotConverged, NotFound, Refused, ServiceError
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record, parse_record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Reading
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreSettings, StoreRefused
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreRefused, StoreSettings
 
 KEY = "lease"
 _BUSY = ("ProvisionedThroughputExceededException", "RequestLimitExceeded", "LimitExceededException")
@@ -50,12 +50,12 @@ class DynamoDbStore:
         item = self._call("GetItem", Key={KEY: {"S": key}}, ConsistentRead=True).get("Item")
         if item is None:
             return Reading(None, None)
-        remedy = f"aws dynamodb delete-item --table-name {self._table} --key '{{\"{KEY}\":{{\"S\":\"{key}\"}}}}'"
+        remedy = f'aws dynamodb delete-item --table-name {self._table} --key \'{{"{KEY}":{{"S":"{key}"}}}}\''
         raw = {name: _plain(value) for name, value in item.items() if name != KEY}
         record = parse_record(raw, f"{key} in table {self._table}", remedy)
         return Reading(record, _token(record))
 
-    def write(self, key: str, expected: Hashable, record: Record) -> Optional[Hashable]:
+    def write(self, key: str, expected: Hashable, record: Record) -> Hashable | None:
         """See `Store`. A record's epoch and nonce together are never used twice, so they are the token."""
         item = {KEY: {"S": key}, **{name: _typed(value) for name, value in record.as_dict().items()}}
         condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(#key)", "ExpressionAttributeNames": {"#key": KEY}}
@@ -103,7 +103,9 @@ class DynamoDbStore:
         give_up = now() + _CREATION
         while not self.exists():
             if now() >= give_up:
-                raise NotConverged(f"the table {self._table} was created, yet is not usable after {_CREATION:g} s; look at its status in the AWS console")
+                raise NotConverged(
+                    f"the table {self._table} was created, yet is not usable after {_CREATION:g} s; look at its status in the AWS console"
+                )
             pause(0.5)
 
     def _call(self, operation: str, *, write: bool = False, **parameters: Any) -> dict[str, Any]:
@@ -114,13 +116,17 @@ class DynamoDbStore:
             facts: dict[str, Any] = dict(error.details)
             if has_code(error, "ResourceNotFoundException"):
                 raise NotFound(
-                    f"the lease table {self._table} does not exist in {region}; create it with the module lease_store or the playbook holdfast.ha.prepare_aws",
+                    f"the lease table {self._table} does not exist in {region}; create it with lease_store or the playbook holdfast.ha.prepare_aws",
                     **facts,
                 ) from error
             if has_code(error, "ValidationException") and "key element" in error.message:
-                raise StoreRefused(f"the table {self._table} in {region} is no lease table: its key is not {KEY}; name another table", **facts) from error
+                raise StoreRefused(
+                    f"the table {self._table} in {region} is no lease table: its key is not {KEY}; name another table", **facts
+                ) from error
             if has_code(error, *_BUSY):
-                raise ServiceError(f"{operation}: the table {self._table} takes no more calls at present; try again", retryable=True, **facts) from error
+                raise ServiceError(
+                    f"{operation}: the table {self._table} takes no more calls at present; try again", retryable=True, **facts
+                ) from error
             raise
 
 

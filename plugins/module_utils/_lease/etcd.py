@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Hashable
-from typing import Any, Optional
+from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_gateway import Gateway
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record, parse_record
@@ -38,7 +38,7 @@ class EtcdStore:
         record = parse_record(_decoded(found[0].get("value", "")), f"{_PREFIX}{key} in etcd", f"etcdctl del {_PREFIX}{key}")
         return Reading(record, int(found[0]["mod_revision"]))
 
-    def write(self, key: str, expected: Hashable, record: Record) -> Optional[Hashable]:
+    def write(self, key: str, expected: Hashable, record: Record) -> Hashable | None:
         """See `Store`. The same transaction may reach several endpoints: it takes effect at most once, and only its own effect
         could make a later one fail, so after an attempt without an answer a refusal says nothing."""
         name = _b64(_PREFIX + key)
@@ -51,7 +51,9 @@ class EtcdStore:
         if answer.reply.get("succeeded"):
             return int(answer.reply["header"]["revision"])
         if answer.unanswered_before:
-            raise StoreUnreachable("etcd: an endpoint gave no answer to a write that another one then refused; read the lease to see", retryable=True, ambiguous=True)
+            raise StoreUnreachable(
+                "etcd: an endpoint gave no answer to a write that another one then refused; read the lease to see", retryable=True, ambiguous=True
+            )
         return None
 
     def check(self) -> None:

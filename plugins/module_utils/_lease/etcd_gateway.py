@@ -107,7 +107,9 @@ class Gateway:
             try:
                 connection.connect()
             except ssl.SSLError as error:
-                raise StoreRefused(f"etcd: TLS with {endpoint} failed ({_tls_cause(error)}); check store.ca_cert, cert and key", service="etcd") from error
+                raise StoreRefused(
+                    f"etcd: TLS with {endpoint} failed ({_tls_cause(error)}); check store.ca_cert, cert and key", service="etcd"
+                ) from error
             except OSError as error:
                 raise StoreUnreachable(f"{endpoint}: {_cause(error)}", retryable=True) from error
             headers = {"Content-Type": "application/json", **({"Authorization": self._token} if self._token else {})}
@@ -120,7 +122,9 @@ class Gateway:
                 raw = response.read(_LARGEST_ANSWER + 1)
             except ssl.SSLError as error:  # with TLS 1.3 a refused client certificate shows here, before anything is read
                 if "alert" in str(error).lower():
-                    raise StoreRefused(f"etcd: {endpoint} refused the TLS connection ({_tls_cause(error)}); check store.cert and key", service="etcd") from error
+                    raise StoreRefused(
+                        f"etcd: {endpoint} refused the TLS connection ({_tls_cause(error)}); check store.cert and key", service="etcd"
+                    ) from error
                 raise StoreUnreachable(f"{endpoint}: {_cause(error)}", retryable=True, ambiguous=write) from error
             except (OSError, http.client.HTTPException) as error:
                 raise StoreUnreachable(f"{endpoint}: {_cause(error)}", retryable=True, ambiguous=write) from error
@@ -158,7 +162,9 @@ def _understood(endpoint: str, status: int, raw: bytes, write: bool) -> dict[str
     if "authentication failed" in text or "authentication is not enabled" in text:
         raise StoreRefused(f"etcd does not accept the user and password ({shown(text)}); check store.username and store.password", **facts)
     if code == _PERMISSION_DENIED or "user name is empty" in text:
-        raise StoreRefused("etcd denies access to the keys under /holdfast/; give store.username and password of a user whose role may read and write them", **facts)
+        raise StoreRefused(
+            "etcd denies access to the keys under /holdfast/; give store.username and password of a user whose role may read and write them", **facts
+        )
     if code in _DEFINITE:
         raise StoreRefused(f"etcd refused the call: {shown(text, 200)}", retryable=code == 8, **facts)
     raise StoreUnreachable(f"{endpoint}: {shown(text)}", retryable=True, ambiguous=write, **facts)
@@ -173,7 +179,9 @@ def _tls(ca_cert: str | None, cert: str | None, key: str | None) -> ssl.SSLConte
         if cert:
             context.load_cert_chain(cert, key, password=_no_prompt)
     except (ssl.SSLError, ValueError) as error:
-        raise BadInput(f"store: the TLS files cannot be used ({_tls_cause(error)}); ca_cert, cert and key have to be PEM, the key without a pass phrase") from error
+        raise BadInput(
+            f"store: the TLS files cannot be used ({_tls_cause(error)}); ca_cert, cert and key have to be PEM, the key without a pass phrase"
+        ) from error
     return context
 
 

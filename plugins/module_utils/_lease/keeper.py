@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Optional
 
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import BOTO3_IMPORT_ERROR
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError
@@ -43,7 +42,7 @@ def open_store(settings: StoreSettings, timing: Timing) -> Store:
         return EtcdStore.connect(settings, timing.call)
     if settings.type == "dynamodb":
         if BOTO3_IMPORT_ERROR is not None:
-            raise BadInput("store: type dynamodb needs the Python libraries boto3 and botocore on this host; install them, or use etcd", path="store.type")
+            raise BadInput("store: type dynamodb needs the Python library boto3 on this host; install it, or use etcd", path="store.type")
         return DynamoDbStore.connect(settings, timing.call)
     raise BadInput("store: type none keeps no leases, so nothing can be held or handed over; set a store of type dynamodb or etcd", path="store.type")
 
@@ -69,7 +68,7 @@ class Keeper:
         self._store, self._key, self._clock = store, key, clock
         self.state = state
         #: Why the last call to the store failed; ``None`` when it did not.
-        self.error: Optional[HoldfastError] = None
+        self.error: HoldfastError | None = None
 
     def tell(self, intent: Intent, handoff_to: str = "") -> None:
         """Claim the lease, only watch it, or release it; before a release everything that needs the lease has to have stopped."""

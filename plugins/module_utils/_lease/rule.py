@@ -82,16 +82,17 @@ def _tick(state: State, now: float) -> Step:
 
 
 def _write(state: State, now: float, holder: str, epoch: int) -> Step:
-    assert state.seen is not None
+    expected = state.seen.token if state.seen else None
     nonce = f"{state.me.origin}.{state.session}.{state.nonces}"
     record = Record(holder, epoch, nonce, "" if holder else state.handoff_to, state.timing.ttl)
-    attempt = Attempt(record, state.seen.token, now)
+    attempt = Attempt(record, expected, now)
     return replace(state, busy=True, sent=attempt, nonces=state.nonces + 1), (Write(attempt.expected, record),)
 
 
 def _write_ended(state: State, event: WriteEnded) -> Step:
     attempt, now = state.sent, event.now
-    assert attempt is not None
+    if attempt is None:
+        raise ValueError("a write ended that was never begun")
     state = replace(state, sent=None)
     if event.outcome is Outcome.WRITTEN:
         state = replace(state, seen=Reading(attempt.record, event.token), since=now, promised=attempt.record.ttl)
@@ -157,8 +158,7 @@ def _note(state: State, reading: Reading, now: float) -> State:
 
 
 def _next_act(state: State, now: float) -> float:
-    assert state.seen is not None
-    record = state.seen.record
+    record = state.seen.record if state.seen else None
     if state.intent is Intent.RELEASE or (state.intent is Intent.CLAIM and record is not None and state.me.owns(record)):
         return now
     poll = now + state.timing.poll

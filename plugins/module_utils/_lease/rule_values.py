@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Optional, Union
+from typing import Union
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
@@ -52,7 +52,7 @@ class Identity:
 class Reading:
     """What the store showed: the record, ``None`` where there is none, and the token to write against."""
 
-    record: Optional[Record]
+    record: Record | None
     token: Hashable
 
 
@@ -84,13 +84,13 @@ class State:
     highest: int = 0
     intent: Intent = Intent.WATCH
     handoff_to: str = ""
-    held: Optional[Held] = None
-    seen: Optional[Reading] = None
+    held: Held | None = None
+    seen: Reading | None = None
     since: float = 0.0
     promised: float = 0.0
     look: bool = True
     busy: bool = False
-    sent: Optional[Attempt] = None
+    sent: Attempt | None = None
     open: tuple[Attempt, ...] = ()
     nonces: int = 0
     next_at: float = float("-inf")
@@ -135,7 +135,7 @@ class ReadEnded:
     """A read came to its end; ``reading`` is ``None`` where it failed."""
 
     now: float
-    reading: Optional[Reading]
+    reading: Reading | None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional, Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, ServiceError
@@ -29,7 +29,7 @@ class Store(Protocol):
     def read(self, key: str) -> Reading:
         """The record as it is now, not as it was. Raises `ServiceError`, `CorruptRecord`, `NotFound`."""
 
-    def write(self, key: str, expected: Hashable, record: Record) -> Optional[Hashable]:
+    def write(self, key: str, expected: Hashable, record: Record) -> Hashable | None:
         """Replace what the token ``expected`` stands for; the new token, or ``None`` when something else was there.
 
         Raises `ServiceError`; ``ambiguous`` when the write may take effect all the same, now or later.
@@ -54,7 +54,12 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
     },
     "etcd": {"endpoints": "*urls", "ca_cert": "text", "cert": "text", "key": "text", "username": "text", "password": "text"},
 }
-_WORDS = {"text": "a text", "bool": "true or false", "url": "a URL such as http://10.0.0.5:8000", "urls": "a list of URLs such as https://10.0.0.5:2379"}
+_WORDS = {
+    "text": "a text",
+    "bool": "true or false",
+    "url": "a URL such as http://10.0.0.5:8000",
+    "urls": "a list of URLs such as https://10.0.0.5:2379",
+}
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 _LONGEST_TEXT, _MOST_URLS = 4096, 20
 
@@ -70,7 +75,9 @@ class StoreSettings:
 def parse_store(raw: object, path: str = "store") -> StoreSettings:
     """The settings in ``raw``; what is ``None`` counts as not given. Raises `BadInput` in one line that never repeats a secret."""
     if not isinstance(raw, Mapping) or not raw:
-        raise BadInput(f"{path}: no store is set; give one such as {{type: dynamodb, table: holdfast}}, or {{type: none}} for a single node", path=path)
+        raise BadInput(
+            f"{path}: no store is set; give one such as {{type: dynamodb, table: holdfast}}, or {{type: none}} for a single node", path=path
+        )
     given = {str(name): value for name, value in raw.items() if value is not None}
     kind = given.pop("type", None)
     if not isinstance(kind, str) or kind not in SETTINGS:
@@ -106,14 +113,23 @@ def _is_url(value: object) -> bool:
         return False
     try:
         url = urlsplit(value)
-        return url.scheme in ("http", "https") and bool(url.hostname) and url.username is None and (url.port or 1) > 0 and not url.query and not url.fragment
+        return (
+            url.scheme in ("http", "https")
+            and bool(url.hostname)
+            and url.username is None
+            and (url.port or 1) > 0
+            and not url.query
+            and not url.fragment
+        )
     except ValueError:
         return False
 
 
 def _check_together(kind: str, given: Mapping[str, Any], path: str) -> None:
     if kind == "dynamodb" and not _TABLE.fullmatch(given["table"]):
-        raise BadInput(f"{path}.table: {shown(given['table'])} is not a table's name; use 3 to 255 of letters, digits, '.', '_' and '-'", path=f"{path}.table")
+        raise BadInput(
+            f"{path}.table: {shown(given['table'])} is not a table's name; use 3 to 255 of a-z, A-Z, 0-9, '.', '_', '-'", path=f"{path}.table"
+        )
     for left, right in (("cert", "key"), ("username", "password")):
         if kind == "etcd" and (left in given) != (right in given):
             raise BadInput(f"{path}.{left}: {left} and {right} belong together; give both or neither", path=f"{path}.{left}")

@@ -63,7 +63,9 @@ class Timing:
             value = getattr(self, field.name)
             least_ok = value >= 0 if field.name in ("rho", "stop_budget") else value > 0
             if not least_ok or value != value or value > 1e6:
-                raise BadInput(f"timing: {field.name} = {value:g} is out of range; give a number of seconds above 0 (rho: a share from 0 to {_WORST_RATE:g})")
+                raise BadInput(
+                    f"timing: {field.name} = {value:g} is out of range; give a number of seconds above 0 (rho: a share from 0 to {_WORST_RATE:g})"
+                )
         if self.rho > _WORST_RATE:
             raise BadInput(f"timing: rho = {self.rho:g} is out of range; clocks that far apart are broken, give at most {_WORST_RATE:g}")
         need = self.renew + 2 * self.call + _ROUNDING

@@ -32,5 +32,9 @@ def test_no_instant_with_two_holders(share: int) -> None:
 @pytest.mark.parametrize("name", sorted(WRONG))
 def test_wrong_implementation_is_caught(name: str) -> None:
     with pytest.raises(TwoHolders):
-        for seed in range(_SHARES * _EACH):
-            schedule(seed, WRONG[name], Tally())
+        _run(range(_SHARES * _EACH), WRONG[name])
+
+
+def _run(seeds: range, hooks: Hooks) -> None:
+    for seed in seeds:
+        schedule(seed, hooks, Tally())

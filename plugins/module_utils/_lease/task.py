@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the lease modules do: hold or release one lease, look at it, and make a store ready."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.holdfast.ha.plugins.module_utils._converge import Attempt, Run
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, NotConverged
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd import EtcdStore
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper, identity, new_state, open_store
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.plan import Change, Hold, Observed, Release, Wanted, plan_lease, simulate_lease
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import lease_key, parse_node
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Demote, Intent, Released
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import SETTINGS, parse_store
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
+from ansible_collections.holdfast.ha.plugins.module_utils._model import text_table
+
+#: Seconds in which a release has to be confirmed, and an acquisition of a lease that is free.
+_PATIENCE = 10.0
+_LONGEST_WAIT = 86400.0
+_SECRET = ("access_key", "secret_key", "session_token", "password", "external_id")
+_KINDS = {"text": "str", "url": "str", "bool": "bool", "urls": "list"}
+
+
+def store_argument() -> dict[str, Any]:
+    """The option ``store`` as AnsibleModule takes it, made from `store.SETTINGS`; doc_fragments/_store.py documents it."""
+    options: dict[str, Any] = {"type": {"type": "str", "choices": sorted(SETTINGS), "required": True}}
+    for settings in SETTINGS.values():
+        for name, wanted in settings.items():
+            options[name] = {"type": _KINDS[wanted.lstrip("*")]}
+            if options[name]["type"] == "list":
+                options[name]["elements"] = "str"
+            if name in ("aws_ca_bundle", "ca_cert", "cert", "key"):
+                options[name]["type"] = "path"
+            if name in _SECRET or name == "key":
+                options[name]["no_log"] = name != "key"  # a path is none
+    return {"store": {"type": "dict", "required": True, "options": options}}
+
+
+class LeaseTask:
+    """Hold or release, as a `Reconciler`.
+
+    A renewal of a lease that its holder has already changes neither holder nor epoch: it is not reported as a change.
+    """
+
+    def __init__(self, params: Mapping[str, Any], clock: Callable[[], float] = boottime, pause: Callable[[float], None] = time.sleep) -> None:
+        self._clock, self._pause = clock, pause
+        self._key = lease_key(params["cluster"], params["tag"])
+        holder = parse_node(params["holder"], "holder")
+        handoff_to = parse_node(params["handoff_to"], "handoff_to") if params["handoff_to"] else ""
+        self._wanted = Wanted(self._key, holder, params["state"] == "held", handoff_to, float(params["wait"]))
+        if handoff_to and (self._wanted.held or handoff_to == holder):
+            raise BadInput("handoff_to: it names the other node that is to follow, so it goes with state=released", path="handoff_to")
+        if not 0 <= self._wanted.wait <= _LONGEST_WAIT:
+            raise BadInput(f"wait: give seconds from 0 to {_LONGEST_WAIT:g}", path="wait")
+        self._timing = Timing(ttl=float(params["ttl"])).validate()
+        self._store = open_store(parse_store(params["store"]), self._timing)
+        self._keeper = Keeper(self._store, self._key, new_state(identity(holder, trusting=True), self._timing), clock)
+
+    def observe(self) -> Observed:
+        """Read the record."""
+        record = self._store.read(self._key).record
+        held = self._keeper.state.held
+        return Observed(record, held is not None and record is not None and record.holder == self._wanted.holder and record.epoch == held.epoch)
+
+    def plan(self, state: Observed) -> tuple[Change, ...]:
+        """See `plan_lease`."""
+        return plan_lease(self._wanted, state, self._timing)
+
+    def simulate(self, state: Observed, actions: tuple[Change, ...]) -> Observed:
+        """See `simulate_lease`."""
+        return simulate_lease(state, actions)
+
+    def apply(self, actions: tuple[Change, ...]) -> tuple[Attempt[Change], ...]:
+        """Carry out the one action."""
+        return tuple(Attempt(action, self._try(action)) for action in actions)
+
+    def _try(self, action: Change) -> HoldfastError | None:
+        try:
+            if isinstance(action, Hold):
+                self._acquire(max(self._wanted.wait, _PATIENCE if action.free else 0.0))
+            else:
+                self._release(action)
+        except HoldfastError as error:
+            return error
+        return None
+
+    def _acquire(self, patience: float) -> None:
+        """The standby's rule within this run. Raises what kept it from the lease."""
+        give_up = self._clock() + patience
+        self._keeper.tell(Intent.CLAIM)
+        while self._keeper.state.held is None:
+            for action in self._keeper.turn():
+                if isinstance(action, Demote):
+                    raise NotConverged(f"the lease {self._key} could not be held: {action.reason}; run it again")
+            if self._keeper.state.held is None:
+                self._rest(give_up, self._not_held)
+
+    def _release(self, action: Release) -> None:
+        give_up = self._clock() + _PATIENCE
+        self._keeper.tell(Intent.RELEASE, action.handoff_to)
+        while not any(isinstance(done, Released) for done in self._keeper.turn()):
+            self._rest(give_up, lambda: NotConverged(f"the release of {self._key} was not confirmed in {_PATIENCE:g} s; it may follow; run it again"))
+
+    def _rest(self, give_up: float, refusal: Callable[[], HoldfastError]) -> None:
+        """Wait until there is something to do. Raises when the time is up, or for a trouble that waiting does not cure."""
+        error, now = self._keeper.error, self._clock()
+        if error is not None and not (error.retryable or error.ambiguous):
+            raise error
+        if now >= give_up:
+            raise error or refusal()
+        self._pause(max(0.0, min(self._keeper.state.due, give_up) - now))
+
+    def _not_held(self) -> HoldfastError:
+        seen = self._keeper.state.seen
+        record = seen.record if seen else None
+        who = f"{record.holder} (epoch {record.epoch})" if record and record.holder else "nobody, and it is reserved or its record is missing"
+        return NotConverged(
+            f"the lease {self._key} was not free within {self._wanted.wait:g} s: it is held by {who}; release it there, or wait longer"
+        )
+
+    def table(self, state: Observed) -> str:
+        """One row."""
+        record = state.record
+        if record is None:
+            return text_table(("lease", "holder", "epoch", "handed to"), [(self._key, "-", "-", "-")])
+        return text_table(("lease", "holder", "epoch", "handed to"), [(self._key, record.holder or "-", record.epoch, record.handoff_to or "-")])
+
+    def result(self, run: Run[Observed, Change]) -> dict[str, object]:
+        """``changed`` speaks of holder, epoch and hand-off."""
+        before, after, held = run.before.record, run.after.record, self._keeper.state.held
+        left = None if held is None else round(max(0.0, held.deadline - self._clock()), 1)
+        same = _shown(before) == _shown(after)
+        return {
+            "changed": run.changed and not same,
+            "holder": after.holder if after else "",
+            "epoch": after.epoch if after else None,
+            "expires_in": left,
+        }
+
+
+def _shown(record: Any) -> tuple[str, int, str] | None:
+    return None if record is None else (record.holder, record.epoch, record.handoff_to)
+
+
+def lease_info(params: Mapping[str, Any]) -> dict[str, object]:
+    """The record as it is now. Raises `HoldfastError`."""
+    key, timing = lease_key(params["cluster"], params["tag"]), Timing()
+    record = open_store(parse_store(params["store"]), timing).read(key).record
+    if record is None:
+        return {"record": None}
+    return {"record": {"holder": record.holder, "epoch": record.epoch, "nonce": record.nonce, "handoff_to": record.handoff_to, "ttl": record.ttl}}
+
+
+@dataclass(frozen=True)
+class StoreReady:
+    """Whether a store can take leases."""
+
+    ready: bool
+
+
+@dataclass(frozen=True)
+class CreateTable:
+    """The one thing that a store may lack."""
+
+    table: str
+
+    def __str__(self) -> str:
+        return f"create the table {self.table}"
+
+
+class StoreTask:
+    """Make a store ready, as a `Reconciler`: DynamoDB's table; of etcd only that it answers and lets us; for ``none`` nothing."""
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self._settings = parse_store(params["store"])
+        self._store = None if self._settings.type == "none" else open_store(self._settings, Timing())
+
+    def observe(self) -> StoreReady:
+        """Ask the store."""
+        if isinstance(self._store, DynamoDbStore):
+            return StoreReady(self._store.exists())
+        if isinstance(self._store, EtcdStore):
+            self._store.check()
+        return StoreReady(True)
+
+    def plan(self, state: StoreReady) -> tuple[CreateTable, ...]:
+        """One action or none."""
+        return () if state.ready else (CreateTable(self._settings.values["table"]),)
+
+    def simulate(self, state: StoreReady, actions: tuple[CreateTable, ...]) -> StoreReady:
+        """Ready."""
+        return replace(state, ready=state.ready or bool(actions))
+
+    def apply(self, actions: tuple[CreateTable, ...]) -> tuple[Attempt[CreateTable], ...]:
+        """Create."""
+        try:
+            if isinstance(self._store, DynamoDbStore):
+                self._store.create()
+        except HoldfastError as error:
+            return (Attempt(actions[0], error),)
+        return (Attempt(actions[0]),)
+
+    def table(self, state: StoreReady) -> str:
+        """One row."""
+        return text_table(
+            ("store", "table", "ready"), [(self._settings.type, self._settings.values.get("table", "-"), "yes" if state.ready else "no")]
+        )
+
+    def result(self, run: Run[StoreReady, CreateTable]) -> dict[str, object]:
+        """``type`` and ``ready``."""
+        return {"type": self._settings.type, "ready": run.after.ready}

@@ -1,0 +1,70 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make a store of leases ready."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lease_store
+short_description: Create what a store of leases needs
+version_added: 0.1.0
+description:
+  - For a store of type V(dynamodb), creates the table with on-demand billing and waits until it is usable.
+    A table of that name with another key is refused.
+  - For V(etcd) there is nothing to create. A majority of the members has to run, and the credentials have to allow reading the leases.
+  - For V(none) there is nothing to do.
+extends_documentation_fragment:
+  - holdfast.ha._attributes
+  - holdfast.ha._store
+options:
+  state:
+    description: Leases and their table are never deleted by this collection.
+    type: str
+    choices: [present]
+    default: present
+notes:
+  - Leave DynamoDB's own expiry of items (time to live) off for the table.
+seealso:
+  - module: holdfast.ha.lease
+author:
+  - The holdfast.ha authors (@holdfast-ha)
+"""
+
+EXAMPLES = r"""
+- name: Create the lease table
+  holdfast.ha.lease_store:
+    store:
+      type: dynamodb
+      table: holdfast
+      region: eu-central-1
+  run_once: true
+"""
+
+RETURN = r"""
+type:
+  description: The type of the store.
+  returned: success
+  type: str
+  sample: dynamodb
+ready:
+  description: Whether the store can take leases, or could in check mode.
+  returned: success
+  type: bool
+  sample: true
+"""
+
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.task import StoreTask, store_argument
+from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._run import Library, run_change
+
+
+def main() -> None:
+    run_change(
+        lambda host: StoreTask(host.params),
+        argument_spec={"state": {"type": "str", "choices": ["present"], "default": "present"}, **store_argument()},
+        libraries=[Library("netaddr", NETADDR_IMPORT_ERROR)],
+    )
+
+
+if __name__ == "__main__":
+    main()
