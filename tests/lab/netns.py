@@ -21,42 +21,19 @@ DIES_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 _PRIVATE = ("/etc/holdfast", "/var/lib/holdfast", "/run/holdfast", "/var/log/holdfast")
 
 
-class Namespace:
-    """A machine without a kernel of its own.
+class Inside:
+    """A way into the namespaces that the process ``pid`` holds open."""
 
-    It has an empty network (loopback up) which its /sys shows too, a host name, and private, empty folders in place of ``private``.
-    It is held by a process that dies with the thread that made it; `ip netns` knows it by ``name``. Use it as a context manager or call `stop`.
-    """
-
-    def __init__(self, name: str, *, private: Sequence[str] = _PRIVATE, hostname: str | None = None) -> None:
-        self.name = name
-        made = [folder for folder in private if not os.path.isdir(folder)]
-        for folder in made:  # a mount needs a mount point; an empty folder on the machine hurts nobody
-            os.makedirs(folder, mode=0o700)
-        script = 'mount --make-rprivate / && hostname "$1" && shift && for f; do mount -t tmpfs -o mode=0700 tmpfs "$f" || exit 1; done; '
-        script += "mount -t sysfs sysfs /sys && ip link set lo up && echo ready && exec sleep infinity"
-        self._holder = subprocess.Popen(
-            [*DIES_WITH_PARENT, "unshare", "--net", "--mount", "--uts", "sh", "-c", script, "sh", hostname or name, *private],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._holder.stdout is not None
-        if self._holder.stdout.readline() != "ready\n":
-            raise RuntimeError(f"cannot make the namespace {name}: root and util-linux's unshare are needed")
-        remove_name(name)
-        subprocess.run(["ip", "netns", "attach", name, str(self._holder.pid)], check=True)
-
-    @property
-    def pid(self) -> int:
-        """The process that holds the namespaces open."""
-        return self._holder.pid
+    def __init__(self, name: str, pid: int) -> None:
+        self.name, self.pid = name, pid
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """The argument list that runs ``argv`` inside."""
         return ["nsenter", f"--target={self.pid}", "--net", "--mount", "--uts", "--", *argv]
 
-    def run(self, *argv: str, check: bool = True, input: str | None = None, timeout: float = 60, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *argv: str, check: bool = True, input: str | None = None, timeout: float = 60, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run a program inside; with ``check``, its standard error is in the exception."""
         done = subprocess.run(self.command(argv), input=input, capture_output=True, text=True, timeout=timeout, env=env)
         if check and done.returncode != 0:
@@ -74,7 +51,9 @@ class Namespace:
             chosen = ["-6"] if family == 6 else []
             self.run("ip", *chosen, *(["-force"] if force else []), "-batch", "-", input=text, check=not force)
 
-    def spawn(self, *argv: str, stdin: int = subprocess.DEVNULL, stdout: int | None = subprocess.PIPE, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    def spawn(
+        self, *argv: str, stdin: int = subprocess.DEVNULL, stdout: int | None = subprocess.PIPE, env: dict[str, str] | None = None
+    ) -> subprocess.Popen[str]:
         """Start a program inside that is killed with the thread that calls this."""
         return subprocess.Popen([*DIES_WITH_PARENT, *self.command(argv)], stdin=stdin, stdout=stdout, text=True, env=env)
 
@@ -102,6 +81,33 @@ class Namespace:
         if isinstance(made[0], OSError):
             raise made[0]
         return made[0]
+
+
+class Namespace(Inside):
+    """A machine without a kernel of its own.
+
+    It has an empty network (loopback up) which its /sys shows too, a host name, and private, empty folders in place of ``private``.
+    It is held by a process that dies with the thread that made it; `ip netns` knows it by ``name``. Use it as a context manager or call `stop`.
+    """
+
+    def __init__(self, name: str, *, private: Sequence[str] = _PRIVATE, hostname: str | None = None) -> None:
+        made = [folder for folder in private if not os.path.isdir(folder)]
+        for folder in made:  # a mount needs a mount point; an empty folder on the machine hurts nobody
+            os.makedirs(folder, mode=0o700)
+        script = 'mount --make-rprivate / && hostname "$1" && shift && for f; do mount -t tmpfs -o mode=0700 tmpfs "$f" || exit 1; done; '
+        script += "mount -t sysfs sysfs /sys && ip link set lo up && echo ready && exec sleep infinity"
+        self._holder = subprocess.Popen(
+            [*DIES_WITH_PARENT, "unshare", "--net", "--mount", "--uts", "sh", "-c", script, "sh", hostname or name, *private],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._holder.stdout is not None
+        if self._holder.stdout.readline() != "ready\n":
+            raise RuntimeError(f"cannot make the namespace {name}: root and util-linux's unshare are needed")
+        super().__init__(name, self._holder.pid)
+        remove_name(name)
+        subprocess.run(["ip", "netns", "attach", name, str(self._holder.pid)], check=True)
 
     def stop(self) -> None:
         """End everything that runs inside, then the namespace itself. Safe to repeat."""

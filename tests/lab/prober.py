@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lab.netns import Namespace
+from lab.netns import Inside
 from lab.responder import PORT
 
 INTERVAL = 0.005
@@ -94,7 +94,7 @@ class Prober:
     Start it from a thread that lasts: the asking process dies with that thread.
     """
 
-    def __init__(self, namespace: Namespace, address: str, *, port: int = PORT, interval: float = INTERVAL, seconds: float = 600) -> None:
+    def __init__(self, namespace: Inside, address: str, *, port: int = PORT, interval: float = INTERVAL, seconds: float = 600) -> None:
         self.namespace, self.address, self.interval = namespace, address, interval
         self._argv = (sys.executable, "-I", "-S", str(_PROGRAM), address, str(port), str(interval), str(seconds))
         self._news = threading.Condition()
@@ -151,6 +151,12 @@ class Prober:
                 if now >= end:
                     raise TimeoutError(f"{self.address} was still answered after {timeout:g} s")
                 self._news.wait(min(last + quiet, end) - now)
+
+    def wait_until_over(self, timeout: float) -> None:
+        """Wait until it has asked for as long as it may. Raises TimeoutError."""
+        with self._news:
+            if not self._news.wait_for(lambda: self._asked is not None, timeout):
+                raise TimeoutError(f"the prober of {self.address} still asks after {timeout:g} s")
 
     def _wait(self, question: Callable[[], Answer | None], timeout: float) -> Answer | None:
         end = time.monotonic() + timeout

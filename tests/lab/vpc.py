@@ -137,6 +137,7 @@ class Lab:
             self._plug()
         with self._progress("starting the services"):
             self._start_services()
+        self.control.calls.reset()  # what follows is counted, not how the VPC came to be
 
     def _namespace(self, stack: ExitStack, name: str) -> Namespace:
         made = Namespace(self._residence.name(name), hostname=name)

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab as a process of its own, and the way to talk to it: one JSON line asked, one answered, over a socket in its state folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lab.residence import LabError, Residence
+from lab.waiting import until
+
+if TYPE_CHECKING:
+    from lab.vpc import Lab
+
+_TESTS = Path(__file__).resolve().parents[1]
+#: Seconds for it to come up, and to answer a question.
+READY_WITHIN, ANSWER_WITHIN = 60.0, 30.0
+
+
+def start(prefix: str, *, extra_tables: int, with_ssh: bool) -> None:
+    """Start it detached from this terminal and return when it is ready; what it says on the way is shown. Raises `LabError`."""
+    argv = [sys.executable, "-m", "lab.daemon", prefix, str(extra_tables), "ssh" if with_ssh else "-"]
+    paths = os.pathsep.join([str(_TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    reader, writer = os.pipe()
+    daemon = subprocess.Popen(
+        [*argv, str(writer)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        pass_fds=[writer],
+        env={**os.environ, "PYTHONPATH": paths},
+        cwd="/",
+    )
+    os.close(writer)
+    end = time.monotonic() + READY_WITHIN
+    with open(reader) as news:
+        while select.select([news], [], [], max(0.0, end - time.monotonic()))[0]:
+            line = news.readline().rstrip("\n")
+            if line == "ready":
+                return
+            if line.startswith("error: ") or not line:
+                raise LabError(line.removeprefix("error: ") or f"the lab's process ended before it was ready (exit {daemon.wait()})")
+            print(line, flush=True)
+    daemon.terminate()
+    daemon.wait()
+    raise LabError(f"the lab was not ready within {READY_WITHIN:g} s")
+
+
+def ask(prefix: str, question: str, **words: Any) -> Any:
+    """What the lab of this prefix answers. Raises `LabError` if none runs, or with what it says."""
+    with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(ANSWER_WITHIN)
+        try:
+            line.connect(str(_socket_of(Residence(prefix))))
+        except OSError:
+            raise LabError("no lab is running: start one with `up`") from None
+        try:
+            line.sendall(json.dumps({"question": question, **words}).encode() + b"\n")
+            text = line.makefile().readline()
+        except OSError as error:
+            raise LabError(f"the lab does not answer: {error}") from None
+    if not text:
+        raise LabError("the lab ended without an answer")
+    answer = json.loads(text)
+    if "error" in answer:
+        raise LabError(answer["error"])
+    return answer["answer"]
+
+
+def stop(prefix: str) -> bool:
+    """End the lab of this prefix, however it was started, and remove what a crashed one left. Returns whether there was anything."""
+    residence = Residence(prefix)
+    owner = residence.owner()
+    if owner:
+        os.kill(owner, signal.SIGTERM)
+        until(lambda: residence.owner() is None, 20, f"process {owner} holds the lab and does not end; kill -9 {owner} and run `down` again", every=0.05)
+    gone = residence.take()
+    residence.leave()
+    return bool(owner or gone)
+
+
+def _socket_of(residence: Residence) -> Path:
+    return residence.folder / "lab.sock"
+
+
+def serve(prefix: str, extra_tables: int, with_ssh: bool, news: Any) -> None:
+    """Bring the lab up, say so, and answer questions until SIGTERM."""
+    from lab import faults, status  # they bring moto in, which the asking side does without
+    from lab.vpc import Lab
+
+    with Lab(prefix, extra_tables=extra_tables, with_ssh=with_ssh, tell=lambda line: print(line, file=news, flush=True)) as lab:
+        handlers = {
+            "status": lambda _words: status.describe(lab),
+            "fault": lambda words: faults.strike(lab, words["name"]),
+            "environment": lambda words: _environment_of(lab, words["machine"]),
+        }
+        with socket.socket(socket.AF_UNIX) as door:
+            door.bind(str(_socket_of(Residence(prefix))))
+            door.listen(8)
+            print("ready", file=news, flush=True)
+            news.close()
+            while True:  # one at a time and in this thread: what it starts in a node lives as long as the thread
+                caller = door.accept()[0]
+                with caller:
+                    _answer(caller, handlers)
+
+
+def _environment_of(lab: Lab, machine: str) -> dict[str, Any]:
+    try:
+        return {"pid": lab.namespace(machine).pid, "env": lab.machines[machine].environment if machine in lab.machines else None}
+    except KeyError:
+        raise LabError(f"there is no machine {machine!r}; choose one of {', '.join([*lab.machines, 'router', 'outside'])}") from None
+
+
+def _answer(caller: socket.socket, handlers: dict[str, Any]) -> None:
+    caller.settimeout(ANSWER_WITHIN)
+    try:
+        question = json.loads(caller.makefile().readline())
+        answer = {"answer": handlers[question["question"]](question)}
+    except Exception as error:  # whatever it is, the one who asked is told, and the lab goes on
+        answer = {"error": " ".join(str(error).split()) or type(error).__name__}
+    try:
+        caller.sendall(json.dumps(answer).encode() + b"\n")
+    except OSError:
+        pass  # the asker has gone
+
+
+def _main(prefix: str, extra_tables: str, ssh: str, writer: str) -> int:
+    news = os.fdopen(int(writer), "w")
+    try:
+        serve(prefix, int(extra_tables), ssh == "ssh", news)
+    except (LabError, OSError, RuntimeError) as error:
+        if not news.closed:
+            print(f"error: {' '.join(str(error).split())}", file=news, flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(*sys.argv[1:]))
