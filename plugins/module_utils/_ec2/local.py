@@ -16,8 +16,8 @@ from ansible_collections.holdfast.ha.plugins.module_utils._model import LocalEni
 
 def parse_id(text: str, prefix: str, path: str) -> str:
     """``text`` if it can be the id of an EC2 resource of that kind (``eni``, ``rtb``, …), else `BadInput` naming ``path``."""
-    if not re.fullmatch(prefix + r"-[0-9a-f]{8,17}", text):
-        raise BadInput(f"{path}: {shown(text)} is not an id; it begins with {prefix}- and goes on with 8 to 17 of 0-9 and a-f", path=path)
+    if not re.fullmatch(prefix + r"-[0-9a-f]{8}(?:[0-9a-f]{9})?", text):
+        raise BadInput(f"{path}: {shown(text)} is not an id; it begins with {prefix}- and goes on with 8 or 17 of 0-9 and a-f", path=path)
     return text
 
 

@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""ec2_route_target over HTTP against the strict control plane."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+
+import pytest
+from harness.module import twelve_steps
+from lab.control import Fault
+
+from .conftest import OTHER, VIP, VIP6, World
+
+MODULE = "ec2_route_target"
+ASK = {"destinations": [VIP]}
+
+
+@pytest.mark.parametrize(("count", "pages"), [(1, 1), (40, 1), (250, 3)])
+def test_worked_example(world: World, count: int, pages: int) -> None:
+    """scenarios.md A: with the VPC's main table, which has no entry, there is one table more."""
+    tables = world.add_tables(count, {VIP: world.theirs, OTHER: world.theirs})
+    before = world.everything()
+    foreseen = world.run(MODULE, ASK, check=True)
+    assert not foreseen["failed"] and foreseen["changed"], foreseen
+    assert (world.writes(), world.reads()) == ([], ["DescribeRouteTables"] * pages)
+    assert world.everything() == before
+
+    real = world.run(MODULE, ASK)
+    assert not real["failed"] and real["changed"], real
+    assert Counter(world.writes()) == {"ReplaceRoute": count}
+    assert Counter(world.reads()) == {"DescribeRouteTables": 2 * pages}
+    assert (real["routes"], real["diff"]) == (foreseen["routes"], foreseen["diff"])
+    after = world.everything()
+    wanted = {**before, "routes": {**before["routes"], **{(table, VIP): (world.ours, "active") for table in tables}}}
+    assert after == wanted
+
+    rows = {(row["route_table_id"], row["destination"]): row for row in real["routes"]}
+    assert set(rows) == set(before["routes"])
+    for key, row in rows.items():
+        assert (row["before"], row["after"], row["error"]) == (before["routes"][key][0], after["routes"][key][0], None)
+
+    again = world.run(MODULE, ASK)
+    assert (again["changed"], world.writes(), world.reads()) == (False, [], ["DescribeRouteTables"] * pages)
+
+
+def test_an_explicit_interface_costs_one_call_more(world: World) -> None:
+    world.add_tables(1, {VIP: world.ours})
+    assert world.run(MODULE, {**ASK, "network_interface_id": world.theirs})["changed"]
+    assert world.reads() == ["DescribeNetworkInterfaces", "DescribeRouteTables", "DescribeRouteTables"]
+    world.run(MODULE, {**ASK, "network_interface_id": world.theirs, "vpc_id": world.vpc})
+    assert world.reads() == ["DescribeRouteTables"]
+    world.run(MODULE, {**ASK, "network_interface_id": world.theirs, "route_table_ids": world.tables})
+    assert world.reads() == ["DescribeRouteTables"]
+
+
+def test_nothing_but_this_host_needs_to_be_told(world: World) -> None:
+    """Region and network interface come from instance metadata."""
+    world.add_tables(1, {VIP: world.theirs})
+    env = {name: value for name, value in world.env.items() if name != "AWS_REGION"}
+    assert world.run(MODULE, ASK, env=env)["changed"]
+    assert world.routes()[world.tables[0], VIP][0] == world.ours
+
+
+def test_ipv6(world: World) -> None:
+    world.add_tables(2, {VIP6: world.theirs})
+    answer = world.run(MODULE, {"destinations": ["FD00:0:0::10/128"]})
+    assert answer["changed"], answer
+    assert {world.routes()[table, VIP6] for table in world.tables} == {(world.ours, "active")}
+    assert not world.run(MODULE, {"destinations": [VIP6]})["changed"]
+
+
+def test_only_the_named_tables(world: World) -> None:
+    first, second = world.add_tables(2, {VIP: world.theirs})
+    answer = world.run(MODULE, {**ASK, "route_table_ids": [first]})
+    assert {row["route_table_id"] for row in answer["routes"]} == {first}
+    assert world.routes()[first, VIP][0] == world.ours
+    assert world.routes()[second, VIP][0] == world.theirs
+
+
+def test_prefix_lists_are_listed_untouched(world: World) -> None:
+    world.add_tables(1, {VIP: world.theirs})
+    made = world.ec2.create_managed_prefix_list(PrefixListName="lists", MaxEntries=5, AddressFamily="IPv4", Entries=[{"Cidr": VIP}])
+    listed = made["PrefixList"]["PrefixListId"]
+    world.ec2.create_route(RouteTableId=world.tables[0], DestinationPrefixListId=listed, NetworkInterfaceId=world.theirs)
+    answer = world.run(MODULE, ASK)
+    row = next(row for row in answer["routes"] if row["destination"] == listed)
+    assert (row["before"], row["after"]) == (world.theirs, world.theirs)
+    assert world.writes() == ["ReplaceRoute"]
+
+
+def test_one_table_refusing(world: World) -> None:
+    tables = world.add_tables(12, {VIP: world.theirs})
+    world.plane.faults.inject(Fault("deny", "ReplaceRoute", match={"RouteTableId": tables[5]}))
+    answer = world.run(MODULE, ASK)
+    assert answer["failed"] and answer["changed"]
+    assert tables[5] in answer["msg"] and "ec2:ReplaceRoute" in answer["msg"]
+    assert not any(table in answer["msg"] for table in tables if table != tables[5])
+    assert [row["route_table_id"] for row in answer["routes"] if row["error"]] == [tables[5]]
+    assert {table for table in tables if world.routes()[table, VIP][0] != world.ours} == {tables[5]}
+    assert len(world.writes()) == 12
+
+
+def test_missing(world: World) -> None:
+    with_entry, without = world.add_tables(1, {VIP: world.theirs}) + world.add_tables(1, {})
+    before = world.everything()
+    both = {**ASK, "route_table_ids": [with_entry, without]}
+    refused = world.run(MODULE, both)
+    assert refused["failed"] and without in refused["msg"] and not refused["changed"]
+    assert world.everything() == before
+    ignored = world.run(MODULE, {**both, "missing": "ignore"})
+    assert ignored["changed"] and world.writes() == ["ReplaceRoute"]
+    created = world.run(MODULE, {**both, "missing": "create"})
+    assert created["changed"] and world.writes() == ["CreateRoute"]
+    assert world.routes()[without, VIP] == (world.ours, "active")
+    row = next(row for row in created["routes"] if (row["route_table_id"], row["destination"]) == (without, VIP))
+    assert (row["before"], row["after"]) == (None, world.ours)
+
+
+def test_found_nowhere(world: World) -> None:
+    world.add_tables(2, {OTHER: world.theirs})
+    assert "No route table" in world.run(MODULE, ASK)["msg"]
+    ignored = world.run(MODULE, {**ASK, "missing": "ignore"})
+    assert not ignored["failed"] and not ignored["changed"]
+    assert VIP in str(ignored["warnings"])
+
+
+def test_black_hole_is_written_once_and_explained(world: World) -> None:
+    """An interface of a stopped instance takes no packets, however right the entry reads."""
+    world.add_tables(1, {VIP: world.ours})
+    world.ec2.stop_instances(InstanceIds=[world.instances[0]])
+    answer = world.run(MODULE, {**ASK, "network_interface_id": world.ours})
+    assert answer["failed"] and "not attached to a running instance" in answer["msg"]
+    assert world.writes() == ["ReplaceRoute"]
+    assert f"{world.ours} (blackhole)" in answer["diff"]["after"]
+
+
+def test_twelve_steps(world: World) -> None:
+    table = world.add_tables(1, {OTHER: world.theirs})[0]
+    common = {"destinations": [VIP, VIP6], "route_table_ids": [table]}
+    twelve_steps(
+        lambda args, check: world.run(MODULE, args, check=check),
+        world.everything,
+        create={**common, "missing": "create"},
+        change={**common, "network_interface_id": world.theirs},
+        remove=None,  # entries are never deleted
+    )
+
+
+@pytest.mark.parametrize("inside", ["10.0.1.99/32", "10.0.0.0/16"])
+def test_inside_the_vpc(world: World, inside: str) -> None:
+    world.add_tables(1, {VIP: world.theirs})
+    answer = world.run(MODULE, {"destinations": [VIP, inside], "missing": "create"})
+    assert answer["failed"] and "inside the VPC" in answer["msg"] and inside in answer["msg"]
+    assert world.writes() == []
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ({"destinations": []}, "the list is empty"),
+        ({"destinations": ["10.1.0.10"]}, "destinations/0"),
+        ({"destinations": [VIP, "10.1.0.10/24"]}, "destinations/1.*host bits"),
+        ({"destinations": ["10.1.0.300/32"]}, "not an address"),
+        ({"destinations": [VIP, VIP]}, "twice"),
+        ({"destinations": ["x" * 1_000_000]}, "not an address"),
+        ({**ASK, "network_interface_id": "eni-xyz"}, "network_interface_id: .*is not an id"),
+        ({**ASK, "network_interface_id": "eni-01234567; id"}, "is not an id"),
+        ({**ASK, "route_table_ids": []}, "route_table_ids"),
+        ({**ASK, "route_table_ids": ["rtb-1"]}, "route_table_ids/0"),
+        ({**ASK, "vpc_id": "vpc"}, "vpc_id"),
+        ({**ASK, "interface": "../etc"}, "interface: "),
+        ({**ASK, "interface": "eth0", "network_interface_id": "eni-01234567"}, "mutually exclusive"),
+        ({**ASK, "profile": "p", "access_key": "AKIA01234567"}, "exclude each other"),
+        ({**ASK, "interface": "nosuch0"}, "no link nosuch0"),
+        ({**ASK, "route_table_ids": ["rtb-01234567"]}, "no route table rtb-01234567"),
+        ({**ASK, "network_interface_id": "eni-01234567"}, "no network interface eni-01234567"),
+        ({**ASK, "vpc_id": "vpc-01234567"}, "no route table"),
+    ],
+)
+def test_bad_input(world: World, args: dict[str, object], words: str) -> None:
+    answer = world.run(MODULE, args)
+    assert answer["failed"] and not answer.get("changed"), answer
+    assert len(answer["msg"]) < 400
+    assert re.search(words, answer["msg"]), answer["msg"]
+    assert world.writes() == []
+
+
+def test_a_table_of_another_vpc(world: World) -> None:
+    elsewhere = world.ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
+    table = world.ec2.create_route_table(VpcId=elsewhere)["RouteTable"]["RouteTableId"]
+    answer = world.run(MODULE, {**ASK, "route_table_ids": [table], "missing": "create"})
+    assert answer["failed"] and table in answer["msg"] and world.writes() == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("throttle", "ReplaceRoute", times=15),
+        Fault("throttle", "Describe*", times=2),
+        Fault("http500", "ReplaceRoute", times=5),
+        Fault("http500", "Describe*", times=1),
+        Fault("lost_reply", "ReplaceRoute", times=6),
+        Fault("lost_request", "ReplaceRoute", times=6),
+        Fault("stale", "Describe*", seconds=2.0),
+    ],
+    ids=lambda fault: f"{fault.kind}-{fault.action}",
+)
+def test_what_passes(world: World, fault: Fault) -> None:
+    """Trouble that ends: the right end state, nothing else touched, and no error."""
+    tables = world.add_tables(10, {VIP: world.theirs, OTHER: world.theirs})
+    before = world.everything()
+    if fault.kind == "stale":
+        time.sleep(fault.seconds)  # the past that is shown has to have been
+    world.plane.faults.inject(fault)
+    answer = world.run(MODULE, ASK)
+    writes = world.writes()
+    world.plane.faults.clear()
+    assert not answer["failed"] and answer["changed"], answer
+    assert world.everything() == {**before, "routes": {**before["routes"], **{(table, VIP): (world.ours, "active") for table in tables}}}
+    if fault.kind == "stale":
+        assert len(writes) == 10, "a write that did not show yet was repeated"
+    if fault.kind == "lost_reply":
+        assert len(writes) == 10, "a write that took effect was repeated"
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault("deny", "DescribeRouteTables"), "ec2:DescribeRouteTables"),
+        (Fault("deny", "ReplaceRoute"), "ec2:ReplaceRoute"),
+        (Fault("expired"), "expired"),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Fault) else "",
+)
+def test_what_does_not_pass_is_said_at_once(world: World, fault: Fault, words: str) -> None:
+    world.add_tables(3, {VIP: world.theirs})
+    before = world.everything()
+    world.plane.faults.inject(fault)
+    start = time.monotonic()
+    answer = world.run(MODULE, ASK)
+    assert time.monotonic() - start < 8
+    world.plane.faults.clear()
+    assert answer["failed"] and words in answer["msg"] and not answer["changed"], answer
+    assert world.everything() == before
+
+
+@pytest.mark.parametrize("kind", ["throttle", "silent"])
+def test_trouble_without_end_is_given_up(world: World, kind: str) -> None:
+    world.add_tables(1, {VIP: world.theirs})
+    before = world.everything()
+    world.plane.faults.inject(Fault(kind, "ReplaceRoute"))
+    start = time.monotonic()
+    answer = world.run(MODULE, ASK)
+    assert time.monotonic() - start < 30
+    world.plane.faults.clear()
+    assert answer["failed"] and world.tables[0] in answer["msg"], answer
+    if kind == "throttle":
+        assert world.everything() == before
+
+
+def test_keys_that_are_not_known(world: World) -> None:
+    world.add_tables(1, {VIP: world.theirs})
+    answer = world.run(MODULE, {**ASK, "access_key": "AKIAWRONG", "secret_key": "hunter2-secret"})
+    assert answer["failed"] and "credentials" in answer["msg"]
+    assert "hunter2-secret" not in str(answer)
+
+
+def test_a_dead_endpoint(world: World) -> None:
+    start = time.monotonic()
+    answer = world.run(MODULE, {**ASK, "endpoint_url": "http://127.0.0.1:9"})
+    assert time.monotonic() - start < 25
+    assert answer["failed"] and "cannot reach http://127.0.0.1:9" in answer["msg"]
+    start = time.monotonic()
+    assert world.run(MODULE, {**ASK, "endpoint_url": "http://127.0.0.1:9"}, check=True)["failed"]
+    assert time.monotonic() - start < 6
+
+
+def test_a_role(world: World) -> None:
+    """The role's rights count, and no more than scenarios.md E5 lists are needed."""
+    world.add_tables(1, {VIP: world.theirs})
+    allowed = {"Effect": "Allow", "Action": ["ec2:DescribeRouteTables", "ec2:ReplaceRoute"], "Resource": "*"}
+    world.plane.set_policy("routes", {"Version": "2012-10-17", "Statement": [allowed]})
+    world.plane.set_trust("routes", external_id="extern")
+    role = {**ASK, "role_arn": world.plane.role_arn("routes")}
+    refused = world.run(MODULE, role)
+    assert refused["failed"] and "sts:AssumeRole" in refused["msg"], refused
+    answer = world.run(MODULE, {**role, "external_id": "extern"})
+    assert answer["changed"] and not answer["failed"], answer
+    assert world.plane.calls.count("sts:AssumeRole") == 1
