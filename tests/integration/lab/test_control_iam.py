@@ -23,7 +23,7 @@ def plane() -> Iterator[ControlPlane]:
 @pytest.fixture(scope="module")
 def vpc(plane: ControlPlane) -> VpcIds:
     made = build(plane.client("ec2"), tables=4)
-    plane.client("ec2").create_tags(Resources=[made.route_table_ids[0], made.instance("node-a").primary.id], Tags=[{"Key": "cluster", "Value": "web"}])
+    plane.client("ec2").create_tags(Resources=[made.route_table_ids[0]], Tags=[{"Key": "cluster", "Value": "web"}])
     return made
 
 
@@ -158,11 +158,25 @@ def test_sessions_run_out(plane: ControlPlane) -> None:
 
 def test_keys_and_tokens_that_are_not_known(plane: ControlPlane) -> None:
     real = plane.issue("brief", 600)
-    for false in (real._replace(token="other"), real._replace(access_key="ASIAAAAAAAAAAAAAAAAA"), Credentials("AKIAAAAAAAAAAAAAAAAA", "x", "", real.expiration)):
+    unknown = Credentials("AKIAAAAAAAAAAAAAAAAA", "x", "", real.expiration)
+    for false in (real._replace(token="other"), real._replace(access_key="ASIAAAAAAAAAAAAAAAAA"), unknown):
         with refused("AuthFailure"):
             plane.client("ec2", credentials=false).describe_vpcs()
         with refused("UnrecognizedClientException"):
             plane.client("dynamodb", credentials=false).list_tables()
+
+
+def test_a_wrong_secret_is_noticed(plane: ControlPlane) -> None:
+    plane.set_policy("brief", policy(allow("*")))
+    for real in (plane.issue("brief", 600), plane.admin_credentials):
+        false = real._replace(secret_key="guessed")
+        with refused("AuthFailure"):
+            plane.client("ec2", credentials=false).describe_vpcs()
+        with refused("InvalidSignatureException"):
+            plane.client("dynamodb", credentials=false).list_tables()
+        with refused("SignatureDoesNotMatch"):
+            plane.client("sts", credentials=false).get_caller_identity()
+        plane.client("ec2", credentials=real).describe_vpcs()
 
 
 def test_another_region_is_refused(plane: ControlPlane) -> None:

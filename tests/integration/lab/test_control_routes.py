@@ -13,6 +13,7 @@ from lab.control.build import VpcIds, build
 from lab.control.expect import refused
 
 VIP, VIP6 = "10.1.0.10/32", "fd00::10/128"
+ROUTE = {"RouteTableId": "rtb-12345678", "DestinationCidrBlock": VIP}
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +122,8 @@ def test_a_destination_is_needed_once(ec2: Any, vpc: VpcIds) -> None:
     with refused("MissingParameter"):
         ec2.create_route(RouteTableId=vpc.route_table_ids[0], NetworkInterfaceId=eni)
     with refused("InvalidParameterCombination"):
-        ec2.create_route(RouteTableId=vpc.route_table_ids[0], NetworkInterfaceId=eni, DestinationCidrBlock="10.9.0.0/16", DestinationIpv6CidrBlock="fd00::/64")
+        both = {"DestinationCidrBlock": "10.9.0.0/16", "DestinationIpv6CidrBlock": "fd00::/64"}
+        ec2.create_route(RouteTableId=vpc.route_table_ids[0], NetworkInterfaceId=eni, **both)
 
 
 def test_a_route_inside_the_vpc_must_be_a_whole_subnet(ec2: Any, vpc: VpcIds) -> None:
@@ -255,16 +257,16 @@ def test_route_tables_come_in_pages(plane: ControlPlane, ec2: Any) -> None:
         ("describe_route_tables", {"RouteTableIds": ["rtb-xyz"]}, "InvalidRouteTableId.Malformed"),
         ("describe_route_tables", {"RouteTableIds": ["vpc-12345678"]}, "InvalidRouteTableId.Malformed"),
         ("describe_route_tables", {"RouteTableIds": ["rtb-12345678"]}, "InvalidRouteTableID.NotFound"),
-        ("replace_route", {"RouteTableId": "rtb-12345678", "DestinationCidrBlock": VIP, "NetworkInterfaceId": "eni-1"}, "InvalidNetworkInterfaceId.Malformed"),
-        ("replace_route", {"RouteTableId": "rtb-12345678", "DestinationCidrBlock": VIP, "NetworkInterfaceId": "eni-12345678"}, "InvalidRouteTableID.NotFound"),
+        ("replace_route", {**ROUTE, "NetworkInterfaceId": "eni-1"}, "InvalidNetworkInterfaceId.Malformed"),
+        ("replace_route", {**ROUTE, "NetworkInterfaceId": "eni-12345678"}, "InvalidRouteTableID.NotFound"),
         ("describe_network_interfaces", {"NetworkInterfaceIds": ["eni-12345678;"]}, "InvalidNetworkInterfaceId.Malformed"),
         ("describe_network_interfaces", {"NetworkInterfaceIds": ["eni-12345678"]}, "InvalidNetworkInterfaceID.NotFound"),
         ("describe_instances", {"InstanceIds": ["i-1"]}, "InvalidInstanceID.Malformed"),
         ("stop_instances", {"InstanceIds": ["x"]}, "InvalidInstanceID.Malformed"),
         ("describe_vpcs", {"VpcIds": ["vpc-"]}, "InvalidVpcID.Malformed"),
         ("describe_subnets", {"SubnetIds": ["subnet-G2345678"]}, "InvalidSubnetID.Malformed"),
-        ("create_route", {"RouteTableId": "rtb-12345678", "DestinationPrefixListId": "pl-z", "GatewayId": "igw-12345678"}, "InvalidPrefixListId.Malformed"),
-        ("create_route", {"RouteTableId": "rtb-12345678", "DestinationCidrBlock": VIP, "GatewayId": "eni-12345678"}, "InvalidGatewayID.Malformed"),
+        ("create_route", {"RouteTableId": "rtb-12345678", "DestinationPrefixListId": "pl-z"}, "InvalidPrefixListId.Malformed"),
+        ("create_route", {**ROUTE, "GatewayId": "eni-12345678"}, "InvalidGatewayID.Malformed"),
         ("release_address", {"AllocationId": "eipalloc-x"}, "InvalidAllocationID.NotFound"),
     ],
 )

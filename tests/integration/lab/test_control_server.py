@@ -115,7 +115,8 @@ def test_the_doors_for_other_processes(plane: ControlPlane, ec2: Any) -> None:
 
 def test_the_users_aws_settings_lead_nowhere(plane: ControlPlane) -> None:
     """A profile, a proxy, a CA bundle or an endpoint in the environment changes nothing for the lab's own clients."""
-    script = "from lab.control import ControlPlane\nwith ControlPlane() as p: print(p.client('ec2').describe_vpcs()['ResponseMetadata']['HTTPStatusCode'], p.calls.count())"
+    script = "from lab.control import ControlPlane\nwith ControlPlane() as p:\n"
+    script += "    print(p.client('ec2').describe_vpcs()['ResponseMetadata']['HTTPStatusCode'], p.calls.count())"
     hostile = {
         "AWS_PROFILE": "none-such",
         "AWS_CA_BUNDLE": "/none/such.crt",

@@ -28,14 +28,15 @@ class Admin:
     def handle(self, http: HttpRequest) -> HttpReply:
         """The reply to a request whose path begins with `PREFIX`."""
         query = {name: values[-1] for name, values in parse_qs(http.query).items()}
-        door = {
+        doors: dict[tuple[str, str], Callable[[], Any]] = {
             ("GET", "calls"): lambda: {"calls": [call.as_dict() for call in self._calls.all(query.get("action"))]},
             ("DELETE", "calls"): self._calls.reset,
             ("GET", "faults"): lambda: {"faults": self._faults.listed()},
             ("POST", "faults"): lambda: self._inject(http.body),
             ("DELETE", "faults"): self._faults.clear,
             ("GET", "view"): lambda: dataclasses.asdict(self._snapshot(query.get("vpc", ""))),
-        }.get((http.method, http.path.removeprefix(PREFIX)))
+        }
+        door = doors.get((http.method, http.path.removeprefix(PREFIX)))
         if door is None:
             return _json(404, {"error": f"there is no {http.method} {http.path}; see lab.control.admin"})
         try:

@@ -18,10 +18,10 @@ for _name in ("MOTO_ACCOUNT_ID", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"):  # the a
 from lab.control.http import HttpReply  # noqa: E402
 from lab.control.request import ApiRequest  # noqa: E402
 from moto.backends import get_backend  # noqa: E402
-from moto.server import DomainDispatcherApplication, create_backend_app  # noqa: E402
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: E402
 
 _ACCOUNTS = itertools.count(100000000001)
-_SERVICES = ("ec2", "dynamodb", "sts", "iam")
+_SERVICES: tuple[Any, ...] = ("ec2", "dynamodb", "sts", "iam")
 
 
 class Emulator:

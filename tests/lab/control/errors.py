@@ -29,7 +29,9 @@ def error_reply(service: str, error: ApiError) -> HttpReply:
         return HttpReply(error.status, body.encode(), "application/x-amz-json-1.0", {"x-amzn-RequestId": request_id})
     code, message = escape(error.code), escape(error.message)
     if service == "ec2":
-        text = f"<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors><RequestID>{request_id}</RequestID></Response>"
+        inner = f"<Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors><RequestID>{request_id}</RequestID>"
+        text = f"<Response>{inner}</Response>"
     else:
-        text = f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
+        inner = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error><RequestId>{request_id}</RequestId>"
+        text = f"<ErrorResponse>{inner}</ErrorResponse>"
     return HttpReply(error.status, f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'.encode())

@@ -11,12 +11,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lab.control.calls import matches
-from lab.control.errors import ApiError, error_reply
-from lab.control.http import CUT, HttpReply
+from lab.control.fault_replies import REPLIES, Struck
+from lab.control.http import CUT
 from lab.control.request import ApiRequest
 
 KINDS = ("latency", "throttle", "http500", "lost_reply", "lost_request", "stale", "deny", "expired", "silent")
-_HTML = b"<html><head><title>500 Internal Server Error</title></head><body><center><h1>500 Internal Server Error</h1></center></body></html>\n"
 
 
 @dataclass(frozen=True)
@@ -108,10 +107,10 @@ class Faults:
         with self._lock:
             return [{**asdict(active.fault), "times": active.left} for active in self._active]
 
-    def before(self, request: ApiRequest) -> tuple[HttpReply, str] | None:
+    def before(self, request: ApiRequest) -> Struck | None:
         """What strikes before the call is looked at: the reply in its place, with a word for the log. May wait, holding no lock."""
         seen: set[_Active] = set()
-        while active := self._next(request, ("latency", "silent", *_REPLIES), seen):
+        while active := self._next(request, ("latency", "silent", *REPLIES), seen):
             seen.add(active)
             kind = active.fault.kind
             if kind == "latency":
@@ -120,7 +119,7 @@ class Faults:
                 if not self._silence(active, request):
                     return CUT, kind
             else:
-                return _REPLIES[kind](request)
+                return REPLIES[kind](request)
         return None
 
     def waiting(self) -> int:
@@ -160,43 +159,3 @@ class Faults:
                     active.left -= 1
                 return active
         return None
-
-
-def _error(request: ApiRequest, code: str, message: str, status: int) -> tuple[HttpReply, str]:
-    return error_reply(request.service, ApiError(code, message, status)), code
-
-
-def _throttle(request: ApiRequest) -> tuple[HttpReply, str]:
-    if request.service == "ec2":
-        return _error(request, "RequestLimitExceeded", "Request limit exceeded.", 503)
-    return _error(request, "ThrottlingException", "Rate exceeded", 400)
-
-
-def _deny(request: ApiRequest) -> tuple[HttpReply, str]:
-    if request.service == "ec2":
-        return _error(request, "UnauthorizedOperation", "You are not authorized to perform this operation.", 403)
-    code = "AccessDenied" if request.service == "sts" else "AccessDeniedException"
-    return _error(request, code, f"You are not authorized to perform: {request.service}:{request.action}", 403 if code == "AccessDenied" else 400)
-
-
-def expired(request: ApiRequest) -> ApiError:
-    """What each service says to a session that has run out."""
-    if request.service == "ec2":
-        return ApiError("RequestExpired", "Request has expired.")
-    if request.service == "sts":
-        return ApiError("ExpiredToken", "The security token included in the request is expired", 403)
-    return ApiError("ExpiredTokenException", "The security token included in the request is expired")
-
-
-def _expired(request: ApiRequest) -> tuple[HttpReply, str]:
-    error = expired(request)
-    return error_reply(request.service, error), error.code
-
-
-_REPLIES = {
-    "throttle": _throttle,
-    "http500": lambda request: (HttpReply(500, _HTML, "text/html"), "http500"),
-    "lost_request": lambda request: (CUT, "lost_request"),
-    "deny": _deny,
-    "expired": _expired,
-}

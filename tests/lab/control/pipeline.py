@@ -77,7 +77,8 @@ class Pipeline:
         if request.service == "sts":
             return self._sts(caller, request)
         if request.region != self._emulator.region:
-            raise ApiError("AuthFailure" if request.service == "ec2" else "InvalidSignatureException", "Credential should be scoped to a valid region.", 401)
+            code = "AuthFailure" if request.service == "ec2" else "InvalidSignatureException"
+            raise ApiError(code, "Credential should be scoped to a valid region.", 401)
         if request.service == "ec2":
             ids.refuse_malformed(request)
         self._authorise(caller, request)

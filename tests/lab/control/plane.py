@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -78,7 +79,8 @@ class ControlPlane:
         keys = {"aws_access_key_id": who.access_key, "aws_secret_access_key": who.secret_key, "aws_session_token": who.token or None}
         given = {"region_name": self.region, "endpoint_url": self.endpoint_url, "verify": False, **keys, **kwargs}
         with _LOADING:
-            return Session(botocore_session=_private_session()).client(service, config=config, **given)
+            session: Any = Session(botocore_session=_private_session())
+            return session.client(service, config=config, **given)
 
     def snapshot(self, vpc_id: str) -> VpcView:
         """The VPC at this instant, true whatever staleness is injected. KeyError for an unknown id."""
@@ -130,6 +132,7 @@ class ControlPlane:
                 callback(call)
 
 
+@functools.cache  # it holds the service models, which take long to read
 def _private_session() -> botocore.session.Session:
     """A session that reads none of the user's AWS configuration."""
     nothing = (None, None, None, None)

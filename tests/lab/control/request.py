@@ -76,8 +76,9 @@ def _parse_form(service: str, action: str, form: Mapping[str, str]) -> dict[str,
         raise ApiError("InvalidAction", f"The action {action} is not valid for this web service.")
     operation = model.operation_model(action)
     parser = PROTOCOL_PARSERS[_FORMS[service]](operation)
+    asked: Any = {"method": "POST", "values": form, "headers": {}, "body": "", "url_path": "/", "url_params": {}}
     try:
-        parsed = parser.parse({"method": "POST", "values": form, "headers": {}, "body": "", "url_path": "/"})
+        parsed = parser.parse(asked)
     except (ValueError, TypeError) as error:
         raise ApiError("InvalidParameterValue", f"A parameter has a value of the wrong kind: {error}") from None
     return dict(parsed or {})

@@ -29,9 +29,7 @@ def take(backend: Any, region: str, vpc_id: str) -> VpcView:
 
 def _subnet(backend: Any, subnet: Any) -> SubnetView:
     table = state.table_of_subnet(backend, subnet)
-    routes = tuple(
-        RouteView(state.destination(route), state.target(route), "active" if state.is_active(backend, route) else "blackhole") for route in table.routes
-    )
+    routes = tuple(RouteView(state.destination(route), state.target(route), state.route_state(backend, route)) for route in table.routes)
     ipv6 = state.first_ipv6_cidr(subnet.ipv6_cidr_block_associations.values(), "ipv6CidrBlock")
     return SubnetView(subnet.id, subnet.cidr_block, ipv6, subnet.availability_zone, table.id, routes)
 

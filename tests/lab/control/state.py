@@ -43,8 +43,12 @@ def target(route: Any) -> str:
     return str(held.id if held is not None else route.vpc_endpoint_id)
 
 
-def is_active(backend: Any, route: Any) -> bool:
-    """Whether the route's target can take packets now; if not EC2 calls its state ``blackhole``."""
+def route_state(backend: Any, route: Any) -> str:
+    """``active``, or ``blackhole`` while the route's target cannot take packets."""
+    return "active" if _is_active(backend, route) else "blackhole"
+
+
+def _is_active(backend: Any, route: Any) -> bool:
     if route.local:
         return True
     if route.interface is not None:
@@ -95,4 +99,5 @@ def vpc_cidrs(backend: Any, vpc_id: str) -> list[str]:
 def subnet_cidrs(backend: Any, vpc_id: str) -> set[str]:
     """The IPv4 and IPv6 blocks of a VPC's subnets."""
     subnets = [one for zone in backend.subnets.values() for one in zone.values() if one.vpc_id == vpc_id]
-    return {one.cidr_block for one in subnets} | {str(block["ipv6CidrBlock"]) for one in subnets for block in one.ipv6_cidr_block_associations.values()}
+    ipv6 = {str(block["ipv6CidrBlock"]) for one in subnets for block in one.ipv6_cidr_block_associations.values()}
+    return ipv6 | {str(one.cidr_block) for one in subnets}

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from lab.control.errors import ApiError
-from lab.control.faults import expired
+from lab.control.fault_replies import expired
 from lab.control.iam import policy
 from lab.control.iam.conditions import arn_like
 from lab.control.iam.resources import Target
+from lab.control.iam.signature import is_genuine
 from lab.control.request import ApiRequest
 
 
@@ -89,13 +90,17 @@ class Identities:
         return made
 
     def authenticate(self, request: ApiRequest) -> Caller:
-        """Raises `ApiError` for a key that is not known, a wrong token, a session that has run out."""
+        """Raises `ApiError` for a key that is not known, a wrong token or signature, a session that has run out."""
         if request.access_key == self.admin.access_key:
+            if not is_genuine(request, self.admin.secret_key):
+                raise _missigned(request)
             return Caller(f"arn:aws:iam::{self._account}:user/lab", _key("AIDA"))
         with self._lock:
             session = self._sessions.get(request.access_key)
         if session is None or request.token != session.credentials.token:
             raise _unknown(request)
+        if not is_genuine(request, session.credentials.secret_key):
+            raise _missigned(request)
         if datetime.datetime.now(datetime.timezone.utc) >= session.credentials.expiration:
             raise expired(request)
         return session.caller
@@ -122,8 +127,9 @@ class Identities:
         if role is None or not trusted or role.external_id not in (None, request.params.get("ExternalId")):
             raise _denied(request, caller, "sts:AssumeRole", arn)
         made = self.issue(name, float(request.params.get("DurationSeconds") or 3600), session)
+        names = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
         return {
-            "Credentials": {"AccessKeyId": made.access_key, "SecretAccessKey": made.secret_key, "SessionToken": made.token, "Expiration": made.expiration},
+            "Credentials": dict(zip(names, made)),
             "AssumedRoleUser": {"AssumedRoleId": f"{_key('AROA')}:{session}", "Arn": f"arn:aws:sts::{self._account}:assumed-role/{name}/{session}"},
         }
 
@@ -145,6 +151,13 @@ def _unknown(request: ApiRequest) -> ApiError:
     if request.service == "sts":
         return ApiError("InvalidClientTokenId", "The security token included in the request is invalid.", 403)
     return ApiError("UnrecognizedClientException", "The security token included in the request is invalid.")
+
+
+def _missigned(request: ApiRequest) -> ApiError:
+    if request.service == "ec2":
+        return _unknown(request)
+    text = "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method."
+    return ApiError("SignatureDoesNotMatch", text, 403) if request.service == "sts" else ApiError("InvalidSignatureException", text)
 
 
 def _denied(request: ApiRequest, caller: Caller, action: str, arn: str) -> ApiError:

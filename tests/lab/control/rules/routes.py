@@ -12,6 +12,7 @@ from lab.control.rules import targets
 from lab.control.rules.registry import Ec2Call, answers
 from moto.ec2.models.route_tables import Route
 
+_ROUTE: Any = Route  # abstract in name only: moto instantiates it itself
 _DESTINATIONS = ("DestinationCidrBlock", "DestinationIpv6CidrBlock", "DestinationPrefixListId")
 
 
@@ -104,7 +105,7 @@ def _put(call: Ec2Call, table: Any, destination: str, target: targets.Target, pl
     prefix_list = call.backend.managed_prefix_lists.get(destination)
     ipv4 = None if prefix_list is not None or ":" in destination else destination
     ipv6 = destination if ":" in destination else None
-    route = Route(table, ipv4, ipv6, prefix_list, **{target.attribute: target.value})
+    route = _ROUTE(table, ipv4, ipv6, prefix_list, **{target.attribute: target.value})
     if place is not None:
         route.id = place.id  # it keeps its place in the table
     table._routes[route.id] = route

@@ -65,7 +65,7 @@ def _route(call: Ec2Call, route: Any) -> dict[str, Any]:
         "DestinationCidrBlock": route.destination_cidr_block,
         "DestinationIpv6CidrBlock": route.destination_ipv6_cidr_block,
         "DestinationPrefixListId": route.destination_prefix_list.id if route.destination_prefix_list else None,
-        "State": "active" if state.is_active(call.backend, route) else "blackhole",
+        "State": state.route_state(call.backend, route),
         "Origin": "CreateRouteTable" if state.destination(route) in state.vpc_cidrs(call.backend, route.route_table.vpc_id) else "CreateRoute",
     }
     if route.local:
