@@ -147,7 +147,7 @@ def _path_of_working_pythons() -> str:
 
 
 def _ansible_test(session: nox.Session, *words: str) -> None:
-    place = str(session.run("python", "-c", "import ansible_test; print(*ansible_test.__path__)", silent=True)).strip()
+    place = str(session.run("python", "-c", "import ansible_test; print(*ansible_test.__path__)", silent=True, log=False)).strip()
     _stand_in_for_get_pip(Path(place))
     with _collection_copy() as copy, session.chdir(copy):
         session.run("ansible-test", *words, "--color", "no", *session.posargs, env={"PATH": _path_of_working_pythons()})
