@@ -111,7 +111,7 @@ def _runner(module: AnsibleModule) -> Runner:
 
 
 def _summary(run: Run[Any, Any]) -> str:
-    causes = [error.message for error in run.errors.values()]
+    causes = list(dict.fromkeys(error.message for error in run.errors.values()))
     if len(causes) == 1:
         return causes[0]
     more = f"; and {len(causes) - _SPELLED_OUT} more" if len(causes) > _SPELLED_OUT else ""

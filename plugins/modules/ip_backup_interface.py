@@ -1,5 +1,6 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Define the backup interface of a resource."""
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ options:
     type: str
     choices: [present, absent]
     default: present
+notes:
+  - Where primary and backup interface are on one IPv4 network, set C(net.ipv4.conf.all.arp_ignore=1) and C(net.ipv4.conf.all.arp_announce=2).
+    Otherwise Linux answers on each of them for the addresses of both, and packets for the address come in by either.
 seealso:
   - module: holdfast.ha.ip_swap_interface
   - module: holdfast.ha.ip_resource_info
