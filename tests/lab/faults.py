@@ -152,6 +152,27 @@ def clear(lab: Lab) -> str:
     return "the API, the metadata service and the cables are well again; what was changed is for recovery to put right"
 
 
+def restore(lab: Lab) -> str:
+    """Put everything back as it was at first: on node-a's first interface, with nothing wrong."""
+    clear(lab)
+    for node in lab.nodes:
+        for address in (lab.place.vip, lab.place.vip6):
+            node.drop(address)
+        node.set_epoch(0)
+        node.configure()
+    home = lab.node_a.place.interfaces[0]
+    for address in (lab.place.vip, lab.place.vip6):
+        lab.node_a.hold(address, home.link)
+    _routes_to(lab, home.id, _tables(lab))
+    for interface in (one for node in lab.nodes for one in node.place.interfaces):
+        lab.ec2.modify_network_interface_attribute(NetworkInterfaceId=interface.id, SourceDestCheck={"Value": interface is not home})
+    lab.ec2.associate_address(
+        AllocationId=lab.place.allocation_id, NetworkInterfaceId=home.id, PrivateIpAddress=home.address, AllowReassociation=True
+    )
+    lab.control.calls.reset()
+    return f"all is as it was at first: {lab.place.vip}, {lab.place.vip6} and {lab.place.elastic_ip} on {lab.node_a.name}'s {home.link}"
+
+
 _ALL = (
     Trouble("wrong-route", "every route table leads to the other node", _wrong_route),
     Trouble("forgotten-table", "the client's route table alone leads to the other node", _forgotten_table),
@@ -175,6 +196,7 @@ _ALL = (
     Trouble("imds-token-refused", "instance metadata gives out no token", _metadata("token-refused")),
     Trouble("imds-credentials-expired", "instance metadata gives out credentials that have run out", _metadata("credentials-expired")),
     Trouble("clear", "end the faults of API, metadata and cables", clear),
+    Trouble("restore", "put everything back as it was at first", restore),
 )
 TROUBLES = {trouble.name: trouble for trouble in _ALL}
 

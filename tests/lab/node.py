@@ -41,17 +41,17 @@ class Node:
         namespace.sysctl(_SETTINGS)
 
     def configure(self) -> None:
-        """Links, addresses and default routes as a cloud image makes them: the first interface preferred by its metric."""
+        """Links, addresses and default routes as a cloud image makes them: the first interface preferred by its metric. Safe to repeat."""
         lines = []
         for number, interface in enumerate(self.place.interfaces):
             link, metric = interface.link, 100 * (number + 1)
             prefix_length = interface.cidr.partition("/")[2]
             lines += [
                 f"link set {link} up",
-                f"addr add {interface.address}/{prefix_length} dev {link} metric {metric}",
-                f"addr add {interface.ipv6_address}/128 dev {link} metric {metric} nodad",
-                f"route add 0.0.0.0/0 via {forwarding.router_address(interface.cidr)} dev {link} metric {metric}",
-                f"route add ::/0 via {forwarding.ROUTER6} dev {link} metric {metric}",
+                f"addr replace {interface.address}/{prefix_length} dev {link} metric {metric}",
+                f"addr replace {interface.ipv6_address}/128 dev {link} metric {metric} nodad",
+                f"route replace 0.0.0.0/0 via {forwarding.router_address(interface.cidr)} dev {link} metric {metric}",
+                f"route replace ::/0 via {forwarding.ROUTER6} dev {link} metric {metric}",
             ]
         self.namespace.batch(lines)
 
