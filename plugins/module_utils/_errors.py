@@ -53,6 +53,10 @@ class CommandFailed(HoldfastError):
     """A program on this host reported failure. Details: ``argv``, ``rc``, ``stderr``."""
 
 
+class MissingProgram(HoldfastError):
+    """A program that is needed is not installed on this host. Details: ``program``."""
+
+
 class ProbeFailed(HoldfastError):
     """Nothing, or not everything, answered a probe."""
 

@@ -103,6 +103,12 @@ class Address:
             raise BadInput(f"{path}: {shown(text)} is the network or broadcast address of {network.cidr}; give the address of a host", path=path)
         return cls(ip, network.prefixlen)
 
+    @classmethod
+    def of_host(cls, text: str, path: str = "address") -> Address:
+        """From an address without prefix length: a network of its own. Raises `BadInput`."""
+        ip = parse_ip(text, path)
+        return cls.parse(f"{ip}/{32 if ip.version == 4 else 128}", path)
+
     @property
     def version(self) -> int:
         """4 or 6."""
@@ -357,6 +363,7 @@ class Resource:
     address: Address
     interface: str
     backup_interface: str | None = None
+    gateway: str | None = None
     probe: Probe = field(default_factory=Probe)
     ec2: Ec2Parts | None = None
     dependents: tuple[Dependent, ...] = ()

@@ -22,7 +22,7 @@ extends_documentation_fragment:
 options:
   address:
     description:
-      - The address to ping from, in CIDR notation.
+      - The address to ping from, with or without prefix length.
       - The prefix length is needed for the broadcast address only.
     type: str
     required: true
@@ -73,7 +73,8 @@ from ansible_collections.holdfast.ha.plugins.module_utils._run import Host, Libr
 
 def read(host: Host) -> dict[str, Any]:
     """Probe, and return who answered."""
-    address = Address.parse(host.params["address"])
+    text = host.params["address"]
+    address = Address.parse(text) if "/" in text else Address.of_host(text)
     probe = parse_probe(host.params, address)
     targets_of(address, probe)
     interface = parse_link_name(host.params["interface"])

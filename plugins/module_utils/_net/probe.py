@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._command import Completed, Runner
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, CommandFailed, ProbeFailed
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, MissingProgram, ProbeFailed
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Probe, parse_ip, shown
 
 #: Bounds that keep a probe from running for hours or starting a thousand programs.
@@ -70,7 +70,7 @@ def targets_of(address: Address, probe: Probe) -> tuple[str, ...]:
 def run_probe(run: Runner, address: Address, interface: str, probe: Probe) -> Answers:
     """Ping every target at the same time, each until it answers, at most ``tries`` times.
 
-    Takes at most tries × timeout seconds for each sixteen targets. Raises `CommandFailed` when `ping` is not installed.
+    Takes at most tries × timeout seconds for each sixteen targets. Raises `MissingProgram` without `ping`.
     """
     targets = targets_of(address, probe)
     with ThreadPoolExecutor(min(len(targets), _AT_ONCE)) as pool:
@@ -110,7 +110,7 @@ def _silence(run: Runner, address: Address, interface: str, target: str, probe: 
         if done.rc == 0:
             return None
         if done.rc == _NOT_INSTALLED:
-            raise CommandFailed("ping is not installed on this host; install the package iputils-ping (or iputils)", argv=["ping"])
+            raise MissingProgram("ping is not installed on this host; install the package iputils-ping (or iputils)", program="ping")
         reason = _reason(done)
     return reason
 

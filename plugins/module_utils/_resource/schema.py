@@ -19,6 +19,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._model import (
     parse_tag,
     shown,
 )
+from ansible_collections.holdfast.ha.plugins.module_utils._net.options import parse_gateway
 from ansible_collections.holdfast.ha.plugins.module_utils._net.probe import parse_probe
 
 _FAILBACK = ("manual", "automatic")
@@ -41,6 +42,7 @@ def parse(definition: object, path: str = "/holdfast_resources/0") -> Resource:
         address=address,
         interface=interface,
         backup_interface=backup,
+        gateway=fields.optional("gateway", lambda value, at: parse_gateway(_text(value, at), address, at), None),
         probe=fields.optional("probe", lambda value, at: _probe(value, at, address), Probe()),
         ec2=fields.optional("ec2", _ec2, None),
         dependents=fields.optional("dependents", _dependents, ()),

@@ -69,6 +69,16 @@ class Store:
         except OSError as error:
             raise HoldfastError(f"cannot write {path}: {error.strerror}; see the folder's owner and free space", path=str(path)) from None
 
+    def forget(self, tag: str) -> None:
+        """Remove the state. Nothing else reads it, and a state that is gone already is what was wanted."""
+        path = self.states / f"{tag}.json"
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise HoldfastError(f"cannot remove {path}: {error.strerror}; see the folder's owner", path=str(path)) from None
+
 
 def _tags(folder: Path) -> Iterable[str]:
     for path in folder.glob("*.json") if folder.is_dir() else ():

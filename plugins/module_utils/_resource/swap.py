@@ -23,6 +23,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net.source_route impo
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import Desired
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import in_service, info_record
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import learn, swap_target, swapped
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.probing import probe_from, probe_of
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.record import Record, ResourceSight, after_record, place_of, resource_table
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 
@@ -31,7 +32,7 @@ _ANNOUNCEMENTS = 3
 
 @dataclass(frozen=True)
 class Verify:
-    """Ping from the address at its new place."""
+    """Ping from its new place: ``address`` is the protected one, or the link's own (see `probing`)."""
 
     address: Address
     interface: str
@@ -126,15 +127,15 @@ class SwapTask:
     def _desired(self, state: ResourceSight, to: str) -> Desired:
         """The address on ``to``, with the lifetime that it has now: a lease that the kernel guards stays guarded."""
         lifetimes = [held.valid_lft for _, held in state.net.places(state.known.address)]
-        gateway = parse_gateway(self._wish.gateway, state.known.address)
+        resource = state.known.resource
+        gateway = parse_gateway(self._wish.gateway or (resource.gateway if resource else None), state.known.address)
         return Desired(state.known.address, to, valid_lft=lifetimes[0] if lifetimes else None, announce=_ANNOUNCEMENTS, gateway=gateway)
 
     def _verification(self, state: ResourceSight, to: str, serving: bool) -> tuple[SwapAction, ...]:
         if not serving:
             return ()
-        address, probe = state.known.address, self._wish.probe
-        if not probe.targets and state.known.resource is not None:
-            probe = replace(probe, targets=state.known.resource.probe.targets)
+        address = probe_from(state.known, state.net.link(to))
+        probe = probe_of(state.known, address, self._wish.probe)
         for number, target in enumerate(probe.targets):
             parse_gateway(target, address, f"targets/{number}")
         targets_of(address, probe)

@@ -1,0 +1,95 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Record a resource on this host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ip_resource
+short_description: Record a resource on this host, and whether it is in service here
+version_added: 0.1.0
+author: The holdfast.ha authors (@holdfast-ha)
+description:
+  - Keeps the state file of a resource, C(/var/lib/holdfast/TAG.json), which is what the other modules know a resource by.
+  - No address is added or removed, see M(holdfast.ha.ip_address) for that.
+requirements:
+  - netaddr (Python library)
+extends_documentation_fragment:
+  - holdfast.ha._attributes
+  - holdfast.ha._resource
+options:
+  tag:
+    description: The name of the resource.
+    type: str
+    required: true
+  in_service:
+    description: Whether the resource is in service on this host. By default what is recorded stays as it is.
+    type: bool
+  state:
+    description: With V(absent) the state file is removed, and with it what was learned of primary and backup interface.
+    type: str
+    choices: [present, absent]
+    default: present
+seealso:
+  - module: holdfast.ha.ip_resource_info
+"""
+
+EXAMPLES = r"""
+- name: The resource web is in service here
+  holdfast.ha.ip_resource:
+    tag: web
+    resource:
+      tag: web
+      address: 10.1.0.10/32
+      interface: eth0
+    in_service: true
+
+- name: This host has nothing to do with it any more
+  holdfast.ha.ip_resource:
+    tag: web
+    state: absent
+"""
+
+RETURN = r"""
+info:
+  description:
+    - The INFO record, five values separated by spaces; null when the resource is not known any more.
+    - They are primary server, interface, address, netmask in hexadecimal (for IPv6 the prefix length), backup interface or V(none).
+  returned: success
+  type: str
+  sample: ServerA eth0 172.17.106.10 fffffc00 eth1
+in_service:
+  description: What is recorded; null where nobody has said so.
+  returned: success
+  type: bool
+  sample: true
+"""
+
+from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.options import RESOURCE_OPTIONS, parse_given, parse_node
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.registration import RegistrationTask
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
+from ansible_collections.holdfast.ha.plugins.module_utils._run import Host, Library, run_change
+
+
+def build(host: Host) -> RegistrationTask:
+    """The change that the options describe."""
+    tag, resource = parse_given(host.params)
+    present = host.params["state"] == "present"
+    return RegistrationTask(str(tag), resource, parse_node(host.params), present=present, in_service=host.params["in_service"], store=Store())
+
+
+def main() -> None:
+    """Be an Ansible module."""
+    spec = {
+        "tag": {"type": "str", "required": True},
+        "in_service": {"type": "bool"},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        **RESOURCE_OPTIONS,
+    }
+    run_change(build, argument_spec=spec, libraries=[Library("netaddr", NETADDR_IMPORT_ERROR)])
+
+
+if __name__ == "__main__":
+    main()
