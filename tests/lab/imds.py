@@ -105,7 +105,7 @@ class Imds:
         if "x-forwarded-for" in request.headers or self._fault == "token-refused":
             return _refusal(403, "Forbidden")
         ttl = request.headers.get("x-aws-ec2-metadata-token-ttl-seconds", "")
-        if not ttl.isascii() or not ttl.isdigit() or not 1 <= int(ttl) <= MAX_TTL:
+        if not ttl.isascii() or not ttl.isdigit() or len(ttl) > 5 or not 1 <= int(ttl) <= MAX_TTL:
             return _refusal(400, "Bad Request")
         token, now = secrets.token_urlsafe(40), self._clock()
         with self._lock:
