@@ -1,5 +1,6 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Associate an Elastic IP with a network interface."""
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ module: ec2_eip_association
 short_description: Associate an Elastic IP with a private address of an EC2 network interface
 version_added: 0.1.0
 description:
-  - Associates an Elastic IP that exists with a private address of a network interface, taking it from where it is in one call, or ends that association.
+  - Associates an Elastic IP that exists with a private address of a network interface, taking it from where it is in one call,
+    or ends that association.
   - Nothing is written if it is as wished already, since repeating an association can cost money.
     After writing, it is read again until it shows.
-  - Another Elastic IP on that private address is never pushed off, and an association with another network interface is never ended by O(state=absent).
+  - Another Elastic IP on that private address is never pushed off,
+    and an association with another network interface is never ended by O(state=absent).
   - Elastic IPs are neither allocated nor released.
 extends_documentation_fragment:
   - holdfast.ha._attributes

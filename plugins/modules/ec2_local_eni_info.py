@@ -1,5 +1,6 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Tell which network interfaces of EC2 this host has."""
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ module: ec2_local_eni_info
 short_description: Tell which EC2 network interfaces this host has
 version_added: 0.1.0
 description:
-  - Reads the instance metadata (IMDSv2) of the host that the module runs on, and finds the link that belongs to each network interface by its MAC address.
+  - Reads the instance metadata (IMDSv2) of the host that the module runs on,
+    and finds the link that belongs to each network interface by its MAC address.
   - No API call is made and no credentials are needed.
   - Fails on a host that has no instance metadata.
 extends_documentation_fragment:

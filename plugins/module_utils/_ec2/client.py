@@ -78,12 +78,13 @@ class AwsOptions:
     external_id: str | None = field(default=None, repr=False)
 
     @classmethod
-    def from_params(cls, params: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> AwsOptions:
-        """From a module's parameters (or settings of the same names) and, where those say nothing, from the environment.
+    def from_params(cls, params: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> AwsOptions:
+        """From a module's parameters (or settings of the same names) and, where those say nothing, from the environment (this process's by default).
 
         Who gives a profile or keys means those alone: neither is completed with the other from the environment.
         Raises `BadInput` for what cannot be meant.
         """
+        variables_set = os.environ if environ is None else environ
         chosen: dict[str, Any] = {name: params.get(name) or None for name in argument_spec()}
         chosen["validate_certs"] = params.get("validate_certs") is not False
         keys_given = any(chosen[name] for name in _KEYS)
@@ -92,7 +93,7 @@ class AwsOptions:
         settled = ("profile", *_KEYS) if chosen["profile"] or keys_given else ()
         for name, variables in _ENVIRONMENT.items():
             if chosen[name] is None and name not in settled:
-                chosen[name] = next((environ[variable] for variable in variables if environ.get(variable)), None)
+                chosen[name] = next((variables_set[one] for one in variables if variables_set.get(one)), None)
         if chosen["access_key"]:  # as in boto3's chain, keys in the environment come before a profile in the environment
             chosen["profile"] = None
         _check(chosen)
@@ -177,4 +178,5 @@ def _with_role(session: Any, options: AwsOptions, role_arn: str, region: str) ->
 
 
 def _none() -> Any:
-    raise BadInput("role_arn: there are no AWS credentials to assume the role with; give the instance a role, or profile, or access_key and secret_key")
+    hint = "give the instance a role, or set profile, or access_key and secret_key"
+    raise BadInput(f"role_arn: there are no AWS credentials to assume the role with; {hint}")

@@ -65,7 +65,8 @@ def translate(error: Exception, service: str, operation: str, endpoint: str, *, 
         return _refused(error, service, operation, write=write)
     facts: dict[str, Any] = {"service": service, "operation": operation, "code": code}
     if isinstance(error, ResponseParserError):
-        return ServiceError(f"{operation}: {endpoint} answered with something that is no AWS reply; try again", retryable=True, ambiguous=write, **facts)
+        message = f"{operation}: {endpoint} answered with something that is no AWS reply; try again"
+        return ServiceError(message, retryable=True, ambiguous=write, **facts)
     if isinstance(error, aws.SSLError):
         return ServiceError(f"{operation}: the certificate of {endpoint} is not trusted; set aws_ca_bundle to its CA: {_line(error)}", **facts)
     if isinstance(error, (aws.EndpointConnectionError, aws.ConnectTimeoutError, aws.ProxyConnectionError)):
@@ -96,10 +97,11 @@ def _refused(error: Any, service: str, operation: str, *, write: bool) -> Servic
     if code in _EXPIRED:
         return ServiceError(f"{operation}: the credentials or the request have expired ({code}); renew them and check this host's clock", **facts)
     if code in _UNKNOWN_KEY:
-        return ServiceError(f"{operation}: AWS does not accept these credentials ({code}); check the keys, the session token and this host's clock", **facts)
+        hint = "check the keys, the session token and this host's clock"
+        return ServiceError(f"{operation}: AWS does not accept these credentials ({code}); {hint}", **facts)
     return ServiceError(f"{operation}: {code}: {_line(message)}", **facts)
 
 
 def _line(text: object) -> str:
-    line = " ".join(str(text).split("Encoded authorization failure message")[0].split())
+    line = " ".join(str(text).partition("Encoded authorization failure message")[0].split())
     return line if len(line) <= _LONGEST_CAUSE else line[: _LONGEST_CAUSE - 1] + "…"

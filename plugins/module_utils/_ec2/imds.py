@@ -39,7 +39,8 @@ class Imds:
     :param links: Where the kernel lists this host's links.
     """
 
-    def __init__(self, environ: Mapping[str, str] = os.environ, links: Path = _LINKS) -> None:
+    def __init__(self, environ: Mapping[str, str] | None = None, links: Path = _LINKS) -> None:
+        environ = os.environ if environ is None else environ
         self._endpoint = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or _ENDPOINT
         self._disabled = environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true"
         self._links = links
@@ -138,7 +139,8 @@ class Imds:
             self._connection = None
 
     def _error(self, cause: str, *, retryable: bool = False) -> ServiceError:
-        message = f"Instance metadata at {self._endpoint} does not tell ({cause}); run this on the EC2 instance or give network_interface_id and region"
+        hint = "run this on the EC2 instance or give network_interface_id and region"
+        message = f"Instance metadata at {self._endpoint} does not tell ({cause}); {hint}"
         return ServiceError(message, retryable=retryable, service="imds", operation="GetMetadata", code="")
 
 

@@ -9,7 +9,16 @@ from typing import Any
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.errors import call, has_code
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import in_order
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import NotFound, ServiceError
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Association, Eip, Eni, EniAddress, Route, RouteState, RouteTable, parse_network
+from ansible_collections.holdfast.ha.plugins.module_utils._model import (
+    Association,
+    Eip,
+    Eni,
+    EniAddress,
+    Route,
+    RouteState,
+    RouteTable,
+    parse_network,
+)
 
 #: The most that EC2 puts on one page of DescribeRouteTables, and the most values that it takes in one filter.
 _PAGE, _FILTER_VALUES = 100, 200
@@ -38,7 +47,8 @@ def route_tables(client: Any, *, vpc_id: str | None = None, ids: Sequence[str] |
     if ids is None:
         found = list(_pages(client, "vpc-id", [vpc_id or ""]))
     else:
-        found = [table for start in range(0, len(ids), _FILTER_VALUES) for table in _pages(client, "route-table-id", ids[start : start + _FILTER_VALUES])]
+        parts = [ids[start : start + _FILTER_VALUES] for start in range(0, len(ids), _FILTER_VALUES)]
+        found = [table for part in parts for table in _pages(client, "route-table-id", part)]
     return tuple(sorted((_table(raw) for raw in found), key=lambda table: table.id))
 
 
@@ -80,7 +90,8 @@ def network_interface(client: Any, eni_id: str) -> Eni:
 
 
 def _no_interface(eni_id: str) -> NotFound:
-    return NotFound(f"There is no network interface {eni_id} in this region and account; check network_interface_id and region", network_interface_id=eni_id)
+    message = f"There is no network interface {eni_id} in this region and account; check network_interface_id and region"
+    return NotFound(message, network_interface_id=eni_id)
 
 
 def _eni(raw: Mapping[str, Any]) -> Eni:

@@ -140,12 +140,14 @@ def plan_routes(wish: RouteWish, tables: Tables) -> tuple[RouteAction, ...]:
 def _check_tables(wish: RouteWish, tables: Tables) -> None:
     lost = sorted(set(wish.table_ids or ()) - {table.id for table in tables})
     if lost:
-        raise NotFound(f"There is no route table {', '.join(lost)} in this region and account; check route_table_ids and region", route_table_ids=lost)
+        message = f"There is no route table {', '.join(lost)} in this region and account; check route_table_ids and region"
+        raise NotFound(message, route_table_ids=lost)
     if not tables:
         raise NotFound(f"VPC {wish.vpc_id} has no route table, or these credentials do not see it; check vpc_id and region", vpc_id=wish.vpc_id)
     foreign = sorted(table.id for table in tables if wish.vpc_id and table.vpc_id != wish.vpc_id)
     if foreign:
-        raise Refused(f"{', '.join(foreign)}: not a route table of {wish.vpc_id}, the VPC of {wish.target}; take it out of route_table_ids", route_table_ids=foreign)
+        message = f"{', '.join(foreign)}: not a route table of {wish.vpc_id}, the VPC of {wish.target}; take it out of route_table_ids"
+        raise Refused(message, route_table_ids=foreign)
 
 
 def _check_outside(wish: RouteWish, tables: Tables) -> None:
@@ -154,7 +156,8 @@ def _check_outside(wish: RouteWish, tables: Tables) -> None:
     for destination in wish.destinations:
         for network in sorted(networks):
             if netaddr.IPNetwork(destination) in netaddr.IPNetwork(network):
-                raise BadInput(f"destinations: {destination} lies inside the VPC's own {network}; choose an address outside the VPC", destination=destination)
+                message = f"destinations: {destination} lies inside the VPC's own {network}; choose an address outside the VPC"
+                raise BadInput(message, destination=destination)
 
 
 def _check_present(wish: RouteWish, tables: Tables) -> None:
@@ -162,11 +165,11 @@ def _check_present(wish: RouteWish, tables: Tables) -> None:
         without = [table.id for table in tables if entry(table, destination) is None]
         if wish.table_ids is None:
             if len(without) == len(tables):
-                raise NotFound(
-                    f"No route table of {tables[0].vpc_id} has an entry for {destination}; add one by hand, or set missing=create", destination=destination
-                )
+                message = f"No route table of {tables[0].vpc_id} has an entry for {destination}; add one by hand, or set missing=create"
+                raise NotFound(message, destination=destination)
         elif without:
-            raise NotFound(f"{', '.join(without)}: no entry for {destination}; add it by hand, or set missing=create or missing=ignore", destination=destination)
+            message = f"{', '.join(without)}: no entry for {destination}; add it by hand, or set missing=create or missing=ignore"
+            raise NotFound(message, destination=destination)
 
 
 def absent(wish: RouteWish, tables: Tables) -> tuple[str, ...]:

@@ -43,7 +43,9 @@ class World:
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": self.metadata_url,
         }
 
-    def run(self, name: str, args: dict[str, Any] | None = None, *, check: bool = False, env: dict[str, str] | None = None, **more: Any) -> dict[str, Any]:
+    def run(
+        self, name: str, args: dict[str, Any] | None = None, *, check: bool = False, env: dict[str, str] | None = None, **more: Any
+    ) -> dict[str, Any]:
         """A module's answer; the log of calls begins anew with it."""
         self.plane.calls.reset()
         return run_module(name, args or {}, check=check, env=self.env if env is None else env, **more)

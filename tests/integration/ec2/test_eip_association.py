@@ -32,8 +32,8 @@ def place(world: World, elastic: dict[str, Any]) -> tuple[str | None, str | None
 
 
 def put(world: World, elastic: dict[str, Any], eni: str, **more: Any) -> str:
-    made: str = world.ec2.associate_address(AllocationId=elastic["AllocationId"], NetworkInterfaceId=eni, AllowReassociation=True, **more)["AssociationId"]
-    return made
+    answer = world.ec2.associate_address(AllocationId=elastic["AllocationId"], NetworkInterfaceId=eni, AllowReassociation=True, **more)
+    return str(answer["AssociationId"])
 
 
 @pytest.mark.parametrize("by", ["public_ip", "allocation_id"])
@@ -80,7 +80,7 @@ def test_absent_leaves_a_foreign_association(world: World, elastic: dict[str, An
     put(world, elastic, world.theirs)
     before = world.everything()
     answer = world.run(MODULE, {"public_ip": elastic["PublicIp"], "state": "absent"})
-    assert not answer["changed"] and not answer["failed"] and answer["before"] == answer["after"] != None  # noqa: E711
+    assert not answer["changed"] and not answer["failed"] and answer["before"] == answer["after"] and answer["after"]
     assert (world.writes(), world.everything()) == ([], before)
 
 

@@ -66,7 +66,8 @@ def _env(world: World) -> dict[str, str]:
 
 def test_links_are_found_by_mac(world: World, node: Namespace) -> None:
     answer = world.run(MODULE, env=_env(world), where=node)
-    assert [(eni["network_interface_id"], eni["interface"]) for eni in answer["network_interfaces"]] == [(world.ours, "eth0"), (world.second, "eth1")]
+    found = [(eni["network_interface_id"], eni["interface"]) for eni in answer["network_interfaces"]]
+    assert found == [(world.ours, "eth0"), (world.second, "eth1")]
     one = world.run(MODULE, {"interface": "eth1"}, env=_env(world), where=node)
     assert [eni["network_interface_id"] for eni in one["network_interfaces"]] == [world.second]
     above = world.run(MODULE, {"interface": "br0"}, env=_env(world), where=node)

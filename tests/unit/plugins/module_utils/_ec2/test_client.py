@@ -87,7 +87,10 @@ def test_the_region_of_this_host_is_asked_last(monkeypatch: pytest.MonkeyPatch, 
         ec2_client(AwsOptions(**keys), no_region)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("options", [AwsOptions(profile="nobody"), AwsOptions(region="no such region!"), AwsOptions(region="eu-west-1", endpoint_url="nonsense")])
+@pytest.mark.parametrize(
+    "options",
+    [AwsOptions(profile="nobody"), AwsOptions(region="no such region!"), AwsOptions(region="eu-west-1", endpoint_url="nonsense")],
+)
 def test_options_that_boto3_refuses(options: AwsOptions) -> None:
     with pytest.raises(BadInput) as caught:
         ec2_client(options, no_region)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.errors import is_throttled, translate
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import ServiceError
@@ -13,7 +15,8 @@ URL = "https://ec2.example"
 
 
 def answer(code: str, message: str = "", status: int = 400, operation: str = "ReplaceRoute") -> aws.ClientError:
-    return aws.ClientError({"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}, operation)  # type: ignore[typeddict-item]
+    reply: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return aws.ClientError(reply, operation)
 
 
 def translated(error: Exception, write: bool = True) -> ServiceError:
