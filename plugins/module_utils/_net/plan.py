@@ -19,8 +19,8 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net.simulate import s
 from ansible_collections.holdfast.ha.plugins.module_utils._net.source_route import plan_removal, plan_source_route
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import KERNEL_PROTOCOL, OUR_PROTOCOL, Desired, NetState
 
-#: A lifetime is renewed when less than this share of it is left ...
-_FRESH = 0.9
+#: A lifetime is renewed when more than one part in so many has gone ...
+_PARTS = 10
 #: ... and more than this many seconds have gone: the kernel counts in whole ones.
 _GRAIN = 1
 
@@ -54,7 +54,7 @@ def is_fresh(wanted: int | None, left: int | None) -> bool:
     """Whether a lifetime of ``left`` seconds may stand where ``wanted`` is asked for (``None``: for ever)."""
     if wanted is None or left is None:
         return wanted is left
-    return left <= wanted and wanted - left <= max(_GRAIN, wanted * (1 - _FRESH))
+    return left <= wanted and wanted - left <= max(_GRAIN, wanted / _PARTS)
 
 
 def _plan_absent(desired: Desired, net: NetState, link: Link) -> tuple[Action, ...]:

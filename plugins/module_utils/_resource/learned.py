@@ -50,7 +50,9 @@ def effective(tag: str, resource: Resource | None, state: State | None) -> Effec
     """
     if state is None:
         if resource is None:
-            raise NotFound(f"no resource {tag}: it has neither a definition in /etc/holdfast/resources nor a state file; see the tag, or give resource", tag=tag)
+            raise NotFound(
+                f"no resource {tag}: it has neither a definition in /etc/holdfast/resources nor a state file; see the tag, or give resource", tag=tag
+            )
         return Effective(tag, resource.address, resource.interface, resource.backup_interface, None, resource)
     if resource is None:
         return Effective(tag, state.address, state.interface, state.backup_interface, state.in_service, None, state)
