@@ -169,6 +169,10 @@ def test_the_instances_own_source_dest_check_follows(plane: ControlPlane, ec2: A
     assert own() is False
     assert interface(ec2, node.primary.id)["SourceDestCheck"] is False
     assert {one.id: one.source_dest_check for one in plane.snapshot(vpc.id).interfaces}[node.primary.id] is False
+    with refused("InvalidParameterCombination"):
+        ec2.modify_network_interface_attribute(
+            NetworkInterfaceId=node.primary.id, SourceDestCheck={"Value": True}, Description={"Value": "both"}
+        )
     with refused("InvalidInstanceID", "multiple interfaces"):
         ec2.modify_instance_attribute(InstanceId=node.id, SourceDestCheck={"Value": True})
 

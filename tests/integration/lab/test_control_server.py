@@ -92,6 +92,25 @@ def test_subscribers_hear_of_a_write_before_its_reply_is_sent(plane: ControlPlan
     assert [(call.action, present) for call, present in heard] == [("CreateSubnet", True)]
 
 
+def test_a_subscriber_that_fails_is_reported_to_the_client(capfd: pytest.CaptureFixture[str]) -> None:
+    def fail(call: Call) -> None:
+        raise OSError("the router did not follow")
+
+    with ControlPlane() as plane:
+        plane.subscribe(fail)
+        with refused("LabDefect", "the router did not follow"):
+            plane.client("ec2").create_vpc(CidrBlock="10.0.0.0/16")
+    assert "the router did not follow" in capfd.readouterr().err
+
+
+def test_what_the_lab_cannot_do_is_said(ec2: Any) -> None:
+    build(ec2)
+    with refused("LabUnsupported", "DescribeInstances"):
+        ec2.describe_instances(Filters=[{"Name": "hibernation-options.configured", "Values": ["x"]}])
+    with refused("LabUnsupported", "DescribeVpcs"):
+        ec2.describe_vpcs(Filters=[{"Name": "nonsense", "Values": ["x"]}])
+
+
 def test_the_doors_for_other_processes(plane: ControlPlane, ec2: Any) -> None:
     vpc = build(ec2)
     assert ask(plane, "DELETE", "/_lab/calls") == (200, {})
@@ -162,9 +181,14 @@ def test_conditional_writes_have_one_winner(plane: ControlPlane) -> None:
             return False
         return True
 
-    with ThreadPoolExecutor(10) as pool:
-        for round_ in range(100):
-            assert sum(pool.map(attempt, [f"round-{round_}"] * 10)) == 1
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads change places often, so that without the lock two of them win within some rounds
+    try:
+        with ThreadPoolExecutor(10) as pool:
+            for round_ in range(100):
+                assert sum(pool.map(attempt, [f"round-{round_}"] * 10)) == 1
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_planes_in_one_process_do_not_share_anything(plane: ControlPlane, ec2: Any) -> None:

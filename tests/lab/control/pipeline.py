@@ -52,12 +52,14 @@ class Pipeline:
             return struck[0]
         reply, code = self._decide(request, mutating)
         call = self._log(request, mutating, reply.status, code, effective=mutating and reply.status < 300)
-        if call.effective:
-            if request.service == "ec2":
+        if not call.effective:
+            return reply
+        if request.service == "ec2":
+            try:
                 self._changed(call)
-            if self._faults.loses_reply(request):
-                return CUT
-        return reply
+            except Exception:  # a subscriber that fails must not pass for a data plane that followed
+                return _defect(request)
+        return CUT if self._faults.loses_reply(request) else reply
 
     def _decide(self, request: ApiRequest, mutating: bool) -> tuple[HttpReply, str | None]:
         try:
@@ -66,9 +68,7 @@ class Pipeline:
         except ApiError as error:
             return error_reply(request.service, error), error.code
         except Exception:  # a defect of the lab must show as one, and must not look like EC2's
-            traceback.print_exc()
-            text = f"the lab's control plane has a defect: {traceback.format_exc(limit=-3)}"
-            return error_reply(request.service, ApiError("LabDefect", text)), "LabDefect"
+            return _defect(request), "LabDefect"
         found = _CODE.search(reply.body) if reply.status >= 300 else None
         return reply, (found[1] or found[2]).decode() if found else None
 
@@ -99,7 +99,10 @@ class Pipeline:
         answer = registry.answer_of(request.action)
         if answer is not None:
             return result_reply("ec2", request.action, answer(call))
-        reply = self._emulator.call(request)
+        try:
+            reply = self._emulator.call(request)
+        except NotImplementedError as error:  # what moto has not built
+            raise ApiError("LabUnsupported", f"The lab's EC2 cannot do this {request.action}: {error}") from None
         if reply.status < 300:
             registry.follow(call)
         return reply
@@ -131,3 +134,9 @@ class Pipeline:
         )
         self._calls.add(call)
         return call
+
+
+def _defect(request: ApiRequest) -> HttpReply:
+    traceback.print_exc()
+    text = f"the lab's control plane has a defect: {traceback.format_exc(limit=-3)}"
+    return error_reply(request.service, ApiError("LabDefect", text))

@@ -53,7 +53,7 @@ def _is_active(backend: Any, route: Any) -> bool:
         return True
     if route.interface is not None:
         eni = route.interface
-        return eni.id in backend.enis and eni.instance is not None and eni.instance.state in ("pending", "running")
+        return eni.instance is not None and eni.instance.state in ("pending", "running")
     if route.gateway is not None:
         gateway = route.gateway
         known = gateway.id in backend.internet_gateways or gateway.id in backend.vpn_gateways or gateway.id in backend.vpc_end_points

@@ -80,6 +80,13 @@ def refuse_primary(call: Ec2Call) -> None:
         raise ApiError("OperationNotPermitted", "The network interface at device index 0 and networkCard index 0 cannot be detached.")
 
 
+@checks("ModifyNetworkInterfaceAttribute")
+def refuse_several_attributes(call: Ec2Call) -> None:
+    """Source: EC2 API reference, ModifyNetworkInterfaceAttribute: one attribute at a time."""
+    if sum(call.params.get(name) is not None for name in ("Attachment", "Description", "Groups", "SourceDestCheck")) != 1:
+        raise ApiError("InvalidParameterCombination", "Exactly one network interface attribute must be specified.")
+
+
 @follows("ModifyNetworkInterfaceAttribute")
 def instance_follows(call: Ec2Call) -> None:
     """An instance's own SourceDestCheck is that of its primary interface."""
