@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import valid_lft
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
 
 _ONE_AT_A_TIME = threading.Lock()  # a process has one such timer
 
@@ -29,17 +30,17 @@ def boottime() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def extend(deadline: float, window: float, set_lifetime: Callable[[int], None], clock: Callable[[], float] = boottime) -> int:
+def extend(deadline: float, timing: Timing, set_lifetime: Callable[[int], None], clock: Callable[[], float] = boottime) -> int:
     """Let the address live until ``deadline`` and no longer.
 
     :param deadline: On ``clock``, as in `rule_values.Serve`.
-    :param window: `Timing.window`, in seconds: a process that stands still for longer in here is ended by the kernel (SIGALRM).
+    :param timing: Its window is for how long this may take: a process that stands still for longer in here is ended by the kernel (SIGALRM).
     :param set_lifetime: Gives the address so many seconds, in this process or in a child that dies with it (PR_SET_PDEATHSIG).
     :returns: The seconds given.
     :raises LeaseOver: When the deadline has come, before or meanwhile.
     """
-    with _ONE_AT_A_TIME, guard(window):
-        seconds = valid_lft(deadline, clock())  # read with the timer running, so never older than the window when it is used
+    with _ONE_AT_A_TIME, guard(timing.window):
+        seconds = valid_lft(deadline - timing.reserve, clock())  # read with the timer running, so never older than the window when it is used
         if seconds >= 1:
             set_lifetime(seconds)
     if seconds < 1 or clock() >= deadline:

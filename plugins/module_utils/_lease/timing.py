@@ -4,8 +4,9 @@
 Why two nodes never hold at once, in true seconds, with every clock running at a rate between 1-rho and 1+rho:
 
 * The holder counts from before it sent its last write that took effect. It stops at ``hold`` on its clock, and the margin
-  covers what may still follow: the refresh window, and the kernel's delay in removing an address. Together that is
-  ``T(1-rho)`` on its clock, so at most ``T`` after the write took effect.
+  covers what may still follow: the refresh window, and the kernel's delay in removing an address (where the margin is too
+  small for that, the address gets so much less: ``reserve``). Together that is ``T(1-rho)`` on its clock, so at most ``T``
+  after the write took effect.
 * A standby counts from the end of the first read that showed that write, so from after it took effect, and waits
   ``T(1+rho)`` on its own clock: at least ``T``.
 """
@@ -18,6 +19,9 @@ from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInpu
 
 #: Addresses live for whole seconds, so up to one second of the time left is lost to rounding.
 _ROUNDING = 1.0
+#: The kernel removes an address up to a second after its lifetime when it has just looked at others: it looks at most once a
+#: second (ADDRCONF_TIMER_FUZZ_MAX in include/net/addrconf.h, check_lifetime in net/ipv4/devinet.c). The rest is for its work queue.
+KERNEL_DELAY = 1.05
 #: Clocks further apart than this are broken; a larger allowance hides it.
 _WORST_RATE = 0.2
 
@@ -52,6 +56,11 @@ class Timing:
     def window(self) -> float:
         """The longest that refreshing the address in the kernel may take, from reading the clock; part of the margin."""
         return self.margin / 4
+
+    @property
+    def reserve(self) -> float:
+        """By how much less than until the deadline an address is let live, for the part of the kernel's delay that the margin does not cover."""
+        return max(0.0, KERNEL_DELAY - (self.margin - self.window))
 
     def wait(self, promised: float) -> float:
         """For how long a record has to stay unchanged before it is void, when its holder was promised ``promised`` seconds."""

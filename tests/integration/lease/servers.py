@@ -114,7 +114,9 @@ def dynalite(folder: Path) -> tuple[Server, str]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (home / "complete").exists():
             print(f"installing dynalite {DYNALITE} from npm into {home}", flush=True)
-            subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(home), f"dynalite@{DYNALITE}"], check=True, timeout=180)
+            subprocess.run(
+                ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(home), f"dynalite@{DYNALITE}"], check=True, timeout=180
+            )
             (home / "complete").touch()
     port = free_port()
     server = Server([shutil.which("node") or "node", str(program), "--port", str(port), "--createTableMs", "50"], folder / "dynalite.log")

@@ -13,7 +13,6 @@ from pathlib import Path
 import boto3
 import pytest
 from botocore.config import Config
-from lab.control import ControlPlane, Fault
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd import EtcdStore
@@ -21,6 +20,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_gateway im
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import Store
 from ansible_collections.holdfast.ha.tests.integration.lease.contest import Arena
 from ansible_collections.holdfast.ha.tests.integration.lease.servers import Etcd, LossyWire, dynalite
+from lab.control import ControlPlane, Fault
 
 ROUNDS = 500
 

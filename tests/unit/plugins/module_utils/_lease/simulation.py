@@ -38,7 +38,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values imp
     WriteEnded,
     valid_lft,
 )
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import KERNEL_DELAY, Timing
 
 _LONGEST_PAUSE = 30.0
 Process = Generator[float, None, None]
@@ -299,10 +299,11 @@ class World:
 
     def _serve(self, node: Node, action: Serve) -> Generator[float, None, bool]:
         """`deadman.extend`; true when the kernel killed the process in it."""
-        left = action.deadline - node.clock(self.now)
+        until = action.deadline - self.timing.reserve
+        left = until - node.clock(self.now)
         if node.tight and left > 1:
             yield self.now + max(0.0, left % 1 - 1e-6) / node.rate
-        seconds = valid_lft(action.deadline, node.clock(self.now))
+        seconds = valid_lft(until, node.clock(self.now))
         if seconds < 1:
             return False
         pause = self._pause() or (self.timing.window / node.rate - 1e-6 if node.tight else 0.0)
@@ -311,7 +312,7 @@ class World:
                 yield self.now + self.timing.window / node.rate
                 return True
             yield self.now + pause
-        late = self.timing.margin - self.timing.window
+        late = max(KERNEL_DELAY, self.timing.margin - self.timing.window)
         late *= 1.0 if node.tight else self.rng.choice((0.0, 1.0, self.rng.random()))
         lifetime = (seconds + late) / node.rate if self.hooks.kernel_expiry else 1e9
         for other in self.nodes:
@@ -403,11 +404,23 @@ def _without_rate_margin(timing: Timing) -> Timing:
     return _NoRateMargin(timing.ttl, timing.renew, timing.call, timing.margin, timing.poll, timing.rho, timing.stop_budget)
 
 
+@dataclass(frozen=True)
+class _NoReserve(Timing):
+    @property
+    def reserve(self) -> float:
+        return 0.0
+
+
+def _without_reserve(timing: Timing) -> Timing:
+    return _NoReserve(timing.ttl, timing.renew, timing.call, timing.margin, timing.poll, timing.rho, timing.stop_budget)
+
+
 WRONG = {
     "deadline counted after the reply": Hooks(step=_deadline_after_reply),
     "waiting counted from before the read": Hooks(step=_wait_before_read),
     "wall clock compared": Hooks(step=_wall_clock),
     "demotion in user space only": Hooks(kernel_expiry=False),
     "no rate margin": Hooks(timing=_without_rate_margin),
+    "a margin that does not cover the kernel's delay": Hooks(timing=_without_reserve),
     "refresh without the kernel's guard": Hooks(guard=False),
 }
