@@ -42,7 +42,12 @@ class Server:
     """A program that serves until it is stopped."""
 
     def __init__(self, argv: Sequence[str], log: Path) -> None:
-        with log.open("ab") as output:
+        self._argv, self._log = argv, log
+        self._start()
+
+    def _start(self) -> None:
+        argv = self._argv
+        with self._log.open("ab") as output:
             self._process = subprocess.Popen([*DIES_WITH_PARENT, *argv], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
 
     @property
@@ -51,6 +56,10 @@ class Server:
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
+
+    def restart(self) -> None:
+        self.stop()
+        self._start()
 
     def stop(self) -> None:
         if self.running:

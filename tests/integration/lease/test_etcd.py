@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The etcd store against a real etcd: TLS, users, members that hang or are gone, what it makes of foreign data."""
+
+from __future__ import annotations
+
+import base64
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd import EtcdStore
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_gateway import Gateway
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import CorruptRecord, Record
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Demote, Identity, Intent, State
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreRefused, StoreUnreachable
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import PROFILES
+from ansible_collections.holdfast.ha.tests.integration.lease.servers import Etcd, LossyWire, free_port, until
+
+FIRST, SECOND = Record("n1", 1, "boot.a.0"), Record("n2", 2, "boot.b.0")
+
+
+def store(*endpoints: str, timeout: float = 2.0, **more: str) -> EtcdStore:
+    return EtcdStore(Gateway(endpoints, timeout=timeout, **more))
+
+
+@pytest.fixture(scope="module")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
+    with Etcd(tmp_path_factory.mktemp("etcd")) as server:
+        yield server
+
+
+def put(etcd: Etcd, key: str, value: str) -> None:
+    etcd.call("/v3/kv/put", {"key": base64.b64encode(f"/holdfast/{key}".encode()).decode(), "value": base64.b64encode(value.encode()).decode()})
+
+
+def test_compare_and_swap(etcd: Etcd) -> None:
+    one = store(*etcd.endpoints)
+    assert one.read("cas/t").record is None
+    token = one.write("cas/t", 0, FIRST)
+    assert token
+    assert one.write("cas/t", 0, SECOND) is None
+    assert one.read("cas/t").record == FIRST
+    assert one.read("cas/t").token == token
+    assert one.write("cas/t", token, SECOND) not in (None, token)
+    assert one.write("cas/t", token, FIRST) is None
+
+
+@pytest.mark.parametrize("value", ["", "no json", "[1]", "{}", '{"holder": "n1", "epoch": "7", "nonce": "a", "valid_for": 10}'])
+def test_foreign_data_is_left_alone(etcd: Etcd, value: str) -> None:
+    put(etcd, "corrupt/t", value)
+    with pytest.raises(CorruptRecord, match=r"^the lease record /holdfast/corrupt/t in etcd is not one of ours .* \(etcdctl del /holdfast/corrupt/t\)"):
+        store(*etcd.endpoints).read("corrupt/t")
+
+
+def test_an_endpoint_that_is_gone_is_passed_over(etcd: Etcd) -> None:
+    gone = f"http://127.0.0.1:{free_port()}"
+    one = store(gone, *etcd.endpoints)
+    token = one.write("gone/t", 0, FIRST)  # never sent to the first, so no doubt about it
+    assert token
+    assert one.write("gone/t", 0, SECOND) is None
+    with pytest.raises(StoreUnreachable, match=r"^etcd cannot be reached: .*Connection refused; check store.endpoints") as caught:
+        store(gone).write("gone/t", token, SECOND)
+    assert not caught.value.ambiguous
+
+
+def test_a_lost_reply_leaves_doubt(etcd: Etcd) -> None:
+    wire = LossyWire(etcd.endpoints[0], share=1.0)
+    try:
+        with pytest.raises(StoreUnreachable) as alone:
+            store(wire.url).write("lost/t", 0, FIRST)
+        assert alone.value.ambiguous
+        token = store(*etcd.endpoints).read("lost/t").token
+        # sent through the wire it takes effect; sent again past it, it is refused, and that says nothing
+        with pytest.raises(StoreUnreachable, match="gave no answer to a write that another one then refused") as both:
+            store(wire.url, *etcd.endpoints).write("lost/t", token, SECOND)
+        assert both.value.ambiguous
+        assert store(*etcd.endpoints).read("lost/t").record == SECOND
+    finally:
+        wire.stop()
+
+
+def test_without_a_quorum_a_call_ends_in_time(tmp_path: Path) -> None:
+    with Etcd(tmp_path, members=3) as cluster:
+        one = store(*cluster.endpoints, timeout=1.0)
+        token = one.write("c/t", 0, FIRST)
+        leader = cluster.leader()
+        assert leader is not None
+        others = [member for number, member in enumerate(cluster.members) if number != leader]
+        for member in others:
+            member.signal(signal.SIGSTOP)
+        for call in (lambda: one.read("c/t"), lambda: one.write("c/t", token, SECOND)):
+            begin = time.monotonic()
+            with pytest.raises(StoreUnreachable, match="no answer in time"):
+                call()
+            assert time.monotonic() - begin < 1.5
+
+
+def test_a_holder_outlives_paused_leaders(tmp_path: Path) -> None:
+    """The leader stands still for longer than the lease lasts; the holder goes on through the others, in the same epoch."""
+    with Etcd(tmp_path, members=3) as cluster:
+        state = State(Identity("n1", "boot"), "s", PROFILES["fast"])
+        keeper = Keeper(store(*cluster.endpoints, timeout=PROFILES["fast"].call), "c/t", state)
+        assert keeper._store.write("c/t", 0, Record("", 4, "seed")) is not None
+        keeper.tell(Intent.CLAIM)
+        lost: list[object] = []
+
+        def run(seconds: float) -> None:
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                lost.extend(action for action in keeper.turn() if isinstance(action, Demote))
+                time.sleep(0.02)
+
+        run(1)
+        for _ in range(2):
+            leader = cluster.leader()
+            assert leader is not None
+            cluster.members[leader].signal(signal.SIGSTOP)
+            run(4.5)
+            cluster.members[leader].signal(signal.SIGCONT)
+            until("a leader", lambda: cluster.leader() is not None)
+        assert lost == []
+        assert keeper.state.held is not None
+        assert keeper.state.held.epoch == 5
+
+
+# ---- users
+
+
+def test_users(tmp_path: Path) -> None:
+    with Etcd(tmp_path) as server:
+        both = {"key": base64.b64encode(b"/holdfast/").decode(), "range_end": base64.b64encode(b"/holdfast0").decode()}
+        for path, body in (
+            ("user/add", {"name": "root", "password": "r00t"}),
+            ("user/add", {"name": "holdfast", "password": "s3cret-word"}),
+            ("user/add", {"name": "stranger", "password": "x"}),
+            ("role/add", {"name": "root"}),
+            ("role/add", {"name": "leases"}),
+            ("role/grant", {"name": "leases", "perm": {"permType": "READWRITE", **both}}),
+            ("user/grant", {"user": "root", "role": "root"}),
+            ("user/grant", {"user": "holdfast", "role": "leases"}),
+            ("enable", {}),
+        ):
+            server.call(f"/v3/auth/{path}", body)
+        right = {"username": "holdfast", "password": "s3cret-word"}
+        one = store(*server.endpoints, **right)
+        token = one.write("c/t", 0, FIRST)
+        assert token
+        one.check()
+        server.members[0].restart()  # etcd forgets its tokens
+        until("etcd", lambda: _answers(server, **right))
+        assert one.write("c/t", token, SECOND)
+        with pytest.raises(StoreRefused, match="does not accept the user and password") as wrong:
+            store(*server.endpoints, username="holdfast", password="not-the-w0rd").read("c/t")
+        assert "not-the-w0rd" not in str(wrong.value)
+        for more in ({}, {"username": "stranger", "password": "x"}):
+            with pytest.raises(StoreRefused, match="denies access"):
+                store(*server.endpoints, **more).read("c/t")
+
+
+def _answers(server: Etcd, **more: str) -> bool:
+    try:
+        store(*server.endpoints, **more).check()
+    except StoreUnreachable:
+        return False
+    return True
+
+
+# ---- TLS
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An authority, a server's and a client's certificate, and a second authority that signed nothing."""
+    folder = tmp_path_factory.mktemp("pki")
+
+    def openssl(*argv: str) -> None:
+        subprocess.run(["openssl", *argv], check=True, capture_output=True, cwd=folder)
+
+    for name in ("ca", "other"):
+        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}", "-days", "2")
+    (folder / "san").write_text("subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n")
+    for name in ("server", "client"):
+        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "san")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signed)
+    return folder
+
+
+def test_tls(tmp_path: Path, pki: Path) -> None:
+    tls = ["--cert-file", f"{pki}/server.pem", "--key-file", f"{pki}/server.key", "--trusted-ca-file", f"{pki}/ca.pem", "--client-cert-auth"]
+    with Etcd(tmp_path, tls=tls) as server:
+        mine = {"ca_cert": f"{pki}/ca.pem", "cert": f"{pki}/client.pem", "key": f"{pki}/client.key"}
+        until("etcd", lambda: _answers(server, **mine))
+        assert store(*server.endpoints, **mine).write("c/t", 0, FIRST)
+        with pytest.raises(StoreRefused, match="check store.ca_cert"):
+            store(*server.endpoints, **{**mine, "ca_cert": f"{pki}/other.pem"}).read("c/t")
+        with pytest.raises(StoreRefused, match="check store.cert and key"):
+            store(*server.endpoints, ca_cert=f"{pki}/ca.pem").read("c/t")
+        with pytest.raises(BadInput, match=r"^store.cert: there is no readable file"):
+            store(*server.endpoints, **{**mine, "cert": "/nowhere.pem"})
+        with pytest.raises(BadInput, match="have to be PEM"):
+            store(*server.endpoints, **{**mine, "cert": f"{pki}/san"})
