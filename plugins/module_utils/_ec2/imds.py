@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,18 +110,20 @@ class Imds:
         return text
 
     def _request(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:
-        """One exchange. A kept connection that the service has closed meanwhile is opened anew, once."""
+        """One exchange; once more on a new connection when the service has closed the kept one, or was too slow, as on a busy host."""
         if self._disabled:
             raise self._error("AWS_EC2_METADATA_DISABLED is set")
-        while True:
+        for last in (False, True):
             kept = self._connection is not None
             try:
                 return self._exchange(method, path, headers)
             except (OSError, http.client.HTTPException, ValueError) as error:
                 self.close()
-                if kept and isinstance(error, (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)):
+                dropped = isinstance(error, (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError))
+                if not last and (isinstance(error, socket.timeout) or kept and dropped):
                     continue
                 raise self._error(str(error) or type(error).__name__, retryable=kept) from error
+        raise self._error("no answer")
 
     def _exchange(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:
         place = urlsplit(self._endpoint)

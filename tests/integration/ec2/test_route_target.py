@@ -42,6 +42,7 @@ def test_worked_example(world: World, count: int, pages: int) -> None:
         assert (row["before"], row["after"], row["error"]) == (before["routes"][key][0], after["routes"][key][0], None)
 
     again = world.run(MODULE, ASK)
+    assert not again["failed"], again
     assert (again["changed"], world.writes(), world.reads()) == (False, [], ["DescribeRouteTables"] * pages)
 
 
