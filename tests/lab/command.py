@@ -6,13 +6,20 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import json
 import os
 import sys
 import time
 from collections.abc import Sequence
 
 from lab import daemon
+from lab.faults import TROUBLES
+from lab.netns import Inside
+from lab.prober import Prober
 from lab.residence import PREFIX, LabError, Residence
+
+
+_WHAT = "A VPC in a box: two nodes, a client, the internet, and EC2's API, on this machine alone."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="holdfast-lab", description="A VPC in a box: two nodes, a client, the internet, and EC2's API, on this machine alone.")
+    parser = argparse.ArgumentParser(prog="holdfast-lab", description=_WHAT)
     parser.add_argument("--prefix", default=PREFIX, help="what its namespaces' names begin with (default: %(default)s); one lab per prefix")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     up = commands.add_parser("up", help="start a lab and leave it running")
@@ -43,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--no-ssh", action="store_true", help="without sshd on the nodes")
     up.set_defaults(run=_up)
     commands.add_parser("down", help="end it and remove all that it made, also after a crash").set_defaults(run=_down)
-    commands.add_parser("status", help="who holds what, route tables, Elastic IP, faults").set_defaults(run=_status)
+    status = commands.add_parser("status", help="who holds what, route tables, Elastic IP, faults")
+    status.add_argument("--json", action="store_true")
+    status.set_defaults(run=_status)
     fault = commands.add_parser("fault", help="break something; without a name: list what can be broken")
     fault.add_argument("name", nargs="?")
     fault.set_defaults(run=_fault)
@@ -75,43 +84,34 @@ def _down(args: argparse.Namespace) -> None:
 
 
 def _status(args: argparse.Namespace) -> None:
-    from lab import status  # needs the whole lab; `up` and `down` do not
-
-    print(status.render(daemon.ask(args.prefix, "status")))
+    told = daemon.ask(args.prefix, "status", raw=args.json)
+    print(json.dumps(told, indent=2) if args.json else told)
 
 
 def _fault(args: argparse.Namespace) -> None:
     if args.name is not None:
         print(daemon.ask(args.prefix, "fault", name=args.name))
         return
-    from lab.faults import TROUBLES
-
     width = max(map(len, TROUBLES))
     for trouble in TROUBLES.values():
         print(f"{trouble.name:{width}}  {trouble.what}")
 
 
 def _exec(args: argparse.Namespace) -> int:
-    from lab.netns import Inside
-
     if not args.command:
         raise LabError("exec needs a command to run, for instance: exec node-a ip address")
     place = daemon.ask(args.prefix, "environment", machine=args.machine)
     argv = Inside(args.machine, place["pid"]).command(args.command)
     sys.stdout.flush()
-    os.execvpe(argv[0], argv, place["env"] or dict(os.environ))
+    os.execvpe(argv[0], argv, place["env"] or dict(os.environ))  # nothing of this process stays
 
 
 def _probe(args: argparse.Namespace) -> int:
-    from lab.layout import ELASTIC_IP, VIP
-    from lab.netns import Inside
-    from lab.prober import Prober
-
     if not 0.1 <= args.seconds <= 3600:
         raise LabError(f"--seconds {args.seconds:g}: 0.1 to 3600")
     place = daemon.ask(args.prefix, "environment", machine=args.machine)
-    address = args.address or (ELASTIC_IP if args.machine == "outside" else VIP)
-    prober = Prober(Inside(args.machine, place["pid"]), address.partition("/")[0], seconds=args.seconds).start()
+    address = (args.address or place["service"]).partition("/")[0]
+    prober = Prober(Inside(args.machine, place["pid"]), address, seconds=args.seconds).start()
     try:
         prober.wait_until_over(args.seconds + 5)
     except KeyboardInterrupt:

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab.residence import LabError, Residence
-from lab.waiting import until
 
 if TYPE_CHECKING:
     from lab.vpc import Lab
 
 _TESTS = Path(__file__).resolve().parents[1]
-#: Seconds for it to come up, and to answer a question.
-READY_WITHIN, ANSWER_WITHIN = 60.0, 30.0
+#: Seconds for it to come up, to answer a question, and to end.
+READY_WITHIN, ANSWER_WITHIN, ENDED_WITHIN = 60.0, 30.0, 20.0
 
 
 def start(prefix: str, *, extra_tables: int, with_ssh: bool) -> None:
@@ -81,11 +80,26 @@ def stop(prefix: str) -> bool:
     residence = Residence(prefix)
     owner = residence.owner()
     if owner:
-        os.kill(owner, signal.SIGTERM)
-        until(lambda: residence.owner() is None, 20, f"process {owner} holds the lab and does not end; kill -9 {owner} and run `down` again", every=0.05)
+        _end(owner)
     gone = residence.take()
     residence.leave()
     return bool(owner or gone)
+
+
+def _end(process: int) -> None:
+    """Ask a process to end and wait until it has."""
+    try:
+        handle = os.pidfd_open(process)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(handle, signal.SIGTERM)
+        if not select.select([handle], [], [], ENDED_WITHIN)[0]:
+            raise LabError(f"process {process} holds the lab and does not end: kill -9 {process}, then `down` again")
+    except ProcessLookupError:
+        pass  # it ended by itself meanwhile
+    finally:
+        os.close(handle)
 
 
 def _socket_of(residence: Residence) -> Path:
@@ -99,7 +113,7 @@ def serve(prefix: str, extra_tables: int, with_ssh: bool, news: Any) -> None:
 
     with Lab(prefix, extra_tables=extra_tables, with_ssh=with_ssh, tell=lambda line: print(line, file=news, flush=True)) as lab:
         handlers = {
-            "status": lambda _words: status.describe(lab),
+            "status": lambda words: status.describe(lab) if words["raw"] else status.render(status.describe(lab)),
             "fault": lambda words: faults.strike(lab, words["name"]),
             "environment": lambda words: _environment_of(lab, words["machine"]),
         }
@@ -116,7 +130,8 @@ def serve(prefix: str, extra_tables: int, with_ssh: bool, news: Any) -> None:
 
 def _environment_of(lab: Lab, machine: str) -> dict[str, Any]:
     try:
-        return {"pid": lab.namespace(machine).pid, "env": lab.machines[machine].environment if machine in lab.machines else None}
+        environment = lab.machines[machine].environment if machine in lab.machines else None
+        return {"pid": lab.namespace(machine).pid, "env": environment, "service": lab.prober(machine).address}
     except KeyError:
         raise LabError(f"there is no machine {machine!r}; choose one of {', '.join([*lab.machines, 'router', 'outside'])}") from None
 

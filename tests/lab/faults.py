@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from lab.control import Fault
-from lab.node import Node
 from lab.residence import LabError
-from lab.vpc import Lab
+
+if TYPE_CHECKING:  # naming the faults needs none of these, and they take a second
+    from lab.node import Node
+    from lab.vpc import Lab
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,18 @@ def _plain(address: str) -> str:
 
 
 def _routes_to(lab: Lab, interface_id: str, tables: list[str]) -> None:
+    """Let both virtual addresses lead to this interface from these tables; those that do so already are left alone."""
+    pages = lab.ec2.get_paginator("describe_route_tables").paginate(Filters=[{"Name": "vpc-id", "Values": [lab.place.vpc_id]}])
+    targets = {
+        (table["RouteTableId"], route.get("DestinationCidrBlock") or route.get("DestinationIpv6CidrBlock")): route.get("NetworkInterfaceId")
+        for page in pages
+        for table in page["RouteTables"]
+        for route in table["Routes"]
+    }
     for table in tables:
-        lab.ec2.replace_route(RouteTableId=table, DestinationCidrBlock=lab.place.vip, NetworkInterfaceId=interface_id)
-        lab.ec2.replace_route(RouteTableId=table, DestinationIpv6CidrBlock=lab.place.vip6, NetworkInterfaceId=interface_id)
+        for name, vip in (("DestinationCidrBlock", lab.place.vip), ("DestinationIpv6CidrBlock", lab.place.vip6)):
+            if targets.get((table, vip)) != interface_id:
+                lab.ec2.replace_route(RouteTableId=table, NetworkInterfaceId=interface_id, **{name: vip})
 
 
 def _tables(lab: Lab) -> list[str]:
@@ -121,10 +132,10 @@ def _duplicate(lab: Lab) -> str:
 
 
 def _api(kind: str, *, action: str = "*", seconds: float = 0.0, times: int | None = None) -> Callable[[Lab], str]:
-    fault = Fault(kind, action=action, seconds=seconds, times=times)
-
     def strike(lab: Lab) -> str:
-        lab.control.faults.inject(fault)
+        from lab.control import Fault
+
+        lab.control.faults.inject(Fault(kind, action=action, seconds=seconds, times=times))
         return f"EC2's API: {kind} for {action}" + (f", {seconds:g} s" if seconds else "") + (f", {times} times" if times else ", until cleared")
 
     return strike

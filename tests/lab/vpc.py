@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
@@ -118,6 +119,18 @@ class Lab:
         """Log in to a node from the router and run a command there."""
         address = self.place.machine(node).interfaces[0].address
         return self.router.namespace.run("ssh", *self.keys.client_options(), f"root@{address}", *command, check=check)
+
+    def inventory(self) -> dict[str, Any]:
+        """An Ansible inventory of the nodes over SSH, for a controller that runs in the router's or a client's namespace."""
+        shared = {
+            "ansible_user": "root",
+            "ansible_ssh_private_key_file": str(self.keys.client),
+            "ansible_ssh_common_args": " ".join(self.keys.client_options()),
+            "ansible_control_path_dir": str(self._residence.folder / "cp"),  # labs side by side have the same addresses
+            "ansible_python_interpreter": sys.executable,
+        }
+        hosts = {node.name: {"ansible_host": node.place.interfaces[0].address} for node in self.nodes}
+        return {"all": {"hosts": hosts, "vars": shared}}
 
     def _bring_up(self, stack: ExitStack) -> None:
         with self._progress("starting the control plane"):
