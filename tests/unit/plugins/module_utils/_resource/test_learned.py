@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was learned against what the inventory says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, NotFound, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Resource
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import (
+    State,
+    add_backup,
+    effective,
+    from_json,
+    remove_backup,
+    swap_target,
+    swapped,
+    to_json,
+)
+
+WEB = Resource("web", Address.parse("10.1.0.10/32"), "eth0", "eth1")
+#: Learned after a swap, under the inventory above.
+SWAPPED = State("web", WEB.address, "eth1", "eth0", True, "eth0", "eth1")
+
+
+@pytest.mark.parametrize(
+    "inventory, learned, expected",
+    [
+        (WEB, None, ("eth0", "eth1")),
+        (WEB, SWAPPED, ("eth1", "eth0")),
+        (None, SWAPPED, ("eth1", "eth0")),
+        (replace(WEB, interface="eth5"), SWAPPED, ("eth5", "eth0")),
+        (replace(WEB, backup_interface="eth6"), SWAPPED, ("eth1", "eth6")),
+        (replace(WEB, backup_interface=None), SWAPPED, ("eth1", None)),
+        (replace(WEB, interface="eth1", backup_interface="eth2"), SWAPPED, ("eth1", "eth2")),
+        (WEB, replace(SWAPPED, backup_interface=None), ("eth1", None)),  # removed by hand, and that holds
+        (replace(WEB, interface="eth1", backup_interface="eth0"), replace(SWAPPED, inventory_interface="eth9", inventory_backup="eth8"), ("eth1", "eth0")),
+        # The inventory's new primary is the learned backup: its own values hold, both of them.
+        (replace(WEB, interface="eth2"), replace(SWAPPED, interface="eth1", backup_interface="eth2"), ("eth2", "eth1")),
+    ],
+)
+def test_the_learned_wins_until_the_inventory_changes(inventory: Resource | None, learned: State | None, expected: tuple[str, str | None]) -> None:
+    known = effective("web", inventory, learned)
+    assert (known.interface, known.backup_interface) == expected
+    assert known.interface != known.backup_interface
+
+
+def test_in_service_holds_for_the_address_it_was_said_of() -> None:
+    assert effective("web", WEB, SWAPPED).in_service is True
+    moved = effective("web", replace(WEB, address=Address.parse("10.1.0.11/32")), SWAPPED)
+    assert moved.in_service is None and moved.address.host == "10.1.0.11"
+
+
+def test_an_unknown_resource() -> None:
+    with pytest.raises(NotFound, match="^no resource web: "):
+        effective("web", None, None)
+
+
+def test_the_file_says_what_was_learned() -> None:
+    assert from_json(to_json(SWAPPED), "web") == SWAPPED
+    for damage in ({"version": 2}, {"tag": "app"}, {"in_service": "yes"}, {"interface": "../x"}, {"address": "10.1.0.10"}, {"inventory": None}):
+        with pytest.raises(BadInput):
+            from_json({**to_json(SWAPPED), **damage}, "web")
+    with pytest.raises(BadInput):
+        from_json([], "web")
+
+
+def test_backup_and_swap() -> None:
+    known = effective("web", WEB, None)
+    alone = replace(known, backup_interface=None)
+    assert add_backup(known, "eth1") == known and add_backup(alone, "eth1") == known
+    assert remove_backup(known, "eth1") == alone and remove_backup(alone, "eth1") == alone
+    for refused in (lambda: add_backup(known, "eth2"), lambda: add_backup(alone, "eth0"), lambda: remove_backup(known, "eth2")):
+        with pytest.raises(Refused):
+            refused()
+    assert swap_target(known, None) == "eth1" and swap_target(known, "eth0") == "eth0"
+    assert swapped(known, "eth0") == known
+    assert (swapped(known, "eth1").interface, swapped(known, "eth1").backup_interface) == ("eth1", "eth0")
+    with pytest.raises(Refused, match="no backup"):
+        swap_target(alone, None)
+    with pytest.raises(Refused, match="neither"):
+        swap_target(known, "eth7")
