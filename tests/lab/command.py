@@ -18,7 +18,6 @@ from lab.netns import Inside
 from lab.prober import Prober
 from lab.residence import PREFIX, LabError, Residence
 
-
 _WHAT = "A VPC in a box: two nodes, a client, the internet, and EC2's API, on this machine alone."
 
 

@@ -64,7 +64,10 @@ class Report:
 
     def lines(self) -> list[str]:
         """One JSON line per outage and one for the whole."""
-        told = [json.dumps({"outage_ms": round(one.ms, 1), "lost": one.lost, "before": _who(one.before), "after": _who(one.after)}) for one in self.outages]
+        told = [
+            json.dumps({"outage_ms": round(one.ms, 1), "lost": one.lost, "before": _who(one.before), "after": _who(one.after)})
+            for one in self.outages
+        ]
         whole = {"address": self.address, "asked": self.asked, "answered": len(self.answers), "longest_ms": round(self.longest_ms, 1)}
         return [*told, json.dumps({**whole, "answered_by": [f"{node} {epoch}" for node, epoch in self.answered_by]})]
 

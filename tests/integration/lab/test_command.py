@@ -34,7 +34,8 @@ def lab_command(*argv: str, prefix: str = PREFIX, check: bool = True) -> subproc
 
 def traces(prefix: str) -> list[str]:
     """All that a lab of this prefix leaves to be seen: namespaces, files, processes."""
-    found = [str(path) for folder in ("/run/netns", "/run/holdfast-lab") if os.path.isdir(folder) for path in Path(folder).glob(f"{prefix.rstrip('-')}*")]
+    folders = (Path("/run/netns"), Path("/run/holdfast-lab"))
+    found = [str(path) for folder in folders if folder.is_dir() for path in folder.glob(f"{prefix.rstrip('-')}*")]
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().decode(errors="replace")
@@ -135,7 +136,8 @@ def test_a_bad_prefix_is_refused(prefix):
 
 
 def test_without_root_it_says_what_it_needs():
-    done = subprocess.run(["setpriv", "--reuid=65534", "--clear-groups", "--", "/usr/bin/python3", "-B", "-m", "lab", "up"], capture_output=True, text=True,
+    argv = ["setpriv", "--reuid=65534", "--clear-groups", "--", "/usr/bin/python3", "-B", "-m", "lab", "up"]
+    done = subprocess.run(argv, capture_output=True, text=True,
                           env={"PYTHONPATH": str(_TESTS), "PATH": os.environ["PATH"]}, cwd="/", timeout=30)  # fmt: skip
     if "Permission denied" in done.stderr or "No module named" in done.stderr:
         pytest.skip("this checkout cannot be read by others")
@@ -145,10 +147,12 @@ def test_without_root_it_says_what_it_needs():
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_stays_behind(ending):
     prefix = f"e{os.getpid()}-"
-    holder = subprocess.Popen([sys.executable, "-c", _HOLD, prefix], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(_TESTS)})
+    environment = {**os.environ, "PYTHONPATH": str(_TESTS)}
+    holder = subprocess.Popen([sys.executable, "-c", _HOLD, prefix], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"ready\n"
-    inside = [int(pid) for name in _MACHINES for pid in subprocess.run(["ip", "netns", "pids", prefix + name], capture_output=True, text=True).stdout.split()]
+    listed = [subprocess.run(["ip", "netns", "pids", prefix + name], capture_output=True, text=True).stdout for name in _MACHINES]
+    inside = [int(pid) for text in listed for pid in text.split()]
     assert len(inside) >= len(_MACHINES) + 4  # each its holder, the nodes their service and sshd as well
     holder.send_signal(ending)
     holder.wait(timeout=20)

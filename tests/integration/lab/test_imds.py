@@ -100,12 +100,14 @@ def test_what_it_says_of_the_interfaces(client, lab):
 
 def test_it_follows_the_control_plane(client, lab):
     eth0, eth1 = client.place.interfaces
-    lab.ec2.associate_address(AllocationId=lab.place.allocation_id, NetworkInterfaceId=eth1.id, PrivateIpAddress=eth1.address, AllowReassociation=True)
+    lab.ec2.associate_address(AllocationId=lab.place.allocation_id, NetworkInterfaceId=eth1.id, PrivateIpAddress=eth1.address)
     assert client.get(f"meta-data/network/interfaces/macs/{eth1.mac}/public-ipv4s") == (200, lab.place.elastic_ip)
     assert client.get(f"meta-data/network/interfaces/macs/{eth0.mac}/public-ipv4s")[0] == 404
 
 
-@pytest.mark.parametrize("path", ["meta-data/nothing", "meta-data/network/interfaces/macs/02:00:00:00:00:00/interface-id", "user-data", "meta-data/instance-id/x"])
+@pytest.mark.parametrize(
+    "path", ["meta-data/nothing", "meta-data/network/interfaces/macs/02:00:00:00:00:00/interface-id", "user-data", "meta-data/instance-id/x"]
+)
 def test_what_is_not_there_is_404(client, path):
     assert client.get(path)[0] == 404
 

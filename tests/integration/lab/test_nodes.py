@@ -68,8 +68,9 @@ def test_the_service_answers_from_the_address_that_was_asked(lab: Lab, address):
 def test_ssh_with_the_labs_key_alone(lab: Lab):
     done = lab.ssh("node-b", "hostname; echo $AWS_ENDPOINT_URL; ls /var/lib/holdfast; ls /sys/class/net | tr '\\n' ' '")
     assert done.stdout.split() == ["node-b", "http://198.18.0.1", "eth0", "eth1", "lo"]
-    refused = lab.router.namespace.run("ssh", "-F", "/dev/null", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "IdentitiesOnly=yes",
-                                       "-o", "UserKnownHostsFile=/dev/null", "-i", str(lab.keys.host), "root@10.0.2.21", "true", check=False)  # fmt: skip
+    settings = ("BatchMode=yes", "StrictHostKeyChecking=no", "IdentitiesOnly=yes", "UserKnownHostsFile=/dev/null")
+    options = [word for one in settings for word in ("-o", one)]
+    refused = lab.router.namespace.run("ssh", "-F", "/dev/null", *options, "-i", str(lab.keys.host), "root@10.0.2.21", "true", check=False)
     assert refused.returncode == 255 and "Permission denied" in refused.stderr
 
 
