@@ -185,6 +185,16 @@ class TestSourceRoute:
         gone = plan(replace(want, present=False), replace(state, rules=(*state.rules, foreign_rule)))
         assert isinstance(gone[-1], DeleteRule) and gone[-1].rule == mine.rule and DeleteRule(foreign_rule) not in gone
         assert DeleteRoute(DEFAULT) not in gone
+        assert {action.route for action in gone if isinstance(action, DeleteRoute)} == set(mine.routes), "no orphans"
+
+    def test_the_source_route_of_another_address_is_left(self) -> None:
+        other = replace(WANT1, address=Address.parse("10.7.0.11/32"), gateway="10.0.1.1")
+        state = net(*TWO, routes=(DEFAULT,))
+        state = simulate(state, plan(replace(WANT1, gateway="10.0.1.1"), state))
+        both = simulate(state, plan(other, state))
+        assert len(both.rules) == 2 and len({rule.table for rule in both.rules}) == 2
+        back = simulate(both, plan(replace(other, present=False), both))
+        assert set(back.rules) == set(state.rules) and set(back.routes) == set(state.routes)
 
 
 def scene(chance: random.Random) -> tuple[Desired, NetState]:
