@@ -26,7 +26,9 @@ _THROTTLED = frozenset(
 _BROKEN = frozenset("InternalError InternalFailure InternalServerError Unavailable ServiceUnavailable RequestTimeout RequestTimeoutException".split())
 _DENIED = frozenset("UnauthorizedOperation AccessDenied AccessDeniedException".split())
 _EXPIRED = frozenset("RequestExpired ExpiredToken ExpiredTokenException".split())
-_UNKNOWN_KEY = frozenset("AuthFailure InvalidClientTokenId UnrecognizedClientException SignatureDoesNotMatch IncompleteSignature".split())
+_UNKNOWN_KEY = frozenset(
+    "AuthFailure InvalidClientTokenId UnrecognizedClientException SignatureDoesNotMatch IncompleteSignature InvalidSignatureException".split()
+)
 _CALLER = re.compile(r"User: (arn:[\w:/+=,.@-]{1,200})")
 _LONGEST_CAUSE = 300
 
