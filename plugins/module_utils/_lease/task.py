@@ -120,7 +120,7 @@ class LeaseTask:
     def _not_held(self) -> HoldfastError:
         seen = self._keeper.state.seen
         record = seen.record if seen else None
-        who = f"{record.holder} holds it (epoch {record.epoch})" if record and record.holder else "it is reserved for another, or its record is missing"
+        who = f"{record.holder} holds it (epoch {record.epoch})" if record and record.holder else "it is reserved, or its record is missing"
         return NotConverged(f"the lease {self._key} was not free within {self._wanted.wait:g} s: {who}; release it there, or wait longer")
 
     def table(self, state: Observed) -> str:

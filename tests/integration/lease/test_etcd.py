@@ -36,7 +36,8 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
 
 
 def put(etcd: Etcd, key: str, value: str) -> None:
-    etcd.call("/v3/kv/put", {"key": base64.b64encode(f"/holdfast/{key}".encode()).decode(), "value": base64.b64encode(value.encode()).decode()})
+    name, content = f"/holdfast/{key}".encode(), value.encode()
+    etcd.call("/v3/kv/put", {"key": base64.b64encode(name).decode(), "value": base64.b64encode(content).decode()})
 
 
 def test_compare_and_swap(etcd: Etcd) -> None:
@@ -54,7 +55,9 @@ def test_compare_and_swap(etcd: Etcd) -> None:
 @pytest.mark.parametrize("value", ["", "no json", "[1]", "{}", '{"holder": "n1", "epoch": "7", "nonce": "a", "valid_for": 10}'])
 def test_foreign_data_is_left_alone(etcd: Etcd, value: str) -> None:
     put(etcd, "corrupt/t", value)
-    with pytest.raises(CorruptRecord, match=r"^the lease record /holdfast/corrupt/t in etcd is not one of ours .* \(etcdctl del /holdfast/corrupt/t\)"):
+    with pytest.raises(
+        CorruptRecord, match=r"^the lease record /holdfast/corrupt/t in etcd is not one of ours .* \(etcdctl del /holdfast/corrupt/t\)"
+    ):
         store(*etcd.endpoints).read("corrupt/t")
 
 
@@ -183,10 +186,12 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
         subprocess.run(["openssl", *argv], check=True, capture_output=True, cwd=folder)
 
     for name in ("ca", "other"):
-        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}", "-days", "2")
+        openssl(
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}", "-days", "2"
+        )
     (folder / "san").write_text("subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n")
     for name in ("server", "client"):
-        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        openssl(*fresh, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
         signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "san")
         openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signed)
     return folder
@@ -198,9 +203,9 @@ def test_tls(tmp_path: Path, pki: Path) -> None:
         mine = {"ca_cert": f"{pki}/ca.pem", "cert": f"{pki}/client.pem", "key": f"{pki}/client.key"}
         until("etcd", lambda: _answers(server, **mine))
         assert store(*server.endpoints, **mine).write("c/t", 0, FIRST)
-        with pytest.raises(StoreRefused, match="check store.ca_cert"):
+        with pytest.raises(StoreRefused, match=r"check store\.ca_cert"):
             store(*server.endpoints, **{**mine, "ca_cert": f"{pki}/other.pem"}).read("c/t")
-        with pytest.raises(StoreRefused, match="check store.cert and key"):
+        with pytest.raises(StoreRefused, match=r"check store\.cert and key"):
             store(*server.endpoints, ca_cert=f"{pki}/ca.pem").read("c/t")
         with pytest.raises(BadInput, match=r"^store.cert: there is no readable file"):
             store(*server.endpoints, **{**mine, "cert": "/nowhere.pem"})

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from harness.module import run_module, twelve_steps
-from lab.control import ControlPlane, Fault
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd import EtcdStore
@@ -19,6 +17,8 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_gateway im
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import Store
 from ansible_collections.holdfast.ha.tests.integration.lease.servers import Etcd, free_port
+from harness.module import run_module, twelve_steps
+from lab.control import ControlPlane, Fault
 
 SECRET = "wJalrXUtnFEMIverysecret"
 
@@ -201,7 +201,11 @@ Settings = Callable[[ControlPlane, Etcd], dict[str, Any]]
 @pytest.mark.parametrize(
     ("setting", "more", "message"),
     [
-        (lambda p, e: dynamodb(p), {"ttl": 5}, "timing: R + 2C + 1 = 2 + 2*1.5 + 1 = 6 s is more than T(1-rho) - D - stop_budget = 5*0.98 - 2 - 0 = 2.9 s"),
+        (
+            lambda p, e: dynamodb(p),
+            {"ttl": 5},
+            "R + 2C + 1 = 2 + 2*1.5 + 1 = 6 s is more than T(1-rho) - D - stop_budget = 5*0.98 - 2 - 0 = 2.9 s",
+        ),
         (lambda p, e: dynamodb(p), {"ttl": -1}, "timing: ttl = -1 is out of range"),
         (lambda p, e: dynamodb(p), {"wait": -1}, "wait: give seconds from 0"),
         (lambda p, e: dynamodb(p), {"tag": "../etc"}, "tag: '../etc' is not a tag"),
@@ -211,7 +215,11 @@ Settings = Callable[[ControlPlane, Etcd], dict[str, Any]]
         (lambda p, e: {"type": "none"}, {}, "store: type none keeps no leases"),
         (lambda p, e: {}, {}, "missing required arguments: type found in store"),
         (lambda p, e: dynamodb(p, table=None), {}, "store.table: a store of type dynamodb needs it"),
-        (lambda p, e: dynamodb(p, table="no-such-table"), {}, "the lease table no-such-table does not exist in eu-central-1; create it with lease_store"),
+        (
+            lambda p, e: dynamodb(p, table="no-such-table"),
+            {},
+            "table no-such-table does not exist in eu-central-1; create it with lease_store",
+        ),
         (lambda p, e: dynamodb(p, secret_key=SECRET), {}, "GetItem: AWS does not accept these credentials"),
         (lambda p, e: dynamodb(p, endpoint_url=f"http://127.0.0.1:{free_port()}"), {}, "GetItem: cannot reach http://127.0.0.1:"),
         (lambda p, e: dynamodb(p, endpoints=["http://127.0.0.1:1"]), {}, "store.endpoints: a store of type dynamodb has no such setting"),

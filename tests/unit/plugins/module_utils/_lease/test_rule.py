@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rule, one decision at a time: a script of events, and what the rule asks for after each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule import step
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import (
+    Action,
+    Demote,
+    Identity,
+    Intent,
+    Notice,
+    Outcome,
+    Read,
+    ReadEnded,
+    Reading,
+    Released,
+    Serve,
+    State,
+    Tick,
+    Told,
+    Write,
+    WriteEnded,
+    valid_lft,
+)
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
+
+TIMING = Timing()
+ME = Identity("me", "boot")
+OTHERS = Record("other", 7, "far.s.1")
+FREE = Record("", 7, "far.s.2")
+MINE = Record("me", 7, "boot.old.3")
+
+
+def after(*events: object, state: State | None = None) -> tuple[State, tuple[Action, ...]]:
+    """The state, and the actions of the last event."""
+    state, actions = state or State(ME, "s", TIMING, first_epoch=1000), ()
+    for event in events:
+        state, actions = step(state, event)  # type: ignore[arg-type]
+    return state, actions
+
+
+def claiming(record: Record | None, read_as: object = "t1", at: float = 100.0) -> State:
+    """A node that wants the lease and has just read it for the first time, at ``at``."""
+    return after(Told(at, Intent.CLAIM), Tick(at), ReadEnded(at, Reading(record, read_as)))[0]
+
+
+def holding(at: float = 100.0) -> State:
+    """A node that acquired at ``at``, with epoch 8 and token t2."""
+    return after(Tick(at), WriteEnded(at, Outcome.WRITTEN, "t2"), state=claiming(FREE, at=at))[0]
+
+
+@pytest.mark.parametrize(
+    ("record", "free_after"),
+    [
+        (FREE, 0.0),
+        (replace(FREE, handoff_to="me"), 0.0),
+        (replace(FREE, handoff_to="third"), 10.2),
+        (OTHERS, 10.2),
+        (replace(OTHERS, ttl=30.0), 30.6),
+        (replace(OTHERS, ttl=1.0), 10.2),
+        (replace(MINE, nonce="clone.s.1"), 10.2),
+        (None, 10.2),
+    ],
+)
+def test_when_a_standby_may_take_over(record: Record | None, free_after: float) -> None:
+    state = claiming(record)
+    if free_after:
+        state, actions = after(Tick(100.0 + free_after - 0.01), state=state)
+        assert actions == (Read(),), "too early"
+        state, _ = after(ReadEnded(100.0 + free_after - 0.01, Reading(record, "t1")), state=state)
+        assert state.due == pytest.approx(100.0 + free_after)
+    _, actions = after(Tick(100.0 + free_after + 1e-6), state=state)
+    epoch = 1000 if record is None else 8
+    assert actions == (Write("t1", Record("me", epoch, "boot.s.0", ttl=10.0)),)
+
+
+def test_a_renewal_seen_starts_the_wait_again() -> None:
+    state, _ = after(Tick(105), ReadEnded(105.5, Reading(replace(OTHERS, nonce="far.s.9"), "t2")), state=claiming(OTHERS))
+    assert state.free_at() == pytest.approx(115.7)
+
+
+def test_the_wait_counts_from_the_end_of_the_read() -> None:
+    state, _ = after(Told(0, Intent.CLAIM), Tick(100), ReadEnded(140, Reading(OTHERS, "t1")))
+    assert state.free_at() == pytest.approx(150.2)
+
+
+def test_the_deadline_counts_from_before_the_write() -> None:
+    state, actions = after(Tick(100), WriteEnded(103, Outcome.WRITTEN, "t2"), state=claiming(FREE))
+    assert actions == (Serve(8, pytest.approx(107.8)),)
+    assert state.due == pytest.approx(103, abs=1.01)
+    assert valid_lft(107.8, 103) == 4
+
+
+def test_a_confirmation_after_the_deadline_serves_nothing() -> None:
+    state, actions = after(Tick(100), WriteEnded(107.8, Outcome.WRITTEN, "t2"), state=claiming(FREE))
+    assert (state.held, actions) == (None, ())
+
+
+def test_the_node_goes_on_with_its_own_lease_after_a_restart() -> None:
+    _, actions = after(Tick(100), state=claiming(MINE))
+    assert actions == (Write("t1", Record("me", 7, "boot.s.0")),)
+
+
+def test_it_stops_at_the_deadline_less_what_stopping_takes() -> None:
+    slow = replace(holding(), timing=replace(TIMING, stop_budget=1.5))
+    assert slow.due <= 106.3
+    assert not any(isinstance(action, Demote) for action in after(Tick(106.29), state=slow)[1])
+    state, actions = after(Tick(106.3), state=slow)
+    assert actions == (Demote("no renewal was confirmed in time"),)
+    assert (state.held, state.intent) == (None, Intent.WATCH)
+
+
+def test_an_ambiguous_renewal_is_settled_by_reading_its_nonce() -> None:
+    state, actions = after(Tick(102), state=holding())
+    assert isinstance(actions[0], Write)
+    sent = actions[0].record
+    state, actions = after(WriteEnded(103.5, Outcome.UNKNOWN), Tick(103.5), state=state)
+    assert actions == (Read(),)
+    state, actions = after(ReadEnded(104, Reading(sent, "t3")), state=state)
+    assert actions == (Serve(8, pytest.approx(109.8)),), "it counts from its own sending"
+    assert state.open == ()
+
+
+def test_an_ambiguous_renewal_that_has_not_come_is_sent_anew_and_may_still_win() -> None:
+    state, (first,) = after(Tick(102), state=holding())
+    assert isinstance(first, Write)
+    old = holding().seen
+    state, (second,) = after(WriteEnded(103.5, Outcome.UNKNOWN), Tick(103.5), ReadEnded(103.6, old), Tick(103.6), state=state)
+    assert isinstance(second, Write)
+    assert second.expected == first.expected
+    assert second.record.nonce != first.record.nonce
+    state, actions = after(WriteEnded(103.7, Outcome.CONFLICT), Tick(103.7), ReadEnded(103.8, Reading(first.record, "t3")), state=state)
+    assert actions == (Serve(8, pytest.approx(109.8)),), "the first one came late: the deadline is the first one's"
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (Record("other", 9, "far.s.5"), "other holds the lease with epoch 9"),
+        (Record("me", 9, "clone.s.5"), "another machine holds the lease under the name me"),
+        (Record("", 9, "far.s.5"), "the lease was released by somebody else"),
+    ],
+)
+def test_losing_it(record: Record, reason: str) -> None:
+    state, actions = after(Tick(102), WriteEnded(102.1, Outcome.CONFLICT), Tick(102.1), ReadEnded(102.2, Reading(record, "t9")), state=holding())
+    assert isinstance(actions[0], Demote)
+    assert actions[0].reason.startswith(reason)
+    assert state.held is None
+
+
+def test_a_deleted_record_is_put_back_by_its_holder_with_a_higher_epoch() -> None:
+    state, actions = after(Tick(102), WriteEnded(102.1, Outcome.CONFLICT), Tick(102.1), ReadEnded(102.2, Reading(None, None)), state=holding())
+    assert isinstance(actions[0], Notice)
+    _, actions = after(Tick(102.2), state=state)
+    assert actions == (Write(None, Record("me", 1000, "boot.s.2")),)
+
+
+def test_the_epoch_never_falls() -> None:
+    remembers = replace(State(ME, "s", TIMING, first_epoch=1), highest=41)
+    state, actions = after(Told(0, Intent.CLAIM), Tick(0), ReadEnded(0, Reading(FREE, "t1")), state=remembers)
+    assert actions == (Notice("the lease's epoch fell from 41 to 7: the record was changed by hand or restored from a backup"),)
+    assert after(Tick(0), state=state)[1] == (Write("t1", Record("me", 42, "boot.s.0")),)
+    state, _ = after(Told(0, Intent.CLAIM), Tick(0), ReadEnded(0, Reading(None, None)), state=remembers)
+    assert after(Tick(11), state=state)[1] == (Write(None, Record("me", 42, "boot.s.0")),)
+    state, _ = after(Told(0, Intent.CLAIM), Tick(0), ReadEnded(0, Reading(MINE, "t1")), state=remembers)
+    assert after(Tick(0), state=state)[1] == (Write("t1", Record("me", 42, "boot.s.0")),)
+
+
+def test_a_release_is_written_and_confirmed() -> None:
+    state, actions = after(Told(101, Intent.RELEASE, "third"), Tick(101), state=holding())
+    assert state.held is None, "from the order on it no longer holds"
+    assert actions == (Write("t2", Record("", 8, "boot.s.1", "third")),)
+    state, actions = after(WriteEnded(101.1, Outcome.WRITTEN, "t3"), state=state)
+    assert actions == (Released(),)
+    assert state.intent is Intent.WATCH
+
+
+def test_a_release_waits_for_a_renewal_on_its_way() -> None:
+    state, _ = after(Tick(102), Told(102.1, Intent.RELEASE), state=holding())
+    state, actions = after(WriteEnded(102.2, Outcome.WRITTEN, "t3"), state=state)
+    assert actions == (), "the renewal does not bring the address back"
+    assert after(Tick(102.2), state=state)[1] == (Write("t3", Record("", 8, "boot.s.2")),)
+
+
+def test_an_ambiguous_release_is_settled_by_its_nonce() -> None:
+    state, (write,) = after(Told(101, Intent.RELEASE), Tick(101), state=holding())
+    assert isinstance(write, Write)
+    _, actions = after(WriteEnded(102.5, Outcome.UNKNOWN), Tick(102.5), ReadEnded(102.6, Reading(write.record, "t3")), state=state)
+    assert actions == (Released(),)
+
+
+def test_nothing_to_release() -> None:
+    _, actions = after(Told(101, Intent.RELEASE), Tick(101), state=claiming(OTHERS))
+    assert actions == (Released(),)
+
+
+def test_a_store_that_is_out_of_reach_is_asked_again_after_a_poll() -> None:
+    state, _ = after(Told(0, Intent.CLAIM), Tick(0), ReadEnded(1.5, None))
+    assert state.due == 2.5
+    state, _ = after(Tick(102), WriteEnded(102.1, Outcome.NOT_SENT), state=holding())
+    assert state.due == pytest.approx(103.1)
+    assert after(Tick(103.1), state=state)[1][0].__class__ is Write
+
+
+def test_a_watcher_only_reads() -> None:
+    state, actions = after(Tick(0), ReadEnded(0, Reading(FREE, "t1")), Tick(50))
+    assert actions == (Read(),)
+    assert state.busy

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Timing, records and store settings: what is accepted, what is refused and in which words; and the plan of the lease module."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.holdfast.ha.plugins.doc_fragments._store import ModuleDocFragment
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._lease import timing as timing_module
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.plan import Hold, Observed, Release, Wanted, plan_lease, simulate_lease
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import CorruptRecord, Record, lease_key, parse_node, parse_record
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import SETTINGS, parse_store
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.task import store_argument
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import KERNEL_DELAY, PROFILES, Timing
+
+
+@pytest.mark.parametrize("name", sorted(PROFILES))
+def test_profiles_keep_the_rule(name: str) -> None:
+    timing = PROFILES[name].validate()
+    assert timing.renew + 2 * timing.call + 1 <= timing.ttl * (1 - timing.rho) - timing.margin
+    assert timing.window + max(KERNEL_DELAY, timing.margin - timing.window) - timing.reserve <= timing.margin + 1e-9
+    assert timing.hold - timing.call - timing.reserve >= 2, "an address always gets two seconds"
+
+
+@pytest.mark.parametrize(
+    "timing",
+    [
+        Timing(ttl=8.1),
+        Timing(renew=4),
+        Timing(call=2.5),
+        Timing(margin=4),
+        Timing(rho=0.2, margin=2.1),
+        Timing(stop_budget=1.9),
+        Timing(ttl=0),
+        Timing(rho=-0.1),
+        Timing(call=float("nan")),
+        Timing(ttl=float("inf")),
+        Timing(ttl=1e9),
+        Timing(rho=0.5),
+    ],
+)
+def test_timing_that_breaks_the_rule_is_refused(timing: Timing) -> None:
+    with pytest.raises(BadInput, match=r"^timing: "):
+        timing.validate()
+
+
+def test_the_least_ttl_that_is_named_is_enough() -> None:
+    with pytest.raises(BadInput) as caught:
+        Timing(ttl=5, stop_budget=3).validate()
+    least = float(str(caught.value).rpartition("at least ")[2].split(",")[0])
+    assert Timing(ttl=least, stop_budget=3).validate()
+    with pytest.raises(BadInput):
+        Timing(ttl=least - 0.2, stop_budget=3).validate()
+
+
+GOOD = {"holder": "n1", "epoch": 7, "nonce": "a.b.1", "valid_for": 10}
+
+
+@pytest.mark.parametrize("record", [Record("n1", 7, "a.b.1"), Record("", 7, "a.b.1", "n2", 2.5), Record("", 1, "x")])
+def test_records_survive_a_store(record: Record) -> None:
+    assert parse_record(record.as_dict(), "k", "r") == record
+    assert "" not in record.as_dict().values()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"epoch": 0}, "epoch is '0'"),
+        ({"epoch": -3}, "epoch"),
+        ({"epoch": True}, "epoch"),
+        ({"epoch": "7"}, "epoch"),
+        ({"epoch": 2**60}, "epoch"),
+        ({"nonce": ""}, "nonce"),
+        ({"nonce": "a\nb"}, "nonce"),
+        ({"nonce": None}, "nonce"),
+        ({"holder": "a b"}, "holder is 'a b'"),
+        ({"holder": 5}, "holder"),
+        ({"handoff_to": "n2"}, "held and handed off at once"),
+        ({"valid_for": 0}, "valid_for"),
+        ({"valid_for": float("nan")}, "valid_for"),
+        ({"extra": 1}, "unknown field 'extra'"),
+    ],
+)
+def test_corrupt_records_name_the_problem_and_the_remedy(change: dict[str, Any], problem: str) -> None:
+    with pytest.raises(CorruptRecord) as caught:
+        parse_record({**GOOD, **change}, "c/t in table x", "delete it so")
+    assert problem in str(caught.value)
+    assert "c/t in table x" in str(caught.value)
+    assert "(delete it so)" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_keys_and_names() -> None:
+    assert lease_key("web-prod", "web") == "web-prod/web"
+    for cluster, tag in (("a/b", "web"), ("web", ""), ("web", "../x"), ("", "web")):
+        with pytest.raises(BadInput):
+            lease_key(cluster, tag)
+    assert parse_node("ip-10-0-0-5.eu-central-1.compute.internal", "holder")
+    for name in ("", "-a", "a b", "a;b", "a" * 300, "a\n"):
+        with pytest.raises(BadInput):
+            parse_node(name, "holder")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"type": "none"},
+        {"type": "dynamodb", "table": "holdfast"},
+        {"type": "dynamodb", "table": "holdfast", "region": None, "endpoint_url": "http://127.0.0.1:8000", "validate_certs": False},
+        {"type": "etcd", "endpoints": ["https://10.0.0.5:2379", "https://[fd00::5]:2379"], "ca_cert": "/ca.pem", "username": "u", "password": "p"},
+    ],
+)
+def test_stores(raw: dict[str, Any]) -> None:
+    assert parse_store(raw).type == raw["type"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (None, "store: no store is set"),
+        ("dynamodb", "store: no store is set"),
+        ({}, "store: no store is set"),
+        ({"table": "x"}, "store.type: 'None' is not a type of store"),
+        ({"type": "consul"}, "store.type: 'consul' is not a type of store"),
+        ({"type": ["etcd"]}, "store.type"),
+        ({"type": "none", "table": "holdfast"}, "store.table: a store of type none has no such setting"),
+        ({"type": "dynamodb"}, "store.table: a store of type dynamodb needs it"),
+        ({"type": "dynamodb", "table": 5}, "store.table: this has to be a text"),
+        ({"type": "dynamodb", "table": "a b"}, "store.table: 'a b' is not a table's name"),
+        ({"type": "dynamodb", "table": "abc", "validate_certs": "no"}, "store.validate_certs: this has to be true or false"),
+        ({"type": "dynamodb", "table": "abc", "endpoint_url": "localhost"}, "store.endpoint_url: this has to be a URL"),
+        ({"type": "etcd", "endpoints": "https://a:1"}, "store.endpoints: this has to be a list of URLs"),
+        ({"type": "etcd", "endpoints": ["https://u:hidden@a:1"]}, "store.endpoints: this has to be a list of URLs"),
+        ({"type": "etcd", "endpoints": ["https://a:99999"]}, "store.endpoints"),
+        ({"type": "etcd", "endpoints": ["https://a:1"], "password": "hidden"}, "store.username: username and password belong together"),
+        ({"type": "etcd", "endpoints": ["https://a:1"], "cert": "/x"}, "store.cert: cert and key belong together"),
+        ({"type": "etcd", "endpoints": ["http://a:1"], "ca_cert": "/x"}, "store.endpoints: certificates are set"),
+        ({"type": "etcd", "endpoints": ["https://a:1"], "pass\nword": "hidden"}, "store.pass"),
+    ],
+)
+def test_stores_that_are_refused(raw: object, message: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        parse_store(raw)
+    assert str(caught.value).startswith(message)
+    assert "hidden" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_secrets_do_not_show() -> None:
+    assert "hidden" not in repr(parse_store({"type": "etcd", "endpoints": ["https://a:1"], "username": "u", "password": "hidden"}))
+
+
+def test_documentation_matches_the_settings() -> None:
+    """One truth: the argument spec is made from the settings, and the documentation says the same."""
+    documented = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]["store"]["suboptions"]
+    spec = store_argument()["store"]["options"]
+    assert set(documented) == set(spec) == {"type"}.union(*SETTINGS.values())
+    for name, option in spec.items():
+        assert documented[name]["type"] == option["type"], name
+        assert documented[name].get("elements") == option.get("elements"), name
+        assert documented[name].get("required", False) == option.get("required", False), name
+    assert documented["type"]["choices"] == spec["type"]["choices"]
+    assert {name for name, option in spec.items() if option.get("no_log")} == {"access_key", "secret_key", "session_token", "password", "external_id"}
+
+
+HELD, FREE, KEPT = Record("n1", 7, "a"), Record("", 7, "a"), Record("", 7, "a", "n2")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "record", "planned"),
+    [
+        (Wanted("k", "n1", True), HELD, (Hold("k", "n1", True),)),
+        (Wanted("k", "n1", True), FREE, (Hold("k", "n1", True),)),
+        (Wanted("k", "n2", True), KEPT, (Hold("k", "n2", True),)),
+        (Wanted("k", "n3", True), KEPT, None),
+        (Wanted("k", "n2", True), HELD, None),
+        (Wanted("k", "n2", True, wait=1), HELD, (Hold("k", "n2", False),)),
+        (Wanted("k", "n1", True), None, None),
+        (Wanted("k", "n1", True, wait=1), None, (Hold("k", "n1", False),)),
+        (Wanted("k", "n1", False), HELD, (Release("k"),)),
+        (Wanted("k", "n1", False, "n2"), HELD, (Release("k", "n2"),)),
+        (Wanted("k", "n1", False, "n2"), KEPT, ()),
+        (Wanted("k", "n1", False, "n3"), KEPT, None),
+        (Wanted("k", "n1", False), FREE, ()),
+        (Wanted("k", "n1", False), None, ()),
+        (Wanted("k", "n2", False), HELD, ()),
+        (Wanted("k", "n2", False, "n1"), HELD, ()),
+        (Wanted("k", "n2", False, "n3"), HELD, None),
+        (Wanted("k", "n2", False, "n3"), None, None),
+    ],
+)
+def test_plan(wanted: Wanted, record: Record | None, planned: tuple[Any, ...] | None) -> None:
+    state = Observed(record)
+    if planned is None:
+        with pytest.raises(Refused):
+            plan_lease(wanted, state, Timing())
+        return
+    assert plan_lease(wanted, state, Timing()) == planned
+    done = simulate_lease(state, planned)
+    assert plan_lease(wanted, done, Timing()) == ()
+    if planned and done.record and record and isinstance(planned[0], Hold):
+        assert done.record.epoch == record.epoch + (record.holder != wanted.holder)
+
+
+def test_the_date_gives_the_first_epoch_and_decides_nothing() -> None:
+    clocks = ("time.time", "time.time_ns", "time.localtime", "time.gmtime", "time.CLOCK_REALTIME")
+    uses = []
+    for path in sorted(Path(timing_module.__file__).parent.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and ast.unparse(node) in (
+                "time.time",
+                "time.time_ns",
+                "time.localtime",
+                "time.gmtime",
+                "time.CLOCK_REALTIME",
+            ):
+                uses.append(f"{path.name}: {ast.unparse(node)}")
+    assert uses == ["keeper.py: time.time"]
