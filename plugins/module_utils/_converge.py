@@ -65,9 +65,15 @@ class Run(Generic[S, A]):
     changed: bool = False
 
 
-def preview(task: Reconciler[S, A]) -> Run[S, A]:
-    """Check mode: look and plan, write nothing."""
-    before = task.observe()
+def preview(
+    task: Reconciler[S, A],
+    *,
+    settle: float = 0.0,
+    now: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> Run[S, A]:
+    """Check mode: look and plan, write nothing. The parameters are those of `converge`."""
+    before = _Convergence(task, settle, now, pause).observe()
     planned = task.plan(before)
     return Run(before, task.simulate(before, planned), planned, {}, bool(planned))
 
@@ -106,7 +112,7 @@ class _Convergence(Generic[S, A]):
         self._errors: dict[A, HoldfastError] = {}
 
     def run(self) -> Run[S, A]:
-        before = after = self._observe()
+        before = after = self.observe()
         pending = planned = self._task.plan(before)
         written = False
         while pending:
@@ -114,7 +120,7 @@ class _Convergence(Generic[S, A]):
             if not written and not self._may_pass(pending):
                 break  # refused throughout: what was seen still stands
             try:
-                after = self._observe()
+                after = self.observe()
                 pending = self._task.plan(after)
             except HoldfastError as error:
                 self._errors = {action: self._errors.get(action, error) for action in self._begun(pending)}
@@ -148,7 +154,8 @@ class _Convergence(Generic[S, A]):
     def _may_pass(self, pending: tuple[A, ...]) -> bool:
         return any(self._is_open(action) for action in pending)
 
-    def _observe(self) -> S:
+    def observe(self) -> S:
+        """Look, again while an error may pass and time is left."""
         while True:
             try:
                 return self._task.observe()

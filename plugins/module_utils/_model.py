@@ -104,8 +104,10 @@ class Address:
         return cls(ip, network.prefixlen)
 
     @classmethod
-    def of_host(cls, text: str, path: str = "address") -> Address:
-        """From an address without prefix length: a network of its own. Raises `BadInput`."""
+    def parse_loosely(cls, text: str, path: str = "address") -> Address:
+        """As `parse`, and without prefix length as well: a network of one host. Raises `BadInput`."""
+        if "/" in text:
+            return cls.parse(text, path)
         ip = parse_ip(text, path)
         return cls.parse(f"{ip}/{32 if ip.version == 4 else 128}", path)
 

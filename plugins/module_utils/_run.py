@@ -52,7 +52,7 @@ def run_change(
 
     def body(module: AnsibleModule, host: Host) -> None:
         task = build(host)
-        run = preview(task) if module.check_mode else converge(task, settle=settle)
+        run = preview(task, settle=settle) if module.check_mode else converge(task, settle=settle)
         returns: dict[str, Any] = {"changed": run.changed, **task.result(run)}
         if module._diff:
             returns["diff"] = {"before": task.table(run.before), "after": task.table(run.after)}

@@ -73,8 +73,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._run import Host, Libr
 
 def read(host: Host) -> dict[str, Any]:
     """Probe, and return who answered."""
-    text = host.params["address"]
-    address = Address.parse(text) if "/" in text else Address.of_host(text)
+    address = Address.parse_loosely(host.params["address"])
     probe = parse_probe(host.params, address)
     targets_of(address, probe)
     interface = parse_link_name(host.params["interface"])

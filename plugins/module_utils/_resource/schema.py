@@ -25,7 +25,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net.probe import pars
 _FAILBACK = ("manual", "automatic")
 _FENCES = ("none", "source_dest_check", "stop_instance")
 #: What the EC2 modules take besides: handed on as it is.
-_EC2_EXTRA = ("region", "profile", "endpoint_url", "aws_ca_bundle", "external_id", "vpc_id", "missing", "allocation_id", "private_ip_address")
+_EC2_EXTRA = ("region", "profile", "endpoint_url", "aws_ca_bundle", "external_id", "vpc_id", "missing", "private_ip_address")
 _LONGEST_TEXT = 256
 
 

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run a playbook of the collection as a user does, and read what each task did."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.netns import Namespace
+
+_ROOT = Path(__file__).resolve().parents[2]
+_CALLBACKS = Path(__file__).with_name("callback")
+#: What Ansible itself needs; a user's own settings must not reach the lab.
+_ENVIRONMENT = {
+    "ANSIBLE_COLLECTIONS_PATH": str(_ROOT / ".tree"),
+    "ANSIBLE_CALLBACK_PLUGINS": str(_CALLBACKS),
+    "ANSIBLE_STDOUT_CALLBACK": "lab_report",
+    "ANSIBLE_CONFIG": str(_CALLBACKS / "ansible.cfg"),
+    "ANSIBLE_LOCALHOST_WARNING": "0",
+    "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+    "ANSIBLE_HOST_KEY_CHECKING": "0",
+}
+HERE = "localhost,"
+
+
+@dataclass(frozen=True)
+class TaskReport:
+    """One task on one host. ``outcome``: ok, changed, failed, skipped or unreachable."""
+
+    host: str
+    task: str
+    action: str
+    outcome: str
+    seconds: float
+    result: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class PlaybookRun:
+    """What a run did. ``other``: what Ansible printed besides, warnings and errors."""
+
+    status: int
+    seconds: float
+    tasks: tuple[TaskReport, ...]
+    other: str
+
+    @property
+    def changed(self) -> tuple[TaskReport, ...]:
+        """The tasks that changed something, or in check mode would have."""
+        return tuple(task for task in self.tasks if task.outcome == "changed")
+
+    @property
+    def failed(self) -> tuple[TaskReport, ...]:
+        """The tasks that failed, also those that the play recovered from."""
+        return tuple(task for task in self.tasks if task.outcome == "failed")
+
+    @property
+    def message(self) -> str:
+        """The message of the last task that failed."""
+        return str(self.failed[-1].result.get("msg", "")) if self.failed else ""
+
+
+def run_playbook(
+    name: str,
+    variables: Mapping[str, Any],
+    *,
+    where: Namespace,
+    environment: Mapping[str, str],
+    inventory: str | Path = HERE,
+    words: Sequence[str] = (),
+    seen: Callable[[TaskReport], object] = lambda report: None,
+) -> PlaybookRun:
+    """Run ``holdfast.ha.NAME`` in a machine of the lab.
+
+    :param inventory: An inventory file; by default the machine itself, without SSH.
+    :param words: More of ansible-playbook's arguments, such as ``--check``.
+    :param seen: Is given each task's report as it comes.
+    """
+    local = ("--connection", "local") if inventory == HERE else ()
+    reports: list[TaskReport] = []
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as extra, tempfile.TemporaryFile("w+") as errors:
+        json.dump(dict(variables), extra)
+        extra.flush()
+        program = str(Path(sys.executable).with_name("ansible-playbook"))
+        argv = [program, "--inventory", str(inventory), *local, "--extra-vars", f"@{extra.name}", *words, f"holdfast.ha.{name}"]
+        begin = time.monotonic()
+        with subprocess.Popen(
+            where.command(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, env={**environment, **_ENVIRONMENT}
+        ) as process:
+            assert process.stdout is not None
+            others = []
+            for line in process.stdout:
+                report = _report(line)
+                if report is None:
+                    others.append(line)
+                else:
+                    reports.append(report)
+                    seen(report)
+        errors.seek(0)
+        return PlaybookRun(process.returncode, time.monotonic() - begin, tuple(reports), "".join(others) + errors.read())
+
+
+def _report(line: str) -> TaskReport | None:
+    try:
+        return TaskReport(**json.loads(line))
+    except (ValueError, TypeError):
+        return None
