@@ -120,9 +120,10 @@ def test_etcd_cluster_whose_leader_is_paused(tmp_path: Path) -> None:
         disturber = threading.Thread(target=disturb)
         disturber.start()
         try:
-            outcome = Arena(_etcd(cluster.endpoints)).contests(40, keys=4)
+            arena, rounds = Arena(_etcd(cluster.endpoints)), 0
+            while len(pauses) < 3:
+                rounds += arena.contests(10, keys=2).rounds
+                assert rounds < 1000, "no leader was ever paused"
         finally:
             done.set()
             disturber.join()
-        assert outcome.rounds == 40
-        assert len(pauses) >= 2
