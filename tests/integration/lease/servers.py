@@ -42,12 +42,7 @@ class Server:
     """A program that serves until it is stopped."""
 
     def __init__(self, argv: Sequence[str], log: Path) -> None:
-        self._argv, self._log = argv, log
-        self._start()
-
-    def _start(self) -> None:
-        argv = self._argv
-        with self._log.open("ab") as output:
+        with log.open("ab") as output:
             self._process = subprocess.Popen([*DIES_WITH_PARENT, *argv], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
 
     @property
@@ -56,10 +51,6 @@ class Server:
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
-
-    def restart(self) -> None:
-        self.stop()
-        self._start()
 
     def stop(self) -> None:
         if self.running:
@@ -86,9 +77,10 @@ class Etcd:
         if not tls:
             until("etcd", lambda: self.leader() is not None)
 
-    def call(self, path: str, body: dict[str, Any], endpoint: str = "") -> dict[str, Any]:
+    def call(self, path: str, body: dict[str, Any], endpoint: str = "", token: str = "") -> dict[str, Any]:
         """A call of the gateway, past the code under test."""
-        request = urllib.request.Request((endpoint or self.endpoints[0]) + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", **({"Authorization": token} if token else {})}
+        request = urllib.request.Request((endpoint or self.endpoints[0]) + path, json.dumps(body).encode(), headers)
         with urllib.request.urlopen(request, timeout=5) as answer:
             return dict(json.load(answer))
 

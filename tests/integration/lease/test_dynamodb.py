@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -44,6 +45,13 @@ def test_compare_and_swap(store: DynamoDbStore) -> None:
     assert store.write("cas/t", token, SECOND)
     assert store.read("cas/t").record == SECOND
     assert store.write("cas/t", token, FIRST) is None
+
+
+def test_a_renewal_in_the_same_epoch_voids_older_tokens(store: DynamoDbStore) -> None:
+    old = store.write("renewed/t", None, FIRST)
+    assert store.write("renewed/t", old, replace(FIRST, nonce="boot.a.1"))
+    assert store.write("renewed/t", old, SECOND) is None
+    assert store.write("renewed/t", (2, "boot.a.1"), SECOND) is None
 
 
 @pytest.mark.parametrize(
