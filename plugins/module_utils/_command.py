@@ -27,5 +27,7 @@ def checked(run: Runner, argv: Sequence[str]) -> str:
     done = run(argv)
     if done.rc != 0:
         cause = (done.stderr or done.stdout).strip().splitlines()
-        raise CommandFailed(f"`{' '.join(argv)}` failed: {cause[-1] if cause else f'exit code {done.rc}'}", argv=list(argv), rc=done.rc, stderr=done.stderr)
+        raise CommandFailed(
+            f"`{' '.join(argv)}` failed: {cause[-1] if cause else f'exit code {done.rc}'}", argv=list(argv), rc=done.rc, stderr=done.stderr
+        )
     return done.stdout

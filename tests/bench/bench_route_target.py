@@ -100,7 +100,9 @@ class Vpc:
 
 def ours(client: Any, vpc: Vpc, eni: str) -> None:
     run = converge(RouteTargets(client, RouteWish((VIP,), eni, vpc_id=vpc.id)), settle=SETTLE)
-    assert run.changed and not run.errors and len(run.planned) == len(vpc.tables)
+    assert run.changed
+    assert not run.errors
+    assert len(run.planned) == len(vpc.tables)
 
 
 def bare(client: Any, vpc: Vpc, eni: str) -> None:
@@ -192,7 +194,8 @@ def _module(node: Namespace, vpc: Vpc, env: dict[str, str]) -> float:
     start = time.perf_counter()
     answer = run_module("ec2_route_target", {"destinations": [VIP]}, where=node, env=env)
     taken = time.perf_counter() - start
-    assert answer["changed"] and not answer["failed"], answer
+    assert answer["changed"], answer
+    assert not answer["failed"], answer
     for table in vpc.tables:  # back to where it was, for the agent
         vpc.client.replace_route(RouteTableId=table, DestinationCidrBlock=VIP, NetworkInterfaceId=vpc.enis[0])
     return taken

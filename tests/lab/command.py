@@ -102,7 +102,7 @@ def _exec(args: argparse.Namespace) -> int:
     place = daemon.ask(args.prefix, "environment", machine=args.machine)
     argv = Inside(args.machine, place["pid"]).command(args.command)
     sys.stdout.flush()
-    os.execvpe(argv[0], argv, place["env"] or dict(os.environ))  # nothing of this process stays
+    os.execvpe(argv[0], argv, place["env"] or dict(os.environ))  # noqa: S606 - an argument list; nothing of this process stays
 
 
 def _probe(args: argparse.Namespace) -> int:

@@ -72,7 +72,9 @@ def main(words: Sequence[str], prefix: str) -> int:
         good = show_run(recover(lab)).status == 0
         scenes = (play(lab, number, scene) for number, scene in enumerate(SCENES, 1))  # as far as they go well
         good = good and all(scenes) and nothing_to_do(lab)
-    say(f"\n{'Everything was repaired' if good else 'It ended early: something was NOT repaired'}, in {time.monotonic() - begin:.0f} s. Nothing of the lab is left.")
+    say(
+        f"\n{'Everything was repaired' if good else 'It ended early: something was NOT repaired'}, in {time.monotonic() - begin:.0f} s. Nothing of the lab is left."
+    )
     return 0 if good else 1
 
 

@@ -184,9 +184,7 @@ def _rules(view: VpcView, reachable: list[InterfaceView], impostors: list[str]) 
     checked = [one for one in reachable if one.source_dest_check]
     holders = {address: one.id for one in reachable for address in one.private_ips}
     elastic = [
-        (one.public_ip, one.private_ip)
-        for one in view.elastic_ips
-        if one.private_ip and holders.get(one.private_ip) == one.network_interface_id
+        (one.public_ip, one.private_ip) for one in view.elastic_ips if one.private_ip and holders.get(one.private_ip) == one.network_interface_id
     ]
     cidrs = {subnet.id: subnet.cidr for subnet in view.subnets}
     answered = [address for address in impostors if ":" not in address]

@@ -115,7 +115,9 @@ class Prober:
 
     def stop(self) -> Report:
         """Stop asking and tell what was seen. Answers to the last asks that are still on their way get a moment."""
-        assert self._process is not None and self._process.stdin is not None and self._reader is not None, "the prober was not started"
+        assert self._process is not None, "the prober was not started"
+        assert self._process.stdin is not None, "the prober was not started"
+        assert self._reader is not None, "the prober was not started"
         if not self._process.stdin.closed:
             self._process.stdin.close()
         self._reader.join(timeout=10)

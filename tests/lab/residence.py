@@ -89,7 +89,7 @@ class Residence:
         while True:
             _BASE.mkdir(mode=0o700, exist_ok=True)
             try:
-                lock = open(self._lock_file, "a+")
+                lock = open(self._lock_file, "a+")  # noqa: SIM115 - the caller gets it open: closing it ends the lock
             except FileNotFoundError:
                 continue  # the folder went with the last lab
             try:

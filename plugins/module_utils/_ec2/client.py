@@ -171,9 +171,9 @@ def _with_role(session: Any, options: AwsOptions, role_arn: str, region: str) ->
         role_arn=role_arn,
         extra_args=extra,
     )
-    core = botocore.session.Session()
+    core: Any = botocore.session.Session()
     refreshed = DeferredRefreshableCredentials(method="assume-role", refresh_using=fetcher.fetch_credentials)
-    setattr(core, "_credentials", refreshed)  # the public setter takes fixed keys only, which a long-lived client would outlive
+    core._credentials = refreshed  # the public setter takes fixed keys only, which a long-lived client would outlive
     return boto3.session.Session(botocore_session=core, region_name=region)
 
 

@@ -120,7 +120,7 @@ class Imds:
             except (OSError, http.client.HTTPException, ValueError) as error:
                 self.close()
                 dropped = isinstance(error, (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError))
-                if not last and (isinstance(error, socket.timeout) or kept and dropped):
+                if not last and (isinstance(error, socket.timeout) or (kept and dropped)):
                     continue
                 raise self._error(str(error) or type(error).__name__, retryable=kept) from error
         raise self._error("no answer")

@@ -112,9 +112,7 @@ def _content(desired: Desired, link: Link, gateway: str, table: int) -> tuple[Ke
     networks = _connected(link, desired.address.version)
     hop = parse_ip(gateway, "gateway")
     reached = any(hop in network for network in networks) or hop.is_link_local()
-    default = KernelRoute(
-        "default", link.name, gateway, table, OUR_PROTOCOL, version=desired.address.version, words=() if reached else ("onlink",)
-    )
+    default = KernelRoute("default", link.name, gateway, table, OUR_PROTOCOL, version=desired.address.version, words=() if reached else ("onlink",))
     near = [KernelRoute(str(network), link.name, None, table, OUR_PROTOCOL, version=desired.address.version) for network in networks]
     return (*near, default)
 

@@ -110,7 +110,9 @@ def swap_target(known: Effective, to: str | None) -> str:
     if known.backup_interface is None:
         raise Refused(f"{known.tag} has no backup interface; add one with ip_backup_interface", tag=known.tag)
     if to is not None and to not in (known.interface, known.backup_interface):
-        raise Refused(f"to: {to} is neither the primary interface {known.interface} nor the backup {known.backup_interface} of {known.tag}", tag=known.tag)
+        raise Refused(
+            f"to: {to} is neither the primary interface {known.interface} nor the backup {known.backup_interface} of {known.tag}", tag=known.tag
+        )
     return to or known.backup_interface
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+
 from harness.module import run_module
 from lab.control import ControlPlane
 from lab.control.http import HttpServer

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+
 from harness.module import twelve_steps
 from lab.control import Fault
 
@@ -54,16 +55,19 @@ def test_moved_in_one_call_and_only_when_needed(world: World, elastic: dict[str,
     old = put(world, elastic, world.theirs)
     before = world.everything()
     answer = world.run(MODULE, {"public_ip": elastic["PublicIp"]})
-    assert answer["changed"] and not answer["failed"], answer
+    assert answer["changed"], answer
+    assert not answer["failed"], answer
     assert world.writes() == ["AssociateAddress"]
     sent = world.plane.calls.all("AssociateAddress")[0].params
     assert {"AllocationId", "NetworkInterfaceId", "PrivateIpAddress", "AllowReassociation"} <= set(sent)
     assert answer["before"] == {"network_interface_id": world.theirs, "private_ip_address": private(world, world.theirs), "association_id": old}
-    assert answer["after"]["network_interface_id"] == world.ours and answer["association_id"] == answer["after"]["association_id"] != old
+    assert answer["after"]["network_interface_id"] == world.ours
+    assert answer["association_id"] == answer["after"]["association_id"] != old
     moved = {elastic["PublicIp"]: (world.ours, private(world, world.ours))}
     assert world.everything() == {**before, "elastic": {**before["elastic"], **moved}}
     again = world.run(MODULE, {"public_ip": elastic["PublicIp"]})
-    assert not again["changed"] and again["association_id"] == answer["association_id"]
+    assert not again["changed"]
+    assert again["association_id"] == answer["association_id"]
     assert world.writes() == []
 
 
@@ -73,14 +77,18 @@ def test_a_secondary_private_address(world: World, elastic: dict[str, Any]) -> N
     assert world.run(MODULE, {**args, "private_ip_address": "10.0.1.77"})["after"]["private_ip_address"] == "10.0.1.77"
     assert place(world, elastic) == (world.second, "10.0.1.77")
     back = world.run(MODULE, args)
-    assert back["changed"] and place(world, elastic) == (world.second, private(world, world.second))
+    assert back["changed"]
+    assert place(world, elastic) == (world.second, private(world, world.second))
 
 
 def test_absent_leaves_a_foreign_association(world: World, elastic: dict[str, Any]) -> None:
     put(world, elastic, world.theirs)
     before = world.everything()
     answer = world.run(MODULE, {"public_ip": elastic["PublicIp"], "state": "absent"})
-    assert not answer["changed"] and not answer["failed"] and answer["before"] == answer["after"] and answer["after"]
+    assert not answer["changed"]
+    assert not answer["failed"]
+    assert answer["before"] == answer["after"]
+    assert answer["after"]
     assert (world.writes(), world.everything()) == ([], before)
 
 
@@ -89,7 +97,8 @@ def test_another_elastic_ip_is_not_pushed_off(world: World, elastic: dict[str, A
     put(world, other, world.ours)
     before = world.everything()
     answer = world.run(MODULE, {"public_ip": elastic["PublicIp"]})
-    assert answer["failed"] and other["PublicIp"] in answer["msg"]
+    assert answer["failed"]
+    assert other["PublicIp"] in answer["msg"]
     assert (world.writes(), world.everything()) == ([], before)
 
 
@@ -97,7 +106,8 @@ def test_not_taken_from_elsewhere_unless_allowed(world: World, elastic: dict[str
     put(world, elastic, world.theirs)
     before = world.everything()
     answer = world.run(MODULE, {"public_ip": elastic["PublicIp"], "allow_reassociation": False})
-    assert answer["failed"] and world.theirs in answer["msg"]
+    assert answer["failed"]
+    assert world.theirs in answer["msg"]
     assert (world.writes(), world.everything()) == ([], before)
 
 
@@ -120,7 +130,9 @@ def test_not_taken_from_elsewhere_unless_allowed(world: World, elastic: dict[str
 def test_bad_input(world: World, elastic: dict[str, Any], args: dict[str, str], words: str) -> None:
     before = world.everything()
     answer = world.run(MODULE, {name: value.replace("ELASTIC", elastic["PublicIp"]) for name, value in args.items()})
-    assert answer["failed"] and not answer.get("changed") and words in answer["msg"], answer
+    assert answer["failed"], answer
+    assert not answer.get("changed"), answer
+    assert words in answer["msg"], answer
     assert (world.writes(), world.everything()) == ([], before)
 
 
@@ -136,7 +148,8 @@ def test_what_passes(world: World, elastic: dict[str, Any], kind: str, state: st
     answer = world.run(MODULE, {"public_ip": elastic["PublicIp"], "state": state})
     effective = [call for call in world.plane.calls.mutating() if call.effective]
     world.plane.faults.clear()
-    assert not answer["failed"] and answer["changed"], answer
+    assert not answer["failed"], answer
+    assert answer["changed"], answer
     assert place(world, elastic)[0] == (world.ours if state == "present" else None)
     assert len(effective) == 1, "a write that took effect was repeated"
 
@@ -146,6 +159,8 @@ def test_denied(world: World, elastic: dict[str, Any]) -> None:
     world.plane.faults.inject(Fault("deny", "AssociateAddress"))
     answer = world.run(MODULE, {"public_ip": elastic["PublicIp"]})
     world.plane.faults.clear()
-    assert answer["failed"] and not answer["changed"] and "ec2:AssociateAddress" in answer["msg"]
+    assert answer["failed"]
+    assert not answer["changed"]
+    assert "ec2:AssociateAddress" in answer["msg"]
     assert answer["after"] is None
     assert world.everything() == before

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from lab.control.http import HttpServer
 from lab.imds import Identity, Imds
 from lab.netns import Namespace
@@ -21,20 +22,23 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root"
 def test_interfaces_of_this_instance(world: World) -> None:
     """Without a link that has their MAC addresses."""
     answer = world.run(MODULE)
-    assert not answer["failed"] and not answer["changed"], answer
+    assert not answer["failed"], answer
+    assert not answer["changed"], answer
     assert (answer["instance_id"], answer["region"]) == (world.instances[0], world.plane.region)
     assert answer["availability_zone"].startswith(world.plane.region)
     first, second = answer["network_interfaces"]
     assert (first["network_interface_id"], first["primary"], first["device_number"], first["interface"]) == (world.ours, True, 0, None)
     assert (second["network_interface_id"], second["primary"], second["device_number"]) == (world.second, False, 1)
     assert (first["vpc_id"], first["vpc_cidrs"], first["subnet_cidr"], first["gateway"]) == (world.vpc, ["10.0.0.0/16"], "10.0.1.0/24", "10.0.1.1")
-    assert len(first["private_ip_addresses"]) == 1 and first["gateway_ipv6"] is None
+    assert len(first["private_ip_addresses"]) == 1
+    assert first["gateway_ipv6"] is None
     assert world.plane.calls.all() == [], "no API call is needed"
 
 
 def test_not_on_ec2(world: World) -> None:
     answer = world.run(MODULE, env={**world.env, "AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:9"})
-    assert answer["failed"] and "run this on the EC2 instance" in answer["msg"]
+    assert answer["failed"]
+    assert "run this on the EC2 instance" in answer["msg"]
 
 
 @pytest.fixture
@@ -78,7 +82,9 @@ def test_links_are_found_by_mac(world: World, node: Namespace) -> None:
 def test_links_without_a_network_interface(world: World, node: Namespace, link: str, words: str) -> None:
     for module, more in ((MODULE, {}), ("ec2_source_dest_check", {})):
         answer = world.run(module, {"interface": link, **more}, env=_env(world), where=node)
-        assert answer["failed"] and words in answer["msg"] and "eth0, eth1" in answer["msg"], answer
+        assert answer["failed"], answer
+        assert words in answer["msg"], answer
+        assert "eth0, eth1" in answer["msg"], answer
 
 
 def test_the_modules_follow_the_link(world: World, node: Namespace) -> None:
@@ -90,7 +96,8 @@ def test_the_modules_follow_the_link(world: World, node: Namespace) -> None:
         ("ec2_eip_association", {"public_ip": elastic}),
     ):
         answer = world.run(module, {**args, "interface": "eth1"}, env=_env(world), where=node)
-        assert answer["changed"] and not answer["failed"], answer
+        assert answer["changed"], answer
+        assert not answer["failed"], answer
     after = world.everything()
     assert after["routes"][table, VIP][0] == world.second
     assert after["checks"] == {world.ours: True, world.second: False, world.theirs: True}
@@ -108,5 +115,6 @@ def test_a_library_is_missing(world: World, tmp_path: Path, library: str, module
     if module == MODULE and library != "netaddr":
         assert not answer["failed"], answer
     else:
-        assert answer["failed"] and ("boto3" if library == "botocore" else library) in answer["msg"], answer
+        assert answer["failed"], answer
+        assert ("boto3" if library == "botocore" else library) in answer["msg"], answer
         assert world.plane.calls.all() == []

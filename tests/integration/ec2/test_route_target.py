@@ -8,6 +8,7 @@ import time
 from collections import Counter
 
 import pytest
+
 from harness.module import twelve_steps
 from lab.control import Fault
 
@@ -23,12 +24,14 @@ def test_worked_example(world: World, count: int, pages: int) -> None:
     tables = world.add_tables(count, {VIP: world.theirs, OTHER: world.theirs})
     before = world.everything()
     foreseen = world.run(MODULE, ASK, check=True)
-    assert not foreseen["failed"] and foreseen["changed"], foreseen
+    assert not foreseen["failed"], foreseen
+    assert foreseen["changed"], foreseen
     assert (world.writes(), world.reads()) == ([], ["DescribeRouteTables"] * pages)
     assert world.everything() == before
 
     real = world.run(MODULE, ASK)
-    assert not real["failed"] and real["changed"], real
+    assert not real["failed"], real
+    assert real["changed"], real
     assert Counter(world.writes()) == {"ReplaceRoute": count}
     assert Counter(world.reads()) == {"DescribeRouteTables": 2 * pages}
     assert (real["routes"], real["diff"]) == (foreseen["routes"], foreseen["diff"])
@@ -95,8 +98,10 @@ def test_one_table_refusing(world: World) -> None:
     tables = world.add_tables(12, {VIP: world.theirs})
     world.plane.faults.inject(Fault("deny", "ReplaceRoute", match={"RouteTableId": tables[5]}))
     answer = world.run(MODULE, ASK)
-    assert answer["failed"] and answer["changed"]
-    assert tables[5] in answer["msg"] and "ec2:ReplaceRoute" in answer["msg"]
+    assert answer["failed"]
+    assert answer["changed"]
+    assert tables[5] in answer["msg"]
+    assert "ec2:ReplaceRoute" in answer["msg"]
     assert not any(table in answer["msg"] for table in tables if table != tables[5])
     assert [row["route_table_id"] for row in answer["routes"] if row["error"]] == [tables[5]]
     assert {table for table in tables if world.routes()[table, VIP][0] != world.ours} == {tables[5]}
@@ -108,12 +113,16 @@ def test_missing(world: World) -> None:
     before = world.everything()
     both = {**ASK, "route_table_ids": [with_entry, without]}
     refused = world.run(MODULE, both)
-    assert refused["failed"] and without in refused["msg"] and not refused["changed"]
+    assert refused["failed"]
+    assert without in refused["msg"]
+    assert not refused["changed"]
     assert world.everything() == before
     ignored = world.run(MODULE, {**both, "missing": "ignore"})
-    assert ignored["changed"] and world.writes() == ["ReplaceRoute"]
+    assert ignored["changed"]
+    assert world.writes() == ["ReplaceRoute"]
     created = world.run(MODULE, {**both, "missing": "create"})
-    assert created["changed"] and world.writes() == ["CreateRoute"]
+    assert created["changed"]
+    assert world.writes() == ["CreateRoute"]
     assert world.routes()[without, VIP] == (world.ours, "active")
     row = next(row for row in created["routes"] if (row["route_table_id"], row["destination"]) == (without, VIP))
     assert (row["before"], row["after"]) == (None, world.ours)
@@ -123,7 +132,8 @@ def test_found_nowhere(world: World) -> None:
     world.add_tables(2, {OTHER: world.theirs})
     assert "No route table" in world.run(MODULE, ASK)["msg"]
     ignored = world.run(MODULE, {**ASK, "missing": "ignore"})
-    assert not ignored["failed"] and not ignored["changed"]
+    assert not ignored["failed"]
+    assert not ignored["changed"]
     assert VIP in str(ignored["warnings"])
 
 
@@ -132,7 +142,8 @@ def test_black_hole_is_written_once_and_explained(world: World) -> None:
     world.add_tables(1, {VIP: world.ours})
     world.ec2.stop_instances(InstanceIds=[world.instances[0]])
     answer = world.run(MODULE, {**ASK, "network_interface_id": world.ours})
-    assert answer["failed"] and "not attached to a running instance" in answer["msg"]
+    assert answer["failed"]
+    assert "not attached to a running instance" in answer["msg"]
     assert world.writes() == ["ReplaceRoute"]
     assert f"{world.ours} (blackhole)" in answer["diff"]["after"]
 
@@ -153,7 +164,9 @@ def test_twelve_steps(world: World) -> None:
 def test_inside_the_vpc(world: World, inside: str) -> None:
     world.add_tables(1, {VIP: world.theirs})
     answer = world.run(MODULE, {"destinations": [VIP, inside], "missing": "create"})
-    assert answer["failed"] and "inside the VPC" in answer["msg"] and inside in answer["msg"]
+    assert answer["failed"]
+    assert "inside the VPC" in answer["msg"]
+    assert inside in answer["msg"]
     assert world.writes() == []
 
 
@@ -182,7 +195,8 @@ def test_inside_the_vpc(world: World, inside: str) -> None:
 )
 def test_bad_input(world: World, args: dict[str, object], words: str) -> None:
     answer = world.run(MODULE, args)
-    assert answer["failed"] and not answer.get("changed"), answer
+    assert answer["failed"], answer
+    assert not answer.get("changed"), answer
     assert len(answer["msg"]) < 400
     assert re.search(words, answer["msg"]), answer["msg"]
     assert world.writes() == []
@@ -192,7 +206,9 @@ def test_a_table_of_another_vpc(world: World) -> None:
     elsewhere = world.ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
     table = world.ec2.create_route_table(VpcId=elsewhere)["RouteTable"]["RouteTableId"]
     answer = world.run(MODULE, {**ASK, "route_table_ids": [table], "missing": "create"})
-    assert answer["failed"] and table in answer["msg"] and world.writes() == []
+    assert answer["failed"]
+    assert table in answer["msg"]
+    assert world.writes() == []
 
 
 @pytest.mark.parametrize(
@@ -218,7 +234,8 @@ def test_what_passes(world: World, fault: Fault) -> None:
     answer = world.run(MODULE, ASK)
     writes = world.writes()
     world.plane.faults.clear()
-    assert not answer["failed"] and answer["changed"], answer
+    assert not answer["failed"], answer
+    assert answer["changed"], answer
     assert world.everything() == {**before, "routes": {**before["routes"], **{(table, VIP): (world.ours, "active") for table in tables}}}
     if fault.kind == "stale":
         assert len(writes) == 10, "a write that did not show yet was repeated"
@@ -243,7 +260,9 @@ def test_what_does_not_pass_is_said_at_once(world: World, fault: Fault, words: s
     answer = world.run(MODULE, ASK)
     assert time.monotonic() - start < 8
     world.plane.faults.clear()
-    assert answer["failed"] and words in answer["msg"] and not answer["changed"], answer
+    assert answer["failed"], answer
+    assert words in answer["msg"], answer
+    assert not answer["changed"], answer
     assert world.everything() == before
 
 
@@ -256,7 +275,8 @@ def test_trouble_without_end_is_given_up(world: World, kind: str) -> None:
     answer = world.run(MODULE, ASK)
     assert time.monotonic() - start < 30
     world.plane.faults.clear()
-    assert answer["failed"] and world.tables[0] in answer["msg"], answer
+    assert answer["failed"], answer
+    assert world.tables[0] in answer["msg"], answer
     if kind == "throttle":
         assert world.everything() == before
 
@@ -264,7 +284,8 @@ def test_trouble_without_end_is_given_up(world: World, kind: str) -> None:
 def test_keys_that_are_not_known(world: World) -> None:
     world.add_tables(1, {VIP: world.theirs})
     answer = world.run(MODULE, {**ASK, "access_key": "AKIAWRONG", "secret_key": "hunter2-secret"})
-    assert answer["failed"] and "credentials" in answer["msg"]
+    assert answer["failed"]
+    assert "credentials" in answer["msg"]
     assert "hunter2-secret" not in str(answer)
 
 
@@ -272,7 +293,8 @@ def test_a_dead_endpoint(world: World) -> None:
     start = time.monotonic()
     answer = world.run(MODULE, {**ASK, "endpoint_url": "http://127.0.0.1:9"})
     assert time.monotonic() - start < 25
-    assert answer["failed"] and "cannot reach http://127.0.0.1:9" in answer["msg"]
+    assert answer["failed"]
+    assert "cannot reach http://127.0.0.1:9" in answer["msg"]
     start = time.monotonic()
     assert world.run(MODULE, {**ASK, "endpoint_url": "http://127.0.0.1:9"}, check=True)["failed"]
     assert time.monotonic() - start < 6
@@ -286,7 +308,9 @@ def test_a_role(world: World) -> None:
     world.plane.set_trust("routes", external_id="extern")
     role = {**ASK, "role_arn": world.plane.role_arn("routes")}
     refused = world.run(MODULE, role)
-    assert refused["failed"] and "sts:AssumeRole" in refused["msg"], refused
+    assert refused["failed"], refused
+    assert "sts:AssumeRole" in refused["msg"], refused
     answer = world.run(MODULE, {**role, "external_id": "extern"})
-    assert answer["changed"] and not answer["failed"], answer
+    assert answer["changed"], answer
+    assert not answer["failed"], answer
     assert world.plane.calls.count("sts:AssumeRole") == 1

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+
 from harness.module import twelve_steps
 from lab.control import Fault
 
@@ -47,7 +48,8 @@ def test_only_what_is_needed_is_called(world: World) -> None:
 def test_what_passes(world: World, fault: Fault) -> None:
     world.plane.faults.inject(fault)
     answer = world.run(MODULE)
-    assert not answer["failed"] and answer["changed"], answer
+    assert not answer["failed"], answer
+    assert answer["changed"], answer
     assert world.everything()["checks"] == {**world.everything()["checks"], world.ours: False, world.theirs: True}
 
 
@@ -67,5 +69,7 @@ def test_one_line_and_nothing_changed(world: World, args: dict[str, object], fau
         world.plane.faults.inject(fault)
     answer = world.run(MODULE, args)
     world.plane.faults.clear()
-    assert answer["failed"] and not answer.get("changed") and words in answer["msg"], answer
+    assert answer["failed"], answer
+    assert not answer.get("changed"), answer
+    assert words in answer["msg"], answer
     assert world.everything() == before

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+
 from lab import faults
 from lab.prober import Report
 from lab.vpc import Lab

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from lab.residence import LabError, Residence
 from lab.vpc import Lab
 from lab.waiting import until
@@ -60,7 +61,7 @@ def running() -> Iterator[str]:
 def test_status_reads_like_a_table(running):
     text = lab_command("status").stdout
     assert "10.1.0.10/32 is on node-a eth0" in text
-    assert [line.split()[:3] for line in text.splitlines() if line.startswith("node-b  ")][0] == ["node-b", "eth0", "up"]
+    assert next(line.split()[:3] for line in text.splitlines() if line.startswith("node-b  ")) == ["node-b", "eth0", "up"]
     assert "203.0.113.5  node-a eth0  10.0.1.11" in text
     assert "and 24 entries of other tables like the first" in text
     assert "Faults: none" in text

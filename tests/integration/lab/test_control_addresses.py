@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from lab.control import ControlPlane
 from lab.control.build import InstancePlan, VpcIds, build
 from lab.control.expect import refused
@@ -170,9 +171,7 @@ def test_the_instances_own_source_dest_check_follows(plane: ControlPlane, ec2: A
     assert interface(ec2, node.primary.id)["SourceDestCheck"] is False
     assert {one.id: one.source_dest_check for one in plane.snapshot(vpc.id).interfaces}[node.primary.id] is False
     with refused("InvalidParameterCombination"):
-        ec2.modify_network_interface_attribute(
-            NetworkInterfaceId=node.primary.id, SourceDestCheck={"Value": True}, Description={"Value": "both"}
-        )
+        ec2.modify_network_interface_attribute(NetworkInterfaceId=node.primary.id, SourceDestCheck={"Value": True}, Description={"Value": "both"})
     with refused("InvalidInstanceID", "multiple interfaces"):
         ec2.modify_instance_attribute(InstanceId=node.id, SourceDestCheck={"Value": True})
 

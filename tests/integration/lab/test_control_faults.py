@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
+
 from lab.control import ControlPlane, Fault
 from lab.control.build import VpcIds, build
 from lab.control.expect import refused
@@ -199,8 +200,10 @@ def test_silence_ends_when_the_fault_is_cleared(plane: ControlPlane, ec2: Any, v
 
 
 def test_what_is_no_fault_is_refused() -> None:
-    for arguments in ({"kind": "earthquake"}, {"kind": "latency"}, {"kind": "stale", "seconds": -1}):
-        with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="there is no fault 'earthquake'"):
+        Fault(kind="earthquake")
+    for arguments in ({"kind": "latency"}, {"kind": "stale", "seconds": -1}):
+        with pytest.raises(ValueError, match="needs seconds greater than zero"):
             Fault(**arguments)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from lab.control import ControlPlane, Credentials
 from lab.control.build import VpcIds, build
 from lab.control.expect import refused
@@ -130,17 +131,17 @@ def test_a_changed_policy_holds_for_sessions_that_exist(plane: ControlPlane, vpc
 
 
 @pytest.mark.parametrize(
-    "document",
+    ("document", "told"),
     [
-        policy({"Effect": "Maybe", "Action": "ec2:*", "Resource": "*"}),
-        policy({"Effect": "Allow", "Action": "ec2:*"}),
-        policy({"Effect": "Allow", "Action": "ReplaceRoute", "Resource": "*"}),
-        policy({"Effect": "Allow", "Actions": "ec2:*", "Resource": "*"}),
-        policy(allow("ec2:*", "*", StringMatches={"ec2:Vpc": "x"})),
+        (policy({"Effect": "Maybe", "Action": "ec2:*", "Resource": "*"}), "Allow or Deny"),
+        (policy({"Effect": "Allow", "Action": "ec2:*"}), "one of Resource and NotResource"),
+        (policy({"Effect": "Allow", "Action": "ReplaceRoute", "Resource": "*"}), "'ReplaceRoute' does not"),
+        (policy({"Effect": "Allow", "Actions": "ec2:*", "Resource": "*"}), "has no Actions"),
+        (policy(allow("ec2:*", "*", StringMatches={"ec2:Vpc": "x"})), "StringMatches is not known"),
     ],
 )
-def test_bad_policies_are_refused(plane: ControlPlane, document: dict[str, Any]) -> None:
-    with pytest.raises(ValueError):
+def test_bad_policies_are_refused(plane: ControlPlane, document: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
         plane.set_policy("bad", document)
 
 

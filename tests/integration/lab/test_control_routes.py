@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from botocore.config import Config
+
 from lab.control import ControlPlane
 from lab.control.build import VpcIds, build
 from lab.control.expect import refused

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from botocore.config import Config
+
 from lab.control import Call, ControlPlane
 from lab.control.build import build
 from lab.control.expect import refused

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 
 import pytest
+
 from lab import faults
 from lab.vpc import Lab
 
@@ -166,7 +167,9 @@ def test_link_down_takes_the_default_route_with_it(lab: Lab):
     before = lab.node_a.namespace.ip("route show default")
     faults.strike(lab, "link-down")
     after = lab.node_a.namespace.ip("route show default")
-    assert "dev eth0" in before and "dev eth0" not in after and "dev eth1" in after
+    assert "dev eth0" in before
+    assert "dev eth0" not in after
+    assert "dev eth1" in after
 
 
 def test_a_duplicate_answers_for_the_address_on_the_link(lab: Lab):

@@ -7,6 +7,7 @@ import json
 from datetime import datetime, timezone
 
 import pytest
+
 from lab import metadata
 from lab.control import Credentials
 from lab.control.http import HttpRequest

@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
+
 from lab.vpc import Lab
 
 _BOTO = "import boto3; print(boto3.client('ec2').describe_network_interfaces()['NetworkInterfaces'][0]['VpcId'])"
@@ -71,7 +72,8 @@ def test_ssh_with_the_labs_key_alone(lab: Lab):
     settings = ("BatchMode=yes", "StrictHostKeyChecking=no", "IdentitiesOnly=yes", "UserKnownHostsFile=/dev/null")
     options = [word for one in settings for word in ("-o", one)]
     refused = lab.router.namespace.run("ssh", "-F", "/dev/null", *options, "-i", str(lab.keys.host), "root@10.0.2.21", "true", check=False)
-    assert refused.returncode == 255 and "Permission denied" in refused.stderr
+    assert refused.returncode == 255
+    assert "Permission denied" in refused.stderr
 
 
 def test_ansible_reaches_a_node_over_ssh(lab: Lab, tmp_path: Path):

@@ -7,6 +7,7 @@ import json
 import time
 
 import pytest
+
 from lab.prober import Answer, outages
 from lab.vpc import Lab
 
@@ -52,8 +53,10 @@ def test_it_measures_an_outage_of_a_known_length(lab: Lab, blocked: float):
     (outage,) = report.outages
     assert (ending - began) * 1000 <= outage.ms <= (after - before) * 1000 + 4 * 5
     assert outage.lost >= (ending - began) / 0.005 * 0.8
-    assert outage.before is not None and outage.after is not None
-    assert before - 0.02 <= outage.before.asked <= began and ending <= outage.after.asked <= after + 0.02
+    assert outage.before is not None
+    assert outage.after is not None
+    assert before - 0.02 <= outage.before.asked <= began
+    assert ending <= outage.after.asked <= after + 0.02
 
 
 def test_it_tells_who_answered_and_in_which_epoch(lab: Lab):

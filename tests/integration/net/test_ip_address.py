@@ -20,7 +20,7 @@ from .conftest import PREFIX, Module, addresses, snapshot
 VIP, VIP6 = "10.1.0.10/24", "fd00:1::10/64"
 
 
-@pytest.mark.parametrize("address, other", [(VIP, "10.1.0.10/32"), (VIP6, "fd00:1::10/128")])
+@pytest.mark.parametrize(("address", "other"), [(VIP, "10.1.0.10/32"), (VIP6, "fd00:1::10/128")])
 def test_twelve_steps(node: Namespace, module: Module, address: str, other: str) -> None:
     settle(node)
     twelve_steps(
@@ -44,7 +44,9 @@ def test_a_deleted_address_comes_back_and_is_announced(node: Namespace, module: 
     module("ip_address", address=address, interface="eth0")
     node.ip(f"addr del {address} dev eth0")
     again = module("ip_address", address=address, interface="eth0", announce=2)
-    assert again["changed"] and again["announced"] == 2 and again["before"]["interface"] is None
+    assert again["changed"]
+    assert again["announced"] == 2
+    assert again["before"]["interface"] is None
     assert list(addresses(node, "eth0")) == [address]
     assert module("ip_address", address=address, interface="eth0")["announced"] == 0
 
@@ -54,8 +56,11 @@ def test_an_address_on_another_link_is_moved(node: Namespace, module: Module, ad
     nodad = " nodad" if ":" in address else ""
     node.ip(f"addr add {address} dev eth1{nodad}")
     answer = module("ip_address", address=address, interface="eth0")
-    assert answer["changed"] and answer["before"]["interface"] == "eth1" and answer["after"]["interface"] == "eth0"
-    assert address in addresses(node, "eth0") and not addresses(node, "eth1")
+    assert answer["changed"]
+    assert answer["before"]["interface"] == "eth1"
+    assert answer["after"]["interface"] == "eth0"
+    assert address in addresses(node, "eth0")
+    assert not addresses(node, "eth1")
 
 
 def test_the_neighbours_learn_of_a_move(node: Namespace, peer: Namespace, module: Module) -> None:
@@ -79,8 +84,11 @@ def test_a_duplicate_on_the_link_is_refused(node: Namespace, peer: Namespace, mo
     before = snapshot(node)
     for check in (True, False):
         answer = module("ip_address", check, address=VIP, interface="eth0")
-        assert answer["failed"] and "in use by" in answer["msg"] and answer["errors"][0]["mac"] in peer.ip("link show eth0")
-        assert not answer["changed"] and snapshot(node) == before
+        assert answer["failed"]
+        assert "in use by" in answer["msg"]
+        assert answer["errors"][0]["mac"] in peer.ip("link show eth0")
+        assert not answer["changed"]
+        assert snapshot(node) == before
     assert not module("ip_address", address=VIP, interface="eth0", check_unique=False)["failed"]
 
 
@@ -88,7 +96,8 @@ def test_an_ipv6_duplicate_is_refused_and_leaves_nothing(node: Namespace, peer: 
     settle(node)
     peer.ip(f"addr add {VIP6} dev eth0 nodad")
     answer = module("ip_address", address=VIP6, interface="eth0")
-    assert answer["failed"] and "in use by another host" in answer["msg"]
+    assert answer["failed"]
+    assert "in use by another host" in answer["msg"]
     assert not addresses(node, "eth0")
     assert not module("ip_address", address=VIP6, interface="eth0", check_unique=False)["failed"]
     assert VIP6 in addresses(node, "eth0")
@@ -102,7 +111,9 @@ def test_an_address_that_failed_duplicate_detection_is_added_again(node: Namespa
         time.sleep(0.05)
     peer.ip(f"addr del {VIP6} dev eth0")
     answer = module("ip_address", address=VIP6, interface="eth0")
-    assert answer["changed"] and answer["before"]["dadfailed"] and not answer["after"]["dadfailed"]
+    assert answer["changed"]
+    assert answer["before"]["dadfailed"]
+    assert not answer["after"]["dadfailed"]
 
 
 def test_another_host_that_is_probing_for_it_counts_as_a_claim(node: Namespace, peer: Namespace, module: Module) -> None:
@@ -124,22 +135,29 @@ def test_another_host_that_is_probing_for_it_counts_as_a_claim(node: Namespace, 
         finally:
             stop.set()
             thread.join()
-    assert answer["failed"] and "02:aa:bb:cc:dd:ee" in answer["msg"]
+    assert answer["failed"]
+    assert "02:aa:bb:cc:dd:ee" in answer["msg"]
 
 
 def test_a_link_that_is_down_is_set_up(node: Namespace, module: Module) -> None:
     node.ip("link set eth0 down")
     refused = module("ip_address", address=VIP, interface="eth0", bring_up=False)
-    assert refused["failed"] and "eth0 is down" in refused["msg"] and not addresses(node, "eth0")
+    assert refused["failed"]
+    assert "eth0 is down" in refused["msg"]
+    assert not addresses(node, "eth0")
     answer = module("ip_address", address=VIP, interface="eth0")
-    assert answer["changed"] and answer["after"]["carrier"] and VIP in addresses(node, "eth0")
+    assert answer["changed"]
+    assert answer["after"]["carrier"]
+    assert VIP in addresses(node, "eth0")
 
 
 def test_a_duplicate_behind_a_link_that_was_down_is_refused(node: Namespace, peer: Namespace, module: Module) -> None:
     peer.ip(f"addr add {VIP} dev eth0")
     node.ip("link set eth0 down")
     answer = module("ip_address", address=VIP, interface="eth0")
-    assert answer["failed"] and answer["msg"].startswith("10.1.0.10 is in use by") and not addresses(node, "eth0")
+    assert answer["failed"]
+    assert answer["msg"].startswith("10.1.0.10 is in use by")
+    assert not addresses(node, "eth0")
 
 
 def test_a_dead_link_is_bounced_once_and_keeps_what_was_on_it(node: Namespace, peer: Namespace, module: Module) -> None:
@@ -153,7 +171,9 @@ def test_a_dead_link_is_bounced_once_and_keeps_what_was_on_it(node: Namespace, p
     before = [line for line in snapshot(node).splitlines() if line]
     with Watch(node, "link") as seen:
         answer = module("ip_address", address=VIP, interface="eth0")
-    assert answer["failed"] and "has no carrier, also after it was set down and up once" in answer["msg"] and not answer["changed"]
+    assert answer["failed"]
+    assert "has no carrier, also after it was set down and up once" in answer["msg"]
+    assert not answer["changed"]
     assert seen.count_down("eth0") == 1, seen.lines
     peer.ip("link set eth0 up")
     settle(node)
@@ -197,7 +217,9 @@ class Watch:
 
 @pytest.mark.parametrize("switch", ["0", "1"])
 def test_secondaries_survive_their_primary(node: Namespace, module: Module, switch: str) -> None:
-    node.run("sh", "-c", f"echo {switch} > /proc/sys/net/ipv4/conf/eth0/promote_secondaries; echo 0 > /proc/sys/net/ipv4/conf/all/promote_secondaries")
+    node.run(
+        "sh", "-c", f"echo {switch} > /proc/sys/net/ipv4/conf/eth0/promote_secondaries; echo 0 > /proc/sys/net/ipv4/conf/all/promote_secondaries"
+    )
     for host in (10, 11, 12):
         node.ip(f"addr add 10.1.0.{host}/24 dev eth0")
     assert module("ip_address", address=VIP, interface="eth0", state="absent")["changed"]
@@ -213,7 +235,8 @@ def test_foreign_routes_survive_a_move(node: Namespace, module: Module) -> None:
     node.ip("route add 10.9.0.0/16 via 10.2.0.1 dev eth0 src 10.1.0.10")
     assert module("ip_address", address=VIP, interface="eth0")["changed"]
     shown = node.ip("route")
-    assert "10.8.0.0/16 dev eth1" in shown and "10.9.0.0/16 via 10.2.0.1 dev eth0 src 10.1.0.10" in shown
+    assert "10.8.0.0/16 dev eth1" in shown
+    assert "10.9.0.0/16 via 10.2.0.1 dev eth0 src 10.1.0.10" in shown
 
 
 def test_an_address_expires_and_a_run_brings_it_back(node: Namespace, module: Module) -> None:
@@ -227,9 +250,12 @@ def test_an_address_expires_and_a_run_brings_it_back(node: Namespace, module: Mo
     assert module("ip_address", address=VIP, interface="eth0", valid_lft="120")["changed"], "less than nine tenths left"
     assert module("ip_address", address=VIP, interface="eth0", valid_lft="50")["changed"], "more than wanted left"
     held = addresses(node, "eth0")[VIP]
-    assert 45 <= held["valid_life_time"] <= 50 and held["valid_life_time"] == held["preferred_life_time"]
+    assert 45 <= held["valid_life_time"] <= 50
+    assert held["valid_life_time"] == held["preferred_life_time"]
     forever = module("ip_address", address=VIP, interface="eth0")
-    assert forever["changed"] and forever["after"]["valid_lft"] == "forever" and forever["announced"] == 0
+    assert forever["changed"]
+    assert forever["after"]["valid_lft"] == "forever"
+    assert forever["announced"] == 0
 
 
 def test_absent_leaves_an_address_on_another_link(node: Namespace, module: Module) -> None:
@@ -239,12 +265,14 @@ def test_absent_leaves_an_address_on_another_link(node: Namespace, module: Modul
     assert snapshot(node) == before
     node.ip(f"addr del {VIP} dev eth1")
     node.ip("addr add 10.1.0.10/16 dev eth0")
-    assert module("ip_address", address=VIP, interface="eth0", state="absent")["changed"] and not addresses(node, "eth0")
+    assert module("ip_address", address=VIP, interface="eth0", state="absent")["changed"]
+    assert not addresses(node, "eth0")
 
 
 def test_loopback_needs_no_neighbours(module: Module) -> None:
     answer = module("ip_address", address="10.1.0.10/32", interface="lo", source_route="none")
-    assert answer["changed"] and answer["announced"] == 0
+    assert answer["changed"]
+    assert answer["announced"] == 0
 
 
 class TestSourceRoute:
@@ -276,31 +304,36 @@ class TestSourceRoute:
             ):
                 where.ip(words)
             # The router of eth0 drops what does not come from there, as a cloud does.
-            rules = "table inet f { chain c { type filter hook forward priority 0; iifname eth0 ip saddr 10.7.0.10 drop; iifname eth0 ip6 saddr fd00:7::10 drop; }; }"
+            drops = "iifname eth0 ip saddr 10.7.0.10 drop; iifname eth0 ip6 saddr fd00:7::10 drop;"
+            rules = f"table inet f {{ chain c {{ type filter hook forward priority 0; {drops} }}; }}"
             peer.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding")
             peer.run("nft", "-f", "-", input=rules)
             settle(node)
             settle(peer)
             yield machine
 
-    @pytest.mark.parametrize("address, gateway", [("10.7.0.10/32", "10.0.1.1"), ("fd00:7::10/128", "fd00:0:0:1::1")])
+    @pytest.mark.parametrize(("address", "gateway"), [("10.7.0.10/32", "10.0.1.1"), ("fd00:7::10/128", "fd00:0:0:1::1")])
     def test_replies_leave_by_the_right_link(self, node: Namespace, client: Namespace, module: Module, address: str, gateway: str) -> None:
         host = address.split("/")[0]
         v = "-6" if ":" in address else "-4"
         without = module("ip_address", address=address, interface="eth1", source_route="none")
-        assert without["changed"] and client.run("ping", "-c1", "-W1", host, check=False).returncode != 0
+        assert without["changed"]
+        assert client.run("ping", "-c1", "-W1", host, check=False).returncode != 0
         unknown = module("ip_address", address=address, interface="eth1")
-        assert not unknown["changed"] and "set gateway" in str(unknown["warnings"])
+        assert not unknown["changed"]
+        assert "set gateway" in str(unknown["warnings"])
 
         def others() -> list[str]:
             return [line for line in (node.ip(f"{v} rule") + node.ip(f"{v} route")).splitlines() if host not in line]
 
         foreign = others()
         answer = module("ip_address", address=address, interface="eth1", gateway=gateway)
-        assert answer["changed"] and answer["after"]["source_route"]["gateway"] == gateway
+        assert answer["changed"]
+        assert answer["after"]["source_route"]["gateway"] == gateway
         client.run("ping", "-c1", "-W2", host)
         kept = module("ip_address", address=address, interface="eth1")
-        assert not kept["changed"] and "warnings" not in kept, "its own gateway is known by now"
+        assert not kept["changed"], "its own gateway is known by now"
+        assert "warnings" not in kept, "its own gateway is known by now"
         table = answer["after"]["source_route"]["table"]
         node.ip(f"{v} route replace default via {'10.0.1.77' if v == '-4' else 'fd00:0:0:1::77'} dev eth1 table {table} proto 72")
         assert module("ip_address", address=address, interface="eth1", gateway=gateway)["changed"], "dead gateway"
@@ -314,8 +347,10 @@ class TestSourceRoute:
         node.ip("route add default via 10.0.0.1 dev eth0 table 7300")
         module("ip_address", address="10.7.0.10/32", interface="eth1", gateway="10.0.1.1")
         moved = module("ip_address", address="10.7.0.10/32", interface="eth0")
-        assert moved["after"]["source_route"] is None and not node.ip("route show table all proto 72")
-        assert "10.7.0.99" in node.ip("rule") and "default via 10.0.0.1" in node.ip("route show table 7300")
+        assert moved["after"]["source_route"] is None
+        assert not node.ip("route show table all proto 72")
+        assert "10.7.0.99" in node.ip("rule")
+        assert "default via 10.0.0.1" in node.ip("route show table 7300")
 
     def test_the_gateway_of_another_table_on_that_link_is_found(self, node: Namespace, client: Namespace, module: Module) -> None:
         node.ip("route add default via 10.0.1.1 dev eth1 table 500")
@@ -341,12 +376,15 @@ BAD: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize("bad, told", BAD, ids=[told + str(n) for n, (_, told) in enumerate(BAD)])
+@pytest.mark.parametrize(("bad", "told"), BAD, ids=[told + str(n) for n, (_, told) in enumerate(BAD)])
 def test_bad_input(node: Namespace, module: Module, bad: dict[str, Any], told: str) -> None:
     settle(node)
     before = snapshot(node)
     answer = module("ip_address", **{"address": VIP, "interface": "eth0", **bad})
-    assert answer["failed"] and told in answer["msg"] and len(answer["msg"]) < 400 and not answer["changed"]
+    assert answer["failed"]
+    assert told in answer["msg"]
+    assert len(answer["msg"]) < 400
+    assert not answer["changed"]
     assert snapshot(node) == before
 
 
@@ -358,4 +396,5 @@ def test_netaddr_missing(name: str, tmp_path: Path) -> None:
     if name in ("ip_address", "ip_probe"):
         options = {"address": VIP, "interface": "eth0"}
     answer = run_module(name, options, env={"PYTHONPATH": f"{tmp_path}:{Path(__file__).resolve().parents[3] / '.tree'}"})
-    assert answer["failed"] and "netaddr" in answer["msg"]
+    assert answer["failed"]
+    assert "netaddr" in answer["msg"]

@@ -28,7 +28,13 @@ STATE = "/var/lib/holdfast/web.json"
 def bridged(node: Namespace, peer: Namespace) -> Namespace:
     """Both links of the node are on one network, with 10.1.0.1 and fd00:1::1 on it."""
     peer.ip("link add br0 type bridge")
-    for words in ("link set br0 up", "link set eth0 master br0", "link set eth1 master br0", "addr add 10.1.0.1/22 dev br0", "-6 addr add fd00:1::1/64 dev br0 nodad"):
+    for words in (
+        "link set br0 up",
+        "link set eth0 master br0",
+        "link set eth1 master br0",
+        "addr add 10.1.0.1/22 dev br0",
+        "-6 addr add fd00:1::1/64 dev br0 nodad",
+    ):
         peer.ip(words)
     # Two links on one network: without this each answers for the other's addresses, and replies come in by the wrong one.
     node.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore; echo 2 > /proc/sys/net/ipv4/conf/all/arp_announce")
@@ -59,7 +65,8 @@ class TestBackup:
 
     def test_the_file_is_private_and_complete(self, node: Namespace, module: Module) -> None:
         answer = module("ip_backup_interface", tag="web", interface="eth1", resource=WEB, node="ServerA")
-        assert answer["info"] == "ServerA eth0 10.1.0.10 fffffc00 eth1" and answer["backup_interface"] == "eth1"
+        assert answer["info"] == "ServerA eth0 10.1.0.10 fffffc00 eth1"
+        assert answer["backup_interface"] == "eth1"
         assert node.run("stat", "-c", "%a", STATE, "/var/lib/holdfast").stdout.split() == ["600", "700"]
         shown = module("ip_resource_info", tag="web", node="ServerA")["resources"][0]
         assert shown["info"] == "ServerA eth0 10.1.0.10 fffffc00 eth1", "the state file alone is enough"
@@ -71,7 +78,9 @@ class TestBackup:
         def told(**options: Any) -> str:
             before = snapshot(node)
             answer = module("ip_backup_interface", **{"tag": "web", **options})
-            assert answer["failed"] and not answer["changed"] and snapshot(node) == before
+            assert answer["failed"]
+            assert not answer["changed"]
+            assert snapshot(node) == before
             return str(answer["msg"])
 
         settle(node)
@@ -89,7 +98,8 @@ class TestBackup:
         node.ip("addr add 10.1.0.2/22 dev eth0")
         node.ip("addr add 10.5.0.2/24 dev eth1")
         answer = module("ip_backup_interface", tag="web", interface="eth1")
-        assert answer["changed"] and "is on 10.1.0.0/22 and eth1 on 10.5.0.0/24" in str(answer["warnings"])
+        assert answer["changed"]
+        assert "is on 10.1.0.0/22 and eth1 on 10.5.0.0/24" in str(answer["warnings"])
         node.ip("addr add 10.1.0.3/22 dev eth1")
         assert "warnings" not in module("ip_backup_interface", tag="web", interface="eth1")
 
@@ -99,12 +109,14 @@ class TestSwap:
         define(node, backup_interface="eth1")
         module("ip_address", address=VIP, interface="eth0", valid_lft="500")
         foreseen = module("ip_swap_interface", True, tag="web", node="A")
-        assert foreseen["changed"] and VIP in addresses(node, "eth0")
+        assert foreseen["changed"]
+        assert VIP in addresses(node, "eth0")
         answer = module("ip_swap_interface", tag="web", node="A")
         assert (answer["from"], answer["to"], answer["in_service"], answer["changed"]) == ("eth0", "eth1", True, True), answer
         assert answer["diff"] == foreseen["diff"]
         assert answer["info"] == "A eth1 10.1.0.10 fffffc00 eth0"
-        assert not addresses(node, "eth0") and 490 <= addresses(node, "eth1")[VIP]["valid_life_time"] <= 500
+        assert not addresses(node, "eth0")
+        assert 490 <= addresses(node, "eth1")[VIP]["valid_life_time"] <= 500
         assert module("ip_resource_info", tag="web")["resources"][0]["primary_interface"] == "eth1"
         assert not module("ip_swap_interface", tag="web", to="eth1")["changed"]
         assert module("ip_swap_interface", tag="web")["to"] == "eth0", "without to every run swaps"
@@ -130,8 +142,10 @@ class TestSwap:
         before = snapshot(node)
         assert "proto 72" in before
         answer = module("ip_swap_interface", tag="web", targets=["10.1.0.99"], tries=1, timeout=0.2, node="A")
-        assert answer["failed"] and not answer["changed"], answer
-        assert "10.1.0.99 did not answer" in answer["msg"] and "10.1.0.10 is back on eth0" in answer["msg"]
+        assert answer["failed"], answer
+        assert not answer["changed"], answer
+        assert "10.1.0.99 did not answer" in answer["msg"]
+        assert "10.1.0.10 is back on eth0" in answer["msg"]
         assert answer["info"] == "A eth0 10.1.0.10 fffffc00 eth1"
         assert sorted(snapshot(node).split()) == sorted(before.split())
 
@@ -141,10 +155,13 @@ class TestSwap:
         bridged.ip("link set eth0 down")
         wait_without_carrier(node)
         answer = module("ip_swap_interface", tag="web", to="eth1")
-        assert answer["changed"] and VIP in addresses(node, "eth1"), answer
+        assert answer["changed"], answer
+        assert VIP in addresses(node, "eth1"), answer
         bridged.ip("link set eth1 down")
         back = module("ip_swap_interface", tag="web", to="eth0")
-        assert back["failed"] and "has no carrier" in back["msg"] and VIP in addresses(node, "eth1")
+        assert back["failed"]
+        assert "has no carrier" in back["msg"]
+        assert VIP in addresses(node, "eth1")
 
     def test_a_failed_swap_returns_to_a_dead_link(self, node: Namespace, bridged: Namespace, module: Module) -> None:
         define(node, backup_interface="eth1")
@@ -152,21 +169,27 @@ class TestSwap:
         bridged.ip("link set eth0 down")
         wait_without_carrier(node)
         answer = module("ip_swap_interface", tag="web", targets=["10.1.0.99"], tries=1, timeout=0.2)
-        assert answer["failed"] and "back on eth0" in answer["msg"] and VIP in addresses(node, "eth0")
+        assert answer["failed"]
+        assert "back on eth0" in answer["msg"]
+        assert VIP in addresses(node, "eth0")
 
     def test_ipv6(self, node: Namespace, bridged: Namespace, module: Module) -> None:
         web6 = {"tag": "web6", "address": "fd00:1::10/64", "interface": "eth0", "backup_interface": "eth1"}
         node.ip("-6 addr add fd00:1::10/64 dev eth0 nodad")
         answer = module("ip_swap_interface", tag="web6", resource=web6, node="A")
-        assert answer["changed"] and answer["info"] == "A eth1 fd00:1::10 64 eth0", answer
-        assert "fd00:1::10/64" in addresses(node, "eth1") and not addresses(node, "eth0")
+        assert answer["changed"], answer
+        assert answer["info"] == "A eth1 fd00:1::10 64 eth0", answer
+        assert "fd00:1::10/64" in addresses(node, "eth1")
+        assert not addresses(node, "eth0")
 
     def test_out_of_service_only_the_record_changes(self, node: Namespace, module: Module) -> None:
         settle(node)
         define(node, backup_interface="eth1")
         links = node.ip("addr")
         answer = module("ip_swap_interface", tag="web")
-        assert answer["changed"] and not answer["in_service"] and state(node)["interface"] == "eth1"
+        assert answer["changed"]
+        assert not answer["in_service"]
+        assert state(node)["interface"] == "eth1"
         assert node.ip("addr") == links
 
     def test_a_killed_swap_is_finished_by_the_next(self, node: Namespace, bridged: Namespace, module: Module) -> None:
@@ -174,7 +197,9 @@ class TestSwap:
         define(node, backup_interface="eth1")
         node.ip(f"addr add {VIP} dev eth1")
         answer = module("ip_swap_interface", tag="web", to="eth1")
-        assert answer["changed"] and state(node)["interface"] == "eth1" and VIP in addresses(node, "eth1")
+        assert answer["changed"]
+        assert state(node)["interface"] == "eth1"
+        assert VIP in addresses(node, "eth1")
 
     def test_what_is_refused(self, node: Namespace, module: Module) -> None:
         define(node)
@@ -194,14 +219,20 @@ class TestInfo:
     def test_four_lines_and_health(self, node: Namespace, module: Module) -> None:
         define(node, address="172.17.106.10/22", probe=None, backup_interface="eth1")
         failed = module("ip_resource_info", node="ServerA")["resources"][0]
-        assert failed["health"] == "failed" and not failed["in_service"] and "not on eth0" in failed["reasons"][0]
+        assert failed["health"] == "failed"
+        assert not failed["in_service"]
+        assert "not on eth0" in failed["reasons"][0]
         node.ip("addr add 172.17.106.10/22 dev eth0")
         shown = module("ip_resource_info", tag="web", node="ServerA")["resources"][0]
-        assert shown["info"] == "ServerA eth0 172.17.106.10 fffffc00 eth1" and shown["health"] == "healthy" and shown["in_service"]
+        assert shown["info"] == "ServerA eth0 172.17.106.10 fffffc00 eth1"
+        assert shown["health"] == "healthy"
+        assert shown["in_service"]
         assert shown["text"] == "IP address: 172.17.106.10\nNetmask: 255.255.252.0\nPrimary interface: eth0 (up)\nBackup interface: eth1\n"
         node.ip("link set eth0 down")
         down = module("ip_resource_info", tag="web")["resources"][0]
-        assert down["primary_state"] == "down" and down["health"] == "failed" and "(down)" in down["text"]
+        assert down["primary_state"] == "down"
+        assert down["health"] == "failed"
+        assert "(down)" in down["text"]
         assert down["info"].startswith(f"{node.name} ")
 
     def test_all_sorted_and_unknown(self, node: Namespace, module: Module) -> None:
@@ -220,7 +251,9 @@ class TestStateFile:
         node.run("sh", "-c", f"cat > {STATE}", input=content)
         for name, options in (("ip_resource_info", {}), ("ip_backup_interface", {"interface": "eth1"}), ("ip_swap_interface", {})):
             answer = module(name, tag="web", **options)
-            assert answer["failed"] and STATE in answer["msg"] and "remove it" in answer["msg"], answer
+            assert answer["failed"], answer
+            assert STATE in answer["msg"], answer
+            assert "remove it" in answer["msg"], answer
         assert node.run("cat", STATE).stdout == content
 
     def test_a_symbolic_link_is_refused(self, node: Namespace, module: Module) -> None:
@@ -228,7 +261,8 @@ class TestStateFile:
         node.run("sh", "-c", f"echo precious > /var/lib/holdfast/other && ln -s other {STATE}")
         for name, options in (("ip_resource_info", {}), ("ip_backup_interface", {"interface": "eth1"})):
             answer = module(name, tag="web", **options)
-            assert answer["failed"] and "symbolic link" in answer["msg"]
+            assert answer["failed"]
+            assert "symbolic link" in answer["msg"]
         assert node.run("cat", "/var/lib/holdfast/other").stdout == "precious\n"
 
     def test_a_writer_killed_at_any_instant_leaves_a_whole_file(self, tmp_path: Path) -> None:
@@ -246,7 +280,8 @@ class TestStateFile:
             process = subprocess.Popen(
                 [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(TREE)}
             )
-            assert process.stdout is not None and process.stdout.readline() == "ready\n"
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
             for _look in range(20 + 7 * turn):
                 content = json.loads((tmp_path / "web.json").read_text())
                 assert {content["interface"], content["backup_interface"]} == {"eth0", "eth1"}
@@ -261,9 +296,14 @@ class TestProbe:
         node.ip(f"addr add {VIP} dev eth0")
         quick = {"address": VIP, "interface": "eth0", "tries": 1, "timeout": 0.3, "targets": ["10.1.0.1", "10.1.0.99"]}
         one = module("ip_probe", **quick)
-        assert not one["failed"] and one["answered"] == ["10.1.0.1"] and one["silent"] == ["10.1.0.99"] and not one["changed"]
+        assert not one["failed"]
+        assert one["answered"] == ["10.1.0.1"]
+        assert one["silent"] == ["10.1.0.99"]
+        assert not one["changed"]
         every = module("ip_probe", **quick, require="all")
-        assert every["failed"] and every["answered"] == ["10.1.0.1"] and "10.1.0.99 did not answer" in every["msg"]
+        assert every["failed"]
+        assert every["answered"] == ["10.1.0.1"]
+        assert "10.1.0.99 did not answer" in every["msg"]
 
     def test_broadcast(self, node: Namespace, bridged: Namespace, module: Module) -> None:
         node.ip(f"addr add {VIP} brd + dev eth0")
@@ -294,10 +334,12 @@ class TestProbe:
             ({"targets": ["10.1.0.1"]}, "did not answer"),
         ):
             answer = module("ip_probe", **{"address": VIP, "interface": "eth0", **bad})
-            assert answer["failed"] and told in answer["msg"], answer
+            assert answer["failed"], answer
+            assert told in answer["msg"], answer
 
     def test_ping_missing(self, node: Namespace, peer: Namespace) -> None:
         node.ip(f"addr add {VIP} dev eth0")
         node.run("sh", "-c", "for f in /bin/ping /usr/bin/ping /sbin/ping; do [ -e $f ] && mount --bind /dev/null $f; done; true")
         answer = run_module("ip_probe", {"address": VIP, "interface": "eth0", "targets": ["10.1.0.1"]}, where=node)
-        assert answer["failed"] and "install" in answer["msg"], answer
+        assert answer["failed"], answer
+        assert "install" in answer["msg"], answer

@@ -15,10 +15,11 @@ os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
 for _name in ("MOTO_ACCOUNT_ID", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"):  # the account is ours; moto reads the profile when it is imported
     os.environ.pop(_name, None)
 
-from lab.control.http import HttpReply  # noqa: E402
-from lab.control.request import ApiRequest  # noqa: E402
 from moto.backends import get_backend  # noqa: E402
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: E402
+
+from lab.control.http import HttpReply  # noqa: E402
+from lab.control.request import ApiRequest  # noqa: E402
 
 _ACCOUNTS = itertools.count(100000000001)
 _SERVICES: tuple[Any, ...] = ("ec2", "dynamodb", "sts", "iam")

@@ -57,7 +57,7 @@ class Pipeline:
         if request.service == "ec2":
             try:
                 self._changed(call)
-            except Exception:  # a subscriber that fails must not pass for a data plane that followed
+            except Exception:  # noqa: BLE001 - a subscriber that fails must not pass for a data plane that followed
                 return _defect(request)
         return CUT if self._faults.loses_reply(request) else reply
 
@@ -67,7 +67,7 @@ class Pipeline:
                 reply = self._perform(request, mutating)
         except ApiError as error:
             return error_reply(request.service, error), error.code
-        except Exception:  # a defect of the lab must show as one, and must not look like EC2's
+        except Exception:  # noqa: BLE001 - a defect of the lab must show as one, and must not look like EC2's
             return _defect(request), "LabDefect"
         found = _CODE.search(reply.body) if reply.status >= 300 else None
         return reply, (found[1] or found[2]).decode() if found else None

@@ -13,6 +13,7 @@ from typing import Any
 import botocore.session
 from boto3.session import Session
 from botocore.config import Config
+
 from lab.control import snapshot
 from lab.control.admin import PREFIX, Admin
 from lab.control.calls import Call, CallLog
@@ -136,5 +137,5 @@ class ControlPlane:
 def _private_session() -> botocore.session.Session:
     """A session that reads none of the user's AWS configuration."""
     nothing = (None, None, None, None)
-    files = {name: (None, None, "/dev/null", None) for name in ("config_file", "credentials_file")}
+    files = dict.fromkeys(("config_file", "credentials_file"), (None, None, "/dev/null", None))
     return botocore.session.Session(session_vars={"profile": nothing, "ca_bundle": nothing, **files})

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from lab.control.errors import ApiError
-from lab.control.http import HttpReply, HttpRequest
 from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.serialize import get_serializer_class
 from moto.core.utils import get_service_model
+
+from lab.control.errors import ApiError
+from lab.control.http import HttpReply, HttpRequest
 
 _SIGNED = re.compile(r"AWS4-HMAC-SHA256\s+Credential=([^/,\s]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request\b")
 #: Services whose requests are a form, by the protocol that botocore's models call them.

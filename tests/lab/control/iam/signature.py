@@ -9,6 +9,7 @@ import re
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+
 from lab.control.request import ApiRequest
 
 _PARTS = re.compile(r"SignedHeaders=([^,\s]+)\s*,\s*Signature=([0-9a-f]{64})")

@@ -6,11 +6,12 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
+from moto.ec2.utils import random_eip_association_id
+
 from lab.control import state
 from lab.control.errors import ApiError
 from lab.control.rules import filters, targets
 from lab.control.rules.registry import Ec2Call, answers, checks, follows
-from moto.ec2.utils import random_eip_association_id
 
 _FILTERS = {
     "allocation-id": "AllocationId",

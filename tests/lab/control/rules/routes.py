@@ -6,11 +6,12 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
+from moto.ec2.models.route_tables import Route
+
 from lab.control import state
 from lab.control.errors import ApiError
 from lab.control.rules import targets
 from lab.control.rules.registry import Ec2Call, answers
-from moto.ec2.models.route_tables import Route
 
 _ROUTE: Any = Route  # abstract in name only: moto instantiates it itself
 _DESTINATIONS = ("DestinationCidrBlock", "DestinationIpv6CidrBlock", "DestinationPrefixListId")

@@ -108,58 +108,86 @@ Go = Callable[..., Run[frozenset[int], int]]
 def test_nothing_to_do_writes_nothing(clock: Clock, go: Go) -> None:
     task = Numbers(clock, (1,), shows={1: 0.0})
     run = go(task)
-    assert not run.changed and not run.errors and task.tries == [] and clock.pauses == []
+    assert not run.changed
+    assert not run.errors
+    assert task.tries == []
+    assert clock.pauses == []
 
 
 def test_check_mode_only_looks(clock: Clock) -> None:
     task = Numbers(clock, (1, 2), shows={1: 0.0})
     run = preview(task)
-    assert run.changed and run.planned == (2,) and run.after == {1, 2} and task.tries == []
+    assert run.changed
+    assert run.planned == (2,)
+    assert run.after == {1, 2}
+    assert task.tries == []
 
 
 def test_a_plain_change_is_read_back_without_waiting(clock: Clock, go: Go) -> None:
     run = go(Numbers(clock, (1, 2)))
-    assert run.changed and run.before == frozenset() and run.after == {1, 2} and clock.pauses == [] and not run.errors
+    assert run.changed
+    assert run.before == frozenset()
+    assert run.after == {1, 2}
+    assert clock.pauses == []
+    assert not run.errors
 
 
 def test_a_late_write_is_waited_for_and_not_repeated(clock: Clock, go: Go) -> None:
     task = Numbers(clock, (1,), {1: [3.0]})
     run = go(task)
-    assert run.changed and not run.errors and task.tries == [1] and 3.0 <= sum(clock.pauses) < 6.0
+    assert run.changed
+    assert not run.errors
+    assert task.tries == [1]
+    assert 3.0 <= sum(clock.pauses) < 6.0
 
 
 def test_a_write_that_never_shows_is_an_error_after_settle(clock: Clock, go: Go) -> None:
     task = Numbers(clock, (1,), {1: [1e9]})
     run = go(task, 10.0)
-    assert isinstance(run.errors[1], NotConverged) and run.changed and task.tries == [1] and sum(clock.pauses) == pytest.approx(10.0)
+    assert isinstance(run.errors[1], NotConverged)
+    assert run.changed
+    assert task.tries == [1]
+    assert sum(clock.pauses) == pytest.approx(10.0)
 
 
 def test_a_refusal_is_final_and_the_others_are_done(clock: Clock, go: Go) -> None:
     task = Numbers(clock, (1, 2, 3), {2: [DENIED]})
     run = go(task)
-    assert run.errors == {2: DENIED} and run.after == {1, 3} and run.changed and task.tries == [1, 2, 3]
+    assert run.errors == {2: DENIED}
+    assert run.after == {1, 3}
+    assert run.changed
+    assert task.tries == [1, 2, 3]
 
 
 def test_refused_throughout_changes_nothing(clock: Clock, go: Go) -> None:
     run = go(Numbers(clock, (1,), {1: [DENIED]}))
-    assert not run.changed and run.errors == {1: DENIED} and clock.pauses == []
+    assert not run.changed
+    assert run.errors == {1: DENIED}
+    assert clock.pauses == []
 
 
 def test_throttling_is_tried_again(clock: Clock, go: Go) -> None:
     task = Numbers(clock, (1,), {1: [throttled(), throttled()]})
     run = go(task)
-    assert run.changed and not run.errors and task.tries == [1, 1, 1] and len(clock.pauses) == 2
+    assert run.changed
+    assert not run.errors
+    assert task.tries == [1, 1, 1]
+    assert len(clock.pauses) == 2
 
 
 def test_throttled_for_good_is_given_up(clock: Clock, go: Go) -> None:
     run = go(Numbers(clock, (1,), {1: [throttled() for _ in range(1000)]}), 5.0)
-    assert not run.changed and run.errors[1].message == "slow down" and sum(clock.pauses) == pytest.approx(5.0)
+    assert not run.changed
+    assert run.errors[1].message == "slow down"
+    assert sum(clock.pauses) == pytest.approx(5.0)
 
 
 def test_a_lost_reply_is_settled_by_reading(clock: Clock, go: Go) -> None:
     task = Numbers(clock, (1,), {1: [lost()]})
     run = go(task)
-    assert run.changed and not run.errors and task.tries == [1]
+    assert run.changed
+    assert not run.errors
+    assert task.tries == [1]
 
 
 def test_a_first_look_that_fails_is_tried_again_then_raised(clock: Clock, go: Go) -> None:
@@ -172,13 +200,17 @@ def test_a_first_look_that_fails_is_tried_again_then_raised(clock: Clock, go: Go
 
 def test_a_look_back_that_fails_is_reported_with_the_change(clock: Clock, go: Go) -> None:
     run = go(Numbers(clock, (1,), looks=[None, DENIED]))
-    assert run.changed and run.errors == {1: DENIED}
+    assert run.changed
+    assert run.errors == {1: DENIED}
 
 
 def test_what_was_not_begun_is_not_blamed(clock: Clock, go: Go) -> None:
     """Actions that build on one another: the first error stops the rest, and is the only one to be told of."""
     task = Numbers(clock, (1, 2, 3), {2: [DENIED]}, ordered=True)
     run = go(task, 0.0)
-    assert run.errors == {2: DENIED} and run.after == {1} and task.tries == [1, 2]
+    assert run.errors == {2: DENIED}
+    assert run.after == {1}
+    assert task.tries == [1, 2]
     first = go(Numbers(clock, (1, 2, 3), {1: [DENIED]}, ordered=True), 0.0)
-    assert first.errors == {1: DENIED} and not first.changed
+    assert first.errors == {1: DENIED}
+    assert not first.changed

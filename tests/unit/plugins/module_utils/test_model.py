@@ -23,7 +23,7 @@ HUGE = "9" * 1_000_000
 
 
 @pytest.mark.parametrize(
-    "text, canonical, netmask, hexadecimal, network",
+    ("text", "canonical", "netmask", "hexadecimal", "network"),
     [
         ("10.1.0.10/32", "10.1.0.10/32", "255.255.255.255", "ffffffff", "10.1.0.10/32"),
         ("172.17.106.10/22", "172.17.106.10/22", "255.255.252.0", "fffffc00", "172.17.104.0/22"),
@@ -39,20 +39,54 @@ def test_addresses(text: str, canonical: str, netmask: str, hexadecimal: str, ne
 
 @pytest.mark.parametrize(
     "text",
-    ["", "10.1.0.10", "10.1.0.10/", "10.1.0.10/33", "10.1.0.10/-1", "10.1.0.10/+8", "10.1.0.10/٣", "10.1/16", "010.1.0.1/24", "0x0a.1.0.1/24", "1/8"]
-    + ["10.1.0.0/24", "10.1.0.255/24", "0.0.0.0/0", "127.0.0.1/8", "224.0.0.1/4", "255.255.255.255/32", "::/0", "::1/128", "ff02::1/128"]
-    + ["fd00::1%eth0/64", "fd00::1/129", "10.1.0.10/24\n", " 10.1.0.10/24", "10.1.0.10/24/24", "host/24", HUGE, HUGE + "/24", "10.1.0.10/" + HUGE],
+    [
+        "",
+        "10.1.0.10",
+        "10.1.0.10/",
+        "10.1.0.10/33",
+        "10.1.0.10/-1",
+        "10.1.0.10/+8",
+        "10.1.0.10/٣",
+        "10.1/16",
+        "010.1.0.1/24",
+        "0x0a.1.0.1/24",
+        "1/8",
+        "10.1.0.0/24",
+        "10.1.0.255/24",
+        "0.0.0.0/0",
+        "127.0.0.1/8",
+        "224.0.0.1/4",
+        "255.255.255.255/32",
+        "::/0",
+        "::1/128",
+        "ff02::1/128",
+        "fd00::1%eth0/64",
+        "fd00::1/129",
+        "10.1.0.10/24\n",
+        " 10.1.0.10/24",
+        "10.1.0.10/24/24",
+        "host/24",
+        HUGE,
+        HUGE + "/24",
+        "10.1.0.10/" + HUGE,
+    ],
 )
 def test_no_addresses(text: str) -> None:
     with pytest.raises(BadInput) as refused:
         Address.parse(text)
-    assert refused.value.message.startswith("address: ") and len(refused.value.message) < 250 and "\n" not in refused.value.message
+    assert refused.value.message.startswith("address: ")
+    assert len(refused.value.message) < 250
+    assert "\n" not in refused.value.message
 
 
 @pytest.mark.parametrize(
-    "parse, good, bad",
+    ("parse", "good", "bad"),
     [
-        (parse_link_name, ["eth0", "ens5.100", "br-lan", "wg0", "bond0", "x" * 15], ["", ".", "..", "../x", "a/b", "eth0;id", "a b", "-x", "x" * 16, "eth0\n"]),
+        (
+            parse_link_name,
+            ["eth0", "ens5.100", "br-lan", "wg0", "bond0", "x" * 15],
+            ["", ".", "..", "../x", "a/b", "eth0;id", "a b", "-x", "x" * 16, "eth0\n"],
+        ),
         (parse_tag, ["web", "a", "9-x", "w" * 40], ["", "Web", "-x", "w" * 41, "../x", "a.b", "a_b", "web\n", "wéb", HUGE]),
         (lambda text: parse_ip(text, "at"), ["10.0.1.1", "fd00::1"], ["", "10.0.1", "10.0.1.1/32", "fe80::1%eth0", "name", HUGE]),
         (lambda text: parse_network(text, "at"), ["10.0.0.0/8", "::/0", "fd00::/8"], ["10.0.0.1/8", "10.0.0.0", "x/8", HUGE]),
@@ -68,7 +102,7 @@ def test_names(parse: Callable[[str], object], good: list[str], bad: list[str]) 
 
 
 def test_a_network_with_host_bits_gets_both_suggestions() -> None:
-    with pytest.raises(BadInput, match="did you mean 10.0.0.0/8 or 10.1.0.10/32"):
+    with pytest.raises(BadInput, match=r"did you mean 10\.0\.0\.0/8 or 10\.1\.0\.10/32"):
         parse_network("10.1.0.10/8", "destinations/0")
 
 
@@ -83,11 +117,13 @@ def test_tables() -> None:
 
 def test_errors_are_one_line_with_details() -> None:
     error = HoldfastError("two\n  lines", interface="eth0", returns={"before": 1})
-    assert error.message == "two lines" and error.as_dict() == {"kind": "HoldfastError", "interface": "eth0"} and error.returns == {"before": 1}
+    assert error.message == "two lines"
+    assert error.as_dict() == {"kind": "HoldfastError", "interface": "eth0"}
+    assert error.returns == {"before": 1}
 
 
 @pytest.mark.parametrize(
-    "done, told",
+    ("done", "told"),
     [
         (Completed(2, "", "first\nRTNETLINK answers: File exists\n"), "`ip link` failed: RTNETLINK answers: File exists"),
         (Completed(1, "on stdout", ""), "`ip link` failed: on stdout"),
@@ -97,5 +133,6 @@ def test_errors_are_one_line_with_details() -> None:
 def test_a_program_that_fails(done: Completed, told: str) -> None:
     with pytest.raises(CommandFailed) as failed:
         checked(lambda argv: done, ["ip", "link"])
-    assert failed.value.message == told and failed.value.details["rc"] == done.rc
+    assert failed.value.message == told
+    assert failed.value.details["rc"] == done.rc
     assert checked(lambda argv: Completed(0, "out", ""), ["ip"]) == "out"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import PARALLEL, AwsOptions, ec2_client
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, ServiceError
 

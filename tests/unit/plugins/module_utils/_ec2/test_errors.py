@@ -6,10 +6,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.errors import is_throttled, translate
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import ServiceError
 from botocore import exceptions as aws
 from botocore.parsers import ResponseParserError
+
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.errors import is_throttled, translate
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import ServiceError
 
 URL = "https://ec2.example"
 
@@ -21,7 +22,8 @@ def answer(code: str, message: str = "", status: int = 400, operation: str = "Re
 
 def translated(error: Exception, write: bool = True) -> ServiceError:
     found = translate(error, "ec2", "ReplaceRoute", URL, write=write)
-    assert "\n" not in found.message and len(found.message) < 500
+    assert "\n" not in found.message
+    assert len(found.message) < 500
     return found
 
 
@@ -64,7 +66,8 @@ def test_a_denial_names_who_and_what_and_leaves_out_the_encoded_message() -> Non
 
 def test_other_messages_lose_the_encoded_part_and_are_kept_short() -> None:
     found = translated(answer("Odd", "first line\nsecond " + "x" * 1000))
-    assert "first line second" in found.message and len(found.message) < 400
+    assert "first line second" in found.message
+    assert len(found.message) < 400
     assert "BLOB" not in translated(answer("Odd", "no. Encoded authorization failure message: BLOB")).message
 
 

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.imds import Imds, links_by_mac, mac_of
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.local import Which, choose, gateway
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, NotFound, ServiceError
@@ -64,7 +65,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
         if self.headers.get("X-aws-ec2-metadata-token") not in self.server.valid:
-            return self._answer(401, "")
+            self._answer(401, "")
+            return
         text = self.server.paths.get(self.path.replace("/latest/meta-data/", "", 1))
         self._answer(404 if text is None else 200, text or "")
 

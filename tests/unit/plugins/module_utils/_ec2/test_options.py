@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from ansible_collections.holdfast.ha.plugins.doc_fragments._aws import ModuleDocFragment
 
 _NAMES = ("ec2_route_target", "ec2_source_dest_check", "ec2_eip_association", "ec2_local_eni_info")
@@ -26,7 +27,7 @@ def _seen(module: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, A
 
 
 def _facts(option: dict[str, Any]) -> dict[str, Any]:
-    return {name: option[name] for name in _COMPARED if option.get(name) not in (None, [], False) or name == "default" and name in option}
+    return {name: option[name] for name in _COMPARED if option.get(name) not in (None, [], False) or (name == "default" and name in option)}
 
 
 @pytest.mark.parametrize("name", _NAMES)

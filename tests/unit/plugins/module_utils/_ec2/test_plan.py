@@ -6,6 +6,7 @@ from __future__ import annotations
 from itertools import combinations
 
 import pytest
+
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import (
     MOST_ENTRIES,
     CreateRoute,
@@ -141,7 +142,7 @@ def test_missing_fail_in_the_whole_vpc_wants_one_entry_for_each_destination() ->
 
 def test_missing_fail_in_named_tables_wants_it_in_each() -> None:
     tables = (table("A", (VIP, OLD)), table("B"))
-    with pytest.raises(NotFound, match="^B: no entry for 10.1.0.10/32"):
+    with pytest.raises(NotFound, match=r"^B: no entry for 10\.1\.0\.10/32"):
         plan_routes(wish(table_ids=("A", "B")), tables)
 
 
@@ -200,7 +201,8 @@ def test_tables_that_are_not_there_or_not_ours(asked: RouteWish, tables: tuple[R
 def test_bad_destinations(texts: list[str]) -> None:
     with pytest.raises(BadInput) as caught:
         parse_destinations(texts)
-    assert len(caught.value.message) < 250 and "\n" not in caught.value.message
+    assert len(caught.value.message) < 250
+    assert "\n" not in caught.value.message
 
 
 def test_rows_name_the_error_of_each_entry() -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan_interface import (
     AssociateEip,
     DisassociateEip,
@@ -78,7 +79,7 @@ def test_eip(wish: EipWish, where: tuple[str, str] | None, expected: AssociateEi
 
 
 def test_another_elastic_ip_is_not_pushed_off() -> None:
-    with pytest.raises(Refused, match="has the Elastic IP 203.0.113.9 already"):
+    with pytest.raises(Refused, match=r"has the Elastic IP 203\.0\.113\.9 already"):
         plan_eip(EipWish(OURS, "10.0.1.20"), EipState(eip(), eni(taken_by="eipalloc-9")))
 
 

@@ -21,7 +21,7 @@ def reply(sender_ip: bytes, target_ip: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "frame, claimant",
+    ("frame", "claimant"),
     [
         (reply(IP, NONE), THEIRS),
         (arp_frame(THEIRS, IP, OTHER), THEIRS),  # it uses the address to ask for another
@@ -41,10 +41,17 @@ def test_claims(frame: bytes, claimant: bytes | None) -> None:
 
 def test_an_announcement_has_the_address_on_both_sides() -> None:
     frame = arp_frame(MINE, IP, IP)
-    assert frame[:6] == b"\xff" * 6 and frame[6:12] == MINE and frame[28:32] == IP and frame[38:42] == IP and len(frame) == 42
+    assert frame[:6] == b"\xff" * 6
+    assert frame[6:12] == MINE
+    assert frame[28:32] == IP
+    assert frame[38:42] == IP
+    assert len(frame) == 42
 
 
-@pytest.mark.parametrize("router, flags", [(False, 0x20), (True, 0xA0)])
+@pytest.mark.parametrize(("router", "flags"), [(False, 0x20), (True, 0xA0)])
 def test_an_advertisement_overrides(router: bool, flags: int) -> None:
     packet = advertisement(b"\xfd" * 16, MINE, router=router)
-    assert packet[0] == 136 and packet[4] == flags and packet[8:24] == b"\xfd" * 16 and packet[24:] == b"\x02\x01" + MINE
+    assert packet[0] == 136
+    assert packet[4] == flags
+    assert packet[8:24] == b"\xfd" * 16
+    assert packet[24:] == b"\x02\x01" + MINE

@@ -49,7 +49,7 @@ ASK, ADD, TELL = CheckUnclaimed(VIP, "eth0"), AddAddress(VIP, "eth0"), Announce(
 
 
 @pytest.mark.parametrize(
-    "desired, links, expected",
+    ("desired", "links", "expected"),
     [
         pytest.param(WANT, [link("eth0")], (ASK, ADD, TELL), id="new"),
         pytest.param(replace(WANT, check_unique=False), [link("eth0")], (ADD, TELL), id="new-unchecked"),
@@ -58,7 +58,10 @@ ASK, ADD, TELL = CheckUnclaimed(VIP, "eth0"), AddAddress(VIP, "eth0"), Announce(
         pytest.param(WANT6, [link("eth0")], (AddAddress(VIP6, "eth0", detect=True), Announce(VIP6, "eth0", 3)), id="new-v6"),
         pytest.param(WANT, [link("eth0", held("10.1.0.10/24"))], (), id="there"),
         pytest.param(
-            WANT, [link("eth0", held("10.1.0.10/16"))], (ADD, TELL, RemoveAddress(Address.parse("10.1.0.10/16"), "eth0")), id="wrong-prefix-never-missing"
+            WANT,
+            [link("eth0", held("10.1.0.10/16"))],
+            (ADD, TELL, RemoveAddress(Address.parse("10.1.0.10/16"), "eth0")),
+            id="wrong-prefix-never-missing",
         ),
         pytest.param(
             WANT6,
@@ -81,7 +84,9 @@ ASK, ADD, TELL = CheckUnclaimed(VIP, "eth0"), AddAddress(VIP, "eth0"), Announce(
         pytest.param(WANT, [link("eth0", up=False, carrier=False)], (SetUp("eth0"), ASK, ADD, TELL), id="link-down"),
         pytest.param(WANT, [link("eth0", held("10.1.0.10/24"), carrier=False)], (Bounce("eth0"),), id="no-carrier"),
         pytest.param(replace(WANT, require_up=False), [link("eth0", carrier=False)], (ASK, ADD, TELL), id="dead-link-accepted"),
-        pytest.param(replace(WANT, present=False), [link("eth0", held("10.1.0.10/16"))], (RemoveAddress(Address.parse("10.1.0.10/16"), "eth0"),), id="absent"),
+        pytest.param(
+            replace(WANT, present=False), [link("eth0", held("10.1.0.10/16"))], (RemoveAddress(Address.parse("10.1.0.10/16"), "eth0"),), id="absent"
+        ),
         pytest.param(replace(WANT, present=False), [link("eth0"), link("eth1", held("10.1.0.10/24"))], (), id="absent-elsewhere"),
         pytest.param(
             replace(WANT, present=False),
@@ -96,7 +101,10 @@ ASK, ADD, TELL = CheckUnclaimed(VIP, "eth0"), AddAddress(VIP, "eth0"), Announce(
             id="a-secondary-takes-nothing-along",
         ),
         pytest.param(
-            replace(WANT, valid_lft=100), [link("eth0", held("10.1.0.10/24", noprefixroute=True))], (RefreshAddress(VIP, "eth0", 100, True),), id="refresh"
+            replace(WANT, valid_lft=100),
+            [link("eth0", held("10.1.0.10/24", noprefixroute=True))],
+            (RefreshAddress(VIP, "eth0", 100, True),),
+            id="refresh",
         ),
     ],
 )
@@ -105,8 +113,19 @@ def test_plan(desired: Desired, links: list[Link], expected: tuple[object, ...])
 
 
 @pytest.mark.parametrize(
-    "wanted, left, fresh",
-    [(None, None, True), (None, 5, False), (5, None, False), (100, 100, True), (100, 90, True), (100, 89, False), (100, 101, False), (5, 4, True), (5, 3, False), (1, 0, True)],
+    ("wanted", "left", "fresh"),
+    [
+        (None, None, True),
+        (None, 5, False),
+        (5, None, False),
+        (100, 100, True),
+        (100, 90, True),
+        (100, 89, False),
+        (100, 101, False),
+        (5, 4, True),
+        (5, 3, False),
+        (1, 0, True),
+    ],
 )
 def test_lifetimes(wanted: int | None, left: int | None, fresh: bool) -> None:
     assert is_fresh(wanted, left) is fresh
@@ -137,13 +156,20 @@ TWO = (link("eth0", held("10.0.0.2/24")), link("eth1", held("10.0.1.2/24"), held
 class TestSourceRoute:
     def test_rule_first_then_the_links_network_then_the_default(self) -> None:
         rule, near, default = plan(replace(WANT1, gateway="10.0.1.1"), net(*TWO, routes=(DEFAULT,)))
-        assert isinstance(rule, AddRule) and rule.rule.source == "10.7.0.10" and rule.rule.protocol == "72" and 7200 <= rule.rule.table < 8200
-        assert isinstance(near, AddRoute) and near.route.destination == "10.0.1.0/24"
-        assert isinstance(default, AddRoute) and default.route.gateway == "10.0.1.1" and default.route.table == rule.rule.table
+        assert isinstance(rule, AddRule)
+        assert rule.rule.source == "10.7.0.10"
+        assert rule.rule.protocol == "72"
+        assert 7200 <= rule.rule.table < 8200
+        assert isinstance(near, AddRoute)
+        assert near.route.destination == "10.0.1.0/24"
+        assert isinstance(default, AddRoute)
+        assert default.route.gateway == "10.0.1.1"
+        assert default.route.table == rule.rule.table
 
     def test_a_gateway_outside_the_links_networks_is_declared_to_be_on_link(self) -> None:
         actions = plan(replace(WANT1, gateway="10.99.0.1"), net(*TWO, routes=(DEFAULT,)))
-        assert isinstance(actions[-1], AddRoute) and actions[-1].route.words == ("onlink",)
+        assert isinstance(actions[-1], AddRoute)
+        assert actions[-1].route.words == ("onlink",)
 
     @pytest.mark.parametrize("links", [TWO, (link("eth0"), link("eth1", held("10.7.0.10/32")))])
     def test_none_on_the_default_link(self, links: tuple[Link, ...]) -> None:
@@ -152,11 +178,13 @@ class TestSourceRoute:
     def test_the_gateway_is_found_in_any_foreign_table_of_that_link(self) -> None:
         other = KernelRoute("default", "eth1", "10.0.1.254", table=500, protocol="3")
         (_rule, _near, default) = plan(WANT1, net(*TWO, routes=(DEFAULT, other)))
-        assert isinstance(default, AddRoute) and default.route.gateway == "10.0.1.254"
+        assert isinstance(default, AddRoute)
+        assert default.route.gateway == "10.0.1.254"
 
     def test_no_gateway_known_is_said_and_nothing_done(self) -> None:
         state = net(*TWO, routes=(DEFAULT,))
-        assert plan(WANT1, state) == () and "set gateway" in (advice(WANT1, state) or "")
+        assert plan(WANT1, state) == ()
+        assert "set gateway" in (advice(WANT1, state) or "")
         assert advice(WANT1, net(*TWO)) is None, "no default route at all: nothing leaves anyway"
         assert advice(replace(WANT1, source_route=False), state) is None
 
@@ -169,7 +197,8 @@ class TestSourceRoute:
         looked_up = replace(free, rules=(KernelRule(100, "10.0.0.9", first.rule.table),))
         for state in (taken, looked_up):
             other = plan(want, state)[0]
-            assert isinstance(other, AddRule) and other.rule.table == first.rule.table + 1
+            assert isinstance(other, AddRule)
+            assert other.rule.table == first.rule.table + 1
 
     def test_wrong_content_is_corrected_and_foreign_content_left(self) -> None:
         want = replace(WANT1, gateway="10.0.1.1")
@@ -177,13 +206,17 @@ class TestSourceRoute:
         state = simulate(state, plan(want, state))
         mine = standing(WANT1.address, state)
         assert mine is not None
-        stale = tuple(replace(route, gateway="10.0.1.66") if route in mine.routes and route.destination == "default" else route for route in state.routes)
+        stale = tuple(
+            replace(route, gateway="10.0.1.66") if route in mine.routes and route.destination == "default" else route for route in state.routes
+        )
         actions = plan(want, replace(state, routes=stale))
         assert [type(action) for action in actions] == [AddRoute, DeleteRoute]
         assert plan(want, simulate(replace(state, routes=stale), actions)) == ()
         foreign_rule = KernelRule(50, "10.7.0.10", 99)
         gone = plan(replace(want, present=False), replace(state, rules=(*state.rules, foreign_rule)))
-        assert isinstance(gone[-1], DeleteRule) and gone[-1].rule == mine.rule and DeleteRule(foreign_rule) not in gone
+        assert isinstance(gone[-1], DeleteRule)
+        assert gone[-1].rule == mine.rule
+        assert DeleteRule(foreign_rule) not in gone
         assert DeleteRoute(DEFAULT) not in gone
         assert {action.route for action in gone if isinstance(action, DeleteRoute)} == set(mine.routes), "no orphans"
 
@@ -192,9 +225,11 @@ class TestSourceRoute:
         state = net(*TWO, routes=(DEFAULT,))
         state = simulate(state, plan(replace(WANT1, gateway="10.0.1.1"), state))
         both = simulate(state, plan(other, state))
-        assert len(both.rules) == 2 and len({rule.table for rule in both.rules}) == 2
+        assert len(both.rules) == 2
+        assert len({rule.table for rule in both.rules}) == 2
         back = simulate(both, plan(replace(other, present=False), both))
-        assert set(back.rules) == set(state.rules) and set(back.routes) == set(state.routes)
+        assert set(back.rules) == set(state.rules)
+        assert set(back.routes) == set(state.routes)
 
 
 def scene(chance: random.Random) -> tuple[Desired, NetState]:
@@ -208,7 +243,9 @@ def scene(chance: random.Random) -> tuple[Desired, NetState]:
                 lifetime = chance.choice([None, 5, 50, 100])
                 entries.append(LinkAddress(Address(vip.ip, prefixlen), lifetime, lifetime, dadfailed=vip.version == 6 and chance.random() < 0.3))
         up = chance.random() < 0.8
-        links.append(link(name, *entries, up=up, carrier=up and chance.random() < 0.8, promote_secondaries=chance.random() < 0.5, arp=chance.random() < 0.9))
+        links.append(
+            link(name, *entries, up=up, carrier=up and chance.random() < 0.8, promote_secondaries=chance.random() < 0.5, arp=chance.random() < 0.9)
+        )
     hop = "10.9.0.1" if vip.version == 4 else "fe80::1"
     routes = [
         KernelRoute("default", name, hop, table, "3", metric=chance.choice([None, 100]), version=vip.version)
@@ -281,5 +318,6 @@ def test_whatever_was_done_can_be_put_back(seed: int) -> None:
         assert sorted(f"{p.name} {e.address}" for p, e in back.places(desired.address)) == sorted(
             f"{p.name} {e.address}" for p, e in start.places(desired.address)
         )
-        assert set(back.rules) == set(start.rules) and set(back.routes) == set(start.routes), (seed, done)
+        assert set(back.rules) == set(start.rules), (seed, done)
+        assert set(back.routes) == set(start.routes), (seed, done)
         assert plan_back(desired.address, start, start, 3) == ()

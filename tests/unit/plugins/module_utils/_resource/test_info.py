@@ -17,7 +17,9 @@ WEB = Effective("web", Address.parse("172.17.106.10/22"), "eth0", "eth1", None)
 
 def net(*links: tuple[str, bool, bool, tuple[str, ...]]) -> NetState:
     return NetState(
-        tuple(Link(name, 1, "", up, carrier, addresses=tuple(LinkAddress(Address.parse(cidr)) for cidr in cidrs)) for name, up, carrier, cidrs in links)
+        tuple(
+            Link(name, 1, "", up, carrier, addresses=tuple(LinkAddress(Address.parse(cidr)) for cidr in cidrs)) for name, up, carrier, cidrs in links
+        )
     )
 
 
@@ -32,7 +34,7 @@ def test_the_record_and_the_lines() -> None:
 
 
 @pytest.mark.parametrize(
-    "state, in_service, reason",
+    ("state", "in_service", "reason"),
     [
         (GOOD, None, None),
         (GOOD, True, None),

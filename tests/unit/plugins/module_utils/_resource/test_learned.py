@@ -26,7 +26,7 @@ SWAPPED = State("web", WEB.address, "eth1", "eth0", True, "eth0", "eth1")
 
 
 @pytest.mark.parametrize(
-    "inventory, learned, expected",
+    ("inventory", "learned", "expected"),
     [
         (WEB, None, ("eth0", "eth1")),
         (WEB, SWAPPED, ("eth1", "eth0")),
@@ -36,7 +36,11 @@ SWAPPED = State("web", WEB.address, "eth1", "eth0", True, "eth0", "eth1")
         (replace(WEB, backup_interface=None), SWAPPED, ("eth1", None)),
         (replace(WEB, interface="eth1", backup_interface="eth2"), SWAPPED, ("eth1", "eth2")),
         (WEB, replace(SWAPPED, backup_interface=None), ("eth1", None)),  # removed by hand, and that holds
-        (replace(WEB, interface="eth1", backup_interface="eth0"), replace(SWAPPED, inventory_interface="eth9", inventory_backup="eth8"), ("eth1", "eth0")),
+        (
+            replace(WEB, interface="eth1", backup_interface="eth0"),
+            replace(SWAPPED, inventory_interface="eth9", inventory_backup="eth8"),
+            ("eth1", "eth0"),
+        ),
         # The inventory's new primary is the learned backup: its own values hold, both of them.
         (replace(WEB, interface="eth2"), replace(SWAPPED, interface="eth1", backup_interface="eth2"), ("eth2", "eth1")),
     ],
@@ -50,11 +54,12 @@ def test_the_learned_wins_until_the_inventory_changes(inventory: Resource | None
 def test_in_service_holds_for_the_address_it_was_said_of() -> None:
     assert effective("web", WEB, SWAPPED).in_service is True
     moved = effective("web", replace(WEB, address=Address.parse("10.1.0.11/32")), SWAPPED)
-    assert moved.in_service is None and moved.address.host == "10.1.0.11"
+    assert moved.in_service is None
+    assert moved.address.host == "10.1.0.11"
 
 
 def test_an_unknown_resource() -> None:
-    with pytest.raises(NotFound, match="^no resource web: "):
+    with pytest.raises(NotFound, match=r"^no resource web: "):
         effective("web", None, None)
 
 
@@ -70,12 +75,15 @@ def test_the_file_says_what_was_learned() -> None:
 def test_backup_and_swap() -> None:
     known = effective("web", WEB, None)
     alone = replace(known, backup_interface=None)
-    assert add_backup(known, "eth1") == known and add_backup(alone, "eth1") == known
-    assert remove_backup(known, "eth1") == alone and remove_backup(alone, "eth1") == alone
+    assert add_backup(known, "eth1") == known
+    assert add_backup(alone, "eth1") == known
+    assert remove_backup(known, "eth1") == alone
+    assert remove_backup(alone, "eth1") == alone
     for refused in (lambda: add_backup(known, "eth2"), lambda: add_backup(alone, "eth0"), lambda: remove_backup(known, "eth2")):
         with pytest.raises(Refused):
             refused()
-    assert swap_target(known, None) == "eth1" and swap_target(known, "eth0") == "eth0"
+    assert swap_target(known, None) == "eth1"
+    assert swap_target(known, "eth0") == "eth0"
     assert swapped(known, "eth0") == known
     assert (swapped(known, "eth1").interface, swapped(known, "eth1").backup_interface) == ("eth1", "eth0")
     with pytest.raises(Refused, match="no backup"):

@@ -30,18 +30,23 @@ def test_everything_is_read() -> None:
     web = parse(FULL)
     assert (web.tag, str(web.address), web.interface, web.backup_interface) == ("web", "10.1.0.10/32", "eth0", "eth1")
     assert (web.probe.targets, web.probe.require, web.probe.tries, web.probe.timeout) == (("10.0.1.1",), "all", 2, 0.5)
-    assert web.ec2 is not None and web.ec2.route_tables == ("all",) and web.ec2.elastic_ip == "203.0.113.5"
+    assert web.ec2 is not None
+    assert web.ec2.route_tables == ("all",)
+    assert web.ec2.elastic_ip == "203.0.113.5"
     assert web.dependents == (Dependent("app", service="nginx.service"), Dependent("warm", tasks="/etc/holdfast/hooks/warm.yml", timeout=5.0))
     assert (dict(web.priority), web.failback, web.fence, web.stop_budget) == ({"node-a": 1, "node-b": 2}, "automatic", "stop_instance", 3.0)
 
 
 def test_little_is_needed() -> None:
     app = parse({"tag": "app", "address": "fd00::10/128", "interface": "eth0", "backup_interface": None})
-    assert app.backup_interface is None and app.ec2 is None and app.probe.targets == () and app.failback == "manual"
+    assert app.backup_interface is None
+    assert app.ec2 is None
+    assert app.probe.targets == ()
+    assert app.failback == "manual"
 
 
 @pytest.mark.parametrize(
-    "change, told",
+    ("change", "told"),
     [
         ({"address": "10.1.0.10"}, "/holdfast_resources/0/address: "),
         ({"address": None}, "/holdfast_resources/0/address is missing"),
@@ -74,7 +79,9 @@ def test_little_is_needed() -> None:
 def test_what_is_wrong_is_named_by_its_place(change: dict[str, Any], told: str) -> None:
     with pytest.raises(BadInput) as refused:
         parse({**FULL, **change})
-    assert told in refused.value.message and len(refused.value.message) < 300 and "\n" not in refused.value.message
+    assert told in refused.value.message
+    assert len(refused.value.message) < 300
+    assert "\n" not in refused.value.message
 
 
 @pytest.mark.parametrize("definition", [None, [], "web", 7])
