@@ -54,7 +54,8 @@ ready:
   sample: true
 """
 
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.task import StoreTask, store_argument
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.store_task import StoreTask
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.task import store_argument
 from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
 from ansible_collections.holdfast.ha.plugins.module_utils._run import Library, run_change
 

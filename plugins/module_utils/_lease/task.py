@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the lease modules do: hold or release one lease, look at it, and make a store ready."""
+"""What the modules lease and lease_info do: hold, release or look at one lease."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._converge import Attempt, Run
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, NotConverged
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd import EtcdStore
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper, identity, new_state, open_store
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.plan import Change, Hold, Observed, Release, Wanted, plan_lease, simulate_lease
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import lease_key, parse_node
@@ -154,63 +151,3 @@ def lease_info(params: Mapping[str, Any]) -> dict[str, object]:
     if record is None:
         return {"record": None}
     return {"record": {"holder": record.holder, "epoch": record.epoch, "nonce": record.nonce, "handoff_to": record.handoff_to, "ttl": record.ttl}}
-
-
-@dataclass(frozen=True)
-class StoreReady:
-    """Whether a store can take leases."""
-
-    ready: bool
-
-
-@dataclass(frozen=True)
-class CreateTable:
-    """The one thing that a store may lack."""
-
-    table: str
-
-    def __str__(self) -> str:
-        return f"create the table {self.table}"
-
-
-class StoreTask:
-    """Make a store ready, as a `Reconciler`: DynamoDB's table; of etcd only that it answers and lets us; for ``none`` nothing."""
-
-    def __init__(self, params: Mapping[str, Any]) -> None:
-        self._settings = parse_store(params["store"])
-        self._store = None if self._settings.type == "none" else open_store(self._settings, Timing())
-
-    def observe(self) -> StoreReady:
-        """Ask the store."""
-        if isinstance(self._store, DynamoDbStore):
-            return StoreReady(self._store.exists())
-        if isinstance(self._store, EtcdStore):
-            self._store.check()
-        return StoreReady(True)
-
-    def plan(self, state: StoreReady) -> tuple[CreateTable, ...]:
-        """One action or none."""
-        return () if state.ready else (CreateTable(self._settings.values["table"]),)
-
-    def simulate(self, state: StoreReady, actions: tuple[CreateTable, ...]) -> StoreReady:
-        """Ready."""
-        return replace(state, ready=state.ready or bool(actions))
-
-    def apply(self, actions: tuple[CreateTable, ...]) -> tuple[Attempt[CreateTable], ...]:
-        """Create."""
-        try:
-            if isinstance(self._store, DynamoDbStore):
-                self._store.create()
-        except HoldfastError as error:
-            return (Attempt(actions[0], error),)
-        return (Attempt(actions[0]),)
-
-    def table(self, state: StoreReady) -> str:
-        """One row."""
-        return text_table(
-            ("store", "table", "ready"), [(self._settings.type, self._settings.values.get("table", "-"), "yes" if state.ready else "no")]
-        )
-
-    def result(self, run: Run[StoreReady, CreateTable]) -> dict[str, object]:
-        """``type`` and ``ready``."""
-        return {"type": self._settings.type, "ready": run.after.ready}
