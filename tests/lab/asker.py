@@ -40,7 +40,7 @@ def main(address: str, port: int, interval: float, seconds: float) -> None:
             sequence += 1
             due = max(due + interval, now)
             continue
-        readable, _, _ = select.select([asks, sys.stdin], [], [], due - now)
+        readable, _writable, _failed = select.select([asks, sys.stdin], [], [], due - now)
         if sys.stdin in readable:
             break
         if asks in readable:

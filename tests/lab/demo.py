@@ -72,9 +72,8 @@ def main(words: Sequence[str], prefix: str) -> int:
         good = show_run(recover(lab)).status == 0
         scenes = (play(lab, number, scene) for number, scene in enumerate(SCENES, 1))  # as far as they go well
         good = good and all(scenes) and nothing_to_do(lab)
-    say(
-        f"\n{'Everything was repaired' if good else 'It ended early: something was NOT repaired'}, in {time.monotonic() - begin:.0f} s. Nothing of the lab is left."
-    )
+    outcome = "Everything was repaired" if good else "It ended early: something was NOT repaired"
+    say(f"\n{outcome}, in {time.monotonic() - begin:.0f} s. Nothing of the lab is left.")
     return 0 if good else 1
 
 
@@ -94,7 +93,8 @@ def play(lab: Lab, number: int, scene: Scene) -> bool:
     for line in picture.compare(before, picture.take(lab), scene.kinds):
         say(f"  {line}")
     say("")
-    return all([_back(name, prober) for name, prober in probers.items()]) and run.status == 0
+    back = [_back(name, prober) for name, prober in probers.items()]  # each is told, whatever the others say
+    return all(back) and run.status == 0
 
 
 def _back(name: str, prober: Prober) -> bool:

@@ -35,7 +35,7 @@ class Inside:
         self, *argv: str, check: bool = True, input: str | None = None, timeout: float = 60, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a program inside; with ``check``, its standard error is in the exception."""
-        done = subprocess.run(self.command(argv), input=input, capture_output=True, text=True, timeout=timeout, env=env)
+        done = subprocess.run(self.command(argv), input=input, capture_output=True, text=True, timeout=timeout, env=env, check=False)
         if check and done.returncode != 0:
             raise RuntimeError(f"in {self.name}: {' '.join(argv)}: exit {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
         return done

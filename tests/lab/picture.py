@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Optional
 
 from lab.vpc import Lab
 
@@ -47,7 +46,7 @@ def compare(before: Mapping[Subject, str], after: Mapping[Subject, str], kinds: 
     """The rows of these kinds, and every other row that differs, as the lines of a table; what was repaired is marked."""
     subjects = [one for one in dict.fromkeys([*before, *after]) if one[0] in kinds or before.get(one) != after.get(one)]
     rows = [("", "what", "before", "after", "")]
-    previous: Optional[str] = None
+    previous: str | None = None
     for kind, subject in sorted(subjects, key=lambda one: KINDS.index(one[0])):
         old, new = before.get((kind, subject), "-"), after.get((kind, subject), "-")
         rows.append((kind if kind != previous else "", subject, old, new, "<- changed" if old != new else ""))

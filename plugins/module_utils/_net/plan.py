@@ -59,7 +59,7 @@ def is_fresh(wanted: int | None, left: int | None) -> bool:
 
 def _plan_absent(desired: Desired, net: NetState, link: Link) -> tuple[Action, ...]:
     here = [held for place, held in net.places(desired.address) if place == link]
-    if any(place != link for place, _ in net.places(desired.address)):
+    if any(place != link for place, _held in net.places(desired.address)):
         return tuple(removal(link, held, net) for held in here)  # what stands elsewhere, and its source route, is not ours
     return (*(removal(link, held, net) for held in here), *plan_removal(desired.address, net))
 
@@ -93,7 +93,7 @@ def _plan_address(desired: Desired, net: NetState, link: Link, unclaimed: bool) 
         if not (is_fresh(desired.valid_lft, held.valid_lft) and is_fresh(desired.valid_lft, held.preferred_lft)):
             actions.append(RefreshAddress(desired.address, link.name, desired.valid_lft, held.noprefixroute))
         return actions + removals
-    ours_already = any(not held.dadfailed for _, held in places)
+    ours_already = any(not held.dadfailed for _link, held in places)
     ask = desired.check_unique and link.arp and not ours_already
     if ask and desired.address.version == 4 and not unclaimed:
         actions.insert(0, CheckUnclaimed(desired.address, link.name))

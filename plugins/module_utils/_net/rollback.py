@@ -35,7 +35,7 @@ def plan_back(address: Address, before: NetState, now: NetState, announcements: 
         link = before.find(name)
         if announcements and link is not None and link.arp:
             actions.append(Announce(held.address, name, announcements))
-    return (*actions, *_source_route_back(address, before, now, relinked={name for name, _ in back}))
+    return (*actions, *_source_route_back(address, before, now, relinked={name for name, _held in back}))
 
 
 def _source_route_back(address: Address, before: NetState, now: NetState, relinked: set[str]) -> list[Action]:

@@ -61,7 +61,7 @@ def _address_faults(address: Address, interface: str, net: NetState) -> tuple[st
             faults.append(f"its prefix length on {interface} is {held.address.prefixlen}")
         elif held.dadfailed:
             faults.append(f"another host has {address.host}")
-    if not any(link.name == interface for link, _ in net.places(address)):
+    if not any(link.name == interface for link, _held in net.places(address)):
         faults.insert(0, f"{address} is not on {interface}")
     return tuple(faults)
 

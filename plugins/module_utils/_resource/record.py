@@ -43,4 +43,4 @@ def resource_table(known: Effective, place: str) -> str:
 
 def place_of(known: Effective, net: NetState) -> str:
     """The links on which the address stands."""
-    return ",".join(dict.fromkeys(link.name for link, _ in net.places(known.address))) or "-"
+    return ",".join(dict.fromkeys(link.name for link, _held in net.places(known.address))) or "-"

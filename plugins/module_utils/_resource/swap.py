@@ -126,7 +126,7 @@ class SwapTask:
 
     def _desired(self, state: ResourceSight, to: str) -> Desired:
         """The address on ``to``, with the lifetime that it has now: a lease that the kernel guards stays guarded."""
-        lifetimes = [held.valid_lft for _, held in state.net.places(state.known.address)]
+        lifetimes = [held.valid_lft for _link, held in state.net.places(state.known.address)]
         resource = state.known.resource
         gateway = parse_gateway(self._wish.gateway or (resource.gateway if resource else None), state.known.address)
         return Desired(state.known.address, to, valid_lft=lifetimes[0] if lifetimes else None, announce=_ANNOUNCEMENTS, gateway=gateway)

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces ne
 
 
 def lab_command(*argv: str, prefix: str = PREFIX, check: bool = True) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([str(_TESTS / "holdfast-lab"), "--prefix", prefix, *argv], capture_output=True, text=True, timeout=60,
+    done = subprocess.run([str(_TESTS / "holdfast-lab"), "--prefix", prefix, *argv], capture_output=True, text=True, timeout=60, check=False,
                           env={**os.environ, "HOLDFAST_PYTHON": sys.executable})  # fmt: skip
     assert "Traceback" not in done.stderr, done.stderr
     assert not check or done.returncode == 0, done.stderr
@@ -138,7 +138,7 @@ def test_a_bad_prefix_is_refused(prefix):
 
 def test_without_root_it_says_what_it_needs():
     argv = ["setpriv", "--reuid=65534", "--clear-groups", "--", "/usr/bin/python3", "-B", "-m", "lab", "up"]
-    done = subprocess.run(argv, capture_output=True, text=True,
+    done = subprocess.run(argv, capture_output=True, text=True, check=False,
                           env={"PYTHONPATH": str(_TESTS), "PATH": os.environ["PATH"]}, cwd="/", timeout=30)  # fmt: skip
     if "Permission denied" in done.stderr or "No module named" in done.stderr:
         pytest.skip("this checkout cannot be read by others")
@@ -152,7 +152,7 @@ def test_nothing_stays_behind(ending):
     holder = subprocess.Popen([sys.executable, "-c", _HOLD, prefix], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"ready\n"
-    listed = [subprocess.run(["ip", "netns", "pids", prefix + name], capture_output=True, text=True).stdout for name in _MACHINES]
+    listed = [subprocess.run(["ip", "netns", "pids", prefix + name], capture_output=True, text=True, check=False).stdout for name in _MACHINES]
     inside = [int(pid) for text in listed for pid in text.split()]
     assert len(inside) >= len(_MACHINES) + 4  # each its holder, the nodes their service and sshd as well
     holder.send_signal(ending)

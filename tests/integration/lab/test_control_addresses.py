@@ -120,7 +120,7 @@ def test_addresses_are_found_by(ec2: Any, vpc: VpcIds, name: str, value: Any) ->
 def test_disassociating_twice_is_no_error(ec2: Any, vpc: VpcIds) -> None:
     a = vpc.instance("node-a").primary
     association = ec2.associate_address(AllocationId=vpc.elastic_ips[0].allocation_id, NetworkInterfaceId=a.id)["AssociationId"]
-    for _ in range(2):
+    for _number in range(2):
         ec2.disassociate_address(AssociationId=association)
         assert shows(ec2, a.id) == {}
     with refused("InvalidAssociationID.NotFound"):

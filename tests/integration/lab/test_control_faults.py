@@ -66,7 +66,7 @@ def test_twenty_clients_wait_out_latency_side_by_side(plane: ControlPlane, ec2: 
 
 def test_throttling_strikes_as_often_as_told(plane: ControlPlane, ec2: Any, vpc: VpcIds) -> None:
     plane.faults.inject(Fault("throttle", action="ReplaceRoute", times=2))
-    for _ in range(2):
+    for _number in range(2):
         with pytest.raises(ClientError) as caught:
             replace(ec2, vpc)
         assert caught.value.response["Error"]["Code"] == "RequestLimitExceeded"

@@ -128,7 +128,7 @@ def test_folders_and_leaves():
 
 def test_credentials_stay_the_same_until_they_are_about_to_run_out(client, lab):
     path = "meta-data/iam/security-credentials/holdfast-node"
-    first, again = (json.loads(client.get(path)[1]) for _ in range(2))
+    first, again = (json.loads(client.get(path)[1]) for _number in range(2))
     assert (first["Code"], first["AccessKeyId"]) == ("Success", again["AccessKeyId"])
     assert set(first) == {"Code", "LastUpdated", "Type", "AccessKeyId", "SecretAccessKey", "Token", "Expiration"}
     assert client.get("meta-data/iam/security-credentials/another")[0] == 404

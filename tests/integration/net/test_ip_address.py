@@ -71,7 +71,7 @@ def test_the_neighbours_learn_of_a_move(node: Namespace, peer: Namespace, module
     peer.ip("-6 addr add fd00:1::1/64 dev br0 nodad")
     for address in (VIP, VIP6):
         module("ip_address", address=address, interface="eth0", check_unique=False)
-        host = address.split("/")[0]
+        host = address.partition("/")[0]
         peer.run("ping", "-c1", "-W2", host)
         answer = module("ip_address", address=address, interface="eth1")
         assert answer["announced"] == 3
@@ -314,7 +314,7 @@ class TestSourceRoute:
 
     @pytest.mark.parametrize(("address", "gateway"), [("10.7.0.10/32", "10.0.1.1"), ("fd00:7::10/128", "fd00:0:0:1::1")])
     def test_replies_leave_by_the_right_link(self, node: Namespace, client: Namespace, module: Module, address: str, gateway: str) -> None:
-        host = address.split("/")[0]
+        host = address.partition("/")[0]
         v = "-6" if ":" in address else "-4"
         without = module("ip_address", address=address, interface="eth1", source_route="none")
         assert without["changed"]
@@ -376,7 +376,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("bad", "told"), BAD, ids=[told + str(n) for n, (_, told) in enumerate(BAD)])
+@pytest.mark.parametrize(("bad", "told"), BAD, ids=[told + str(n) for n, (_arguments, told) in enumerate(BAD)])
 def test_bad_input(node: Namespace, module: Module, bad: dict[str, Any], told: str) -> None:
     settle(node)
     before = snapshot(node)

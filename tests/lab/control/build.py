@@ -116,7 +116,7 @@ def build(
     zones = [one["ZoneName"] for one in ec2.describe_availability_zones()["AvailabilityZones"]]
     made = [_subnet(ec2, vpc_id, cidr, ipv6, number, zones[number % len(zones)], gateway) for number in range(subnets)]
     ran = [_instance(ec2, plan, made[plan.subnet]) for plan in instances]
-    extra = [ec2.create_route_table(VpcId=vpc_id)["RouteTable"]["RouteTableId"] for _ in range(tables - subnets)]
+    extra = [ec2.create_route_table(VpcId=vpc_id)["RouteTable"]["RouteTableId"] for _number in range(tables - subnets)]
     ids = [*(one.route_table_id for one in made), *extra]
     for vip in vips if ran else ():
         for table in ids:
@@ -130,7 +130,7 @@ def build(
         internet_gateway_id=gateway,
         subnets=tuple(made),
         instances=tuple(ran),
-        elastic_ips=tuple(_elastic_ip(ec2) for _ in range(elastic_ips)),
+        elastic_ips=tuple(_elastic_ip(ec2) for _number in range(elastic_ips)),
         route_table_ids=tuple(ids),
     )
 

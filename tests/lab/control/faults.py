@@ -78,7 +78,7 @@ class _Active:
         poll = select.poll()
         poll.register(self._reader, select.POLLIN | select.POLLHUP)
         poll.register(connection, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
-        ready = {number for number, _ in poll.poll()}
+        ready = {number for number, _event in poll.poll()}
         return connection.fileno() not in ready
 
 

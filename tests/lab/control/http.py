@@ -113,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(411)
             return
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        path, _, query = self.path.partition("?")
+        path, _mark, query = self.path.partition("?")
         headers = {name.lower(): value for name, value in self.headers.items()}
         reply = self._app(HttpRequest(self.command, path, query, headers, body, self.client_address[0], self.connection))
         if reply.cut:

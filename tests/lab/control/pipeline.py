@@ -9,7 +9,6 @@ import time
 import traceback
 from collections.abc import Callable
 
-import lab.control.rules  # noqa: F401  registers the rules
 from lab.control.calls import Call, CallLog, is_mutating
 from lab.control.emulator import Emulator
 from lab.control.errors import ApiError, error_reply
@@ -19,7 +18,7 @@ from lab.control.http import CUT, HttpReply, HttpRequest
 from lab.control.iam.identities import Caller, Identities
 from lab.control.iam.resources import Resources
 from lab.control.request import ApiRequest, parse_request, result_reply
-from lab.control.rules import ids, registry
+from lab.control.rules import ids, registry  # the package registers the rules
 
 _CODE = re.compile(rb'<Code>([^<]+)</Code>|"__type"\s*:\s*"(?:[^"#]*#)?([^"]+)"')
 

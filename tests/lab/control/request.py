@@ -57,7 +57,7 @@ def parse_request(http: HttpRequest) -> ApiRequest:
     signed = _SIGNED.match(http.headers.get("authorization", ""))
     if signed is None:
         raise ApiError("MissingAuthenticationToken", "Request is missing Authentication Token", 403)
-    access_key, _, region, service = signed.groups()
+    access_key, _day, region, service = signed.groups()
     token = http.headers.get("x-amz-security-token")
     if service in _FORMS:
         form = dict(parse_qsl(http.body.decode("utf-8", "replace") or http.query, keep_blank_values=True))

@@ -142,7 +142,7 @@ class Identities:
 
 
 def _key(prefix: str) -> str:
-    return prefix + "".join(secrets.choice(string.ascii_uppercase + "234567") for _ in range(16))
+    return prefix + "".join(secrets.choice(string.ascii_uppercase + "234567") for _number in range(16))
 
 
 def _unknown(request: ApiRequest) -> ApiError:

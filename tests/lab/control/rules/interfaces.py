@@ -96,7 +96,7 @@ def instance_follows(call: Ec2Call) -> None:
 
 
 def _shown(call: Ec2Call, eni: Any) -> dict[str, Any]:
-    primary, *_ = addresses = state.private_ips(eni)
+    primary, *_secondaries = addresses = state.private_ips(eni)
     fronts = {state.private_ip(one): _association(call, one) for one in call.backend.addresses if one.eni is eni}
     listed = [_given({"PrivateIpAddress": one, "Primary": one == primary, "Association": fronts.get(one)}) for one in addresses]
     return _given(

@@ -48,7 +48,7 @@ def _token(params: Mapping[str, Any], start: int) -> str:
 
 def _start(params: Mapping[str, Any], token: str) -> int:
     try:
-        start, _, question = base64.urlsafe_b64decode(token).decode().partition(":")
+        start, _colon, question = base64.urlsafe_b64decode(token).decode().partition(":")
         if question == _question(params):
             return int(start)
     except (ValueError, binascii.Error):

@@ -53,7 +53,7 @@ class Numbers:
 
     def observe(self) -> frozenset[int]:
         error = self.looks.pop(0) if self.looks else None
-        if error:
+        if error is not None:
             raise error
         return frozenset(number for number, time in self.shows.items() if time <= self.clock.time)
 
@@ -176,7 +176,7 @@ def test_throttling_is_tried_again(clock: Clock, go: Go) -> None:
 
 
 def test_throttled_for_good_is_given_up(clock: Clock, go: Go) -> None:
-    run = go(Numbers(clock, (1,), {1: [throttled() for _ in range(1000)]}), 5.0)
+    run = go(Numbers(clock, (1,), {1: [throttled() for _number in range(1000)]}), 5.0)
     assert not run.changed
     assert run.errors[1].message == "slow down"
     assert sum(clock.pauses) == pytest.approx(5.0)
@@ -193,7 +193,7 @@ def test_a_lost_reply_is_settled_by_reading(clock: Clock, go: Go) -> None:
 def test_a_first_look_that_fails_is_tried_again_then_raised(clock: Clock, go: Go) -> None:
     assert go(Numbers(clock, (1,), looks=[throttled()])).changed
     with pytest.raises(ServiceError):
-        go(Numbers(clock, (1,), looks=[throttled() for _ in range(1000)]))
+        go(Numbers(clock, (1,), looks=[throttled() for _number in range(1000)]))
     with pytest.raises(Refused):
         go(Numbers(clock, (1,), looks=[DENIED]))
 

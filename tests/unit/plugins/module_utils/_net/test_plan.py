@@ -295,7 +295,7 @@ def test_every_interrupted_plan_is_finished_by_the_next(seed: int) -> None:
         if desired.present:
             assert places == [(desired.interface, desired.address)]
         else:
-            assert desired.interface not in [name for name, _ in places]
+            assert desired.interface not in [name for name, _held in places]
         assert foreign(state, desired.address) == foreign(start, desired.address)
 
 
@@ -304,7 +304,7 @@ def test_it_is_never_added_to_one_link_while_it_is_on_another(seed: int) -> None
     desired, state = scene(random.Random(seed))
     for action in plan(desired, state):
         if isinstance(action, AddAddress):
-            assert {place.name for place, _ in state.places(desired.address)} <= {desired.interface}
+            assert {place.name for place, _held in state.places(desired.address)} <= {desired.interface}
         state = simulate(state, (action,))
 
 
