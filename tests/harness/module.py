@@ -81,7 +81,7 @@ def twelve_steps(
         real = run(args, False)
         assert not real["failed"], real
         assert real["changed"] is True, real
-        assert real.get("diff") == foreseen.get("diff"), "check mode foresaw something else"
+        assert real.get("diff") == foreseen.get("diff"), f"check mode foresaw something else: {foreseen} but {real}"
         after = snapshot()
         assert after != before
         assert run(args, True)["changed"] is False

@@ -47,7 +47,7 @@ class SourceRouteTask:
     def table(self, state: NetState) -> str:
         """The routes of the address's table."""
         route = standing(self._desired.address, state)
-        rows = [(each.destination, each.gateway or "-", each.interface or "-") for each in route.routes] if route else []
+        rows = sorted((each.destination, each.gateway or "-", each.interface or "-") for each in route.routes) if route else []
         return text_table(("destination", "gateway", "interface"), rows)
 
     def result(self, run: Run[NetState, Action]) -> dict[str, object]:
