@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each thing that can go wrong with a resource on a healthy link: clients lose it, one run brings it back, and all else is as it was."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import pytest
+from lab.faults import strike
+from lab.rights import NODE_RIGHTS
+from lab.vpc import ROLE
+
+from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed, told
+
+ADDRESS = "Have the address on its interface"
+CHECK = "Switch the source/destination check off"
+ROUTES = "Point the route table entries at this node"
+EIP = "Associate the Elastic IP"
+
+
+@dataclass(frozen=True)
+class Case:
+    """``hurt``: the numbers in `Cluster.clients` of those who lose the service. ``writes``: calls that change something."""
+
+    trouble: str
+    hurt: tuple[int, ...]
+    tasks: tuple[str, ...]
+    writes: tuple[str, ...] = ()
+    both: bool = False
+
+
+CASES = (
+    Case("forgotten-table", (0, 1), (ROUTES, ROUTES), ("ReplaceRoute",) * 2, both=True),
+    Case("route-blackhole", (0, 1, 2), (ROUTES, ROUTES), ("ReplaceRoute",) * 6, both=True),
+    Case("sdc-on", (0, 1, 2), (CHECK,), ("ModifyNetworkInterfaceAttribute",)),
+    Case("address-deleted", (0, 2), (ADDRESS,)),
+    Case("wrong-prefix", (), (ADDRESS,)),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.trouble)
+def test_one_run_puts_it_right_and_touches_nothing_else(cluster: Cluster, case: Case) -> None:
+    strike(cluster.lab, case.trouble)
+    broken = cluster.who_answers(*cluster.clients)
+    assert [number for number, nodes in enumerate(broken) if not nodes] == list(case.hurt)
+    assert cluster.changes()
+
+    run = cluster.recover(cluster.web, *([cluster.web6] if case.both else []))
+
+    assert run.status == 0, run.message
+    assert changed(run) == list(case.tasks)
+    assert cluster.writes() == list(case.writes)
+    cluster.assert_served()
+    assert cluster.changes() == {}
+
+
+def test_elastic_ip_taken_by_another_node_comes_back(cluster: Cluster) -> None:
+    strike(cluster.lab, "eip-taken")
+    outside = cluster.clients[3]
+    assert cluster.who_answers(outside) == [{"node-b"}]
+
+    run = cluster.recover(cluster.web)
+
+    assert (run.status, changed(run), cluster.writes()) == (0, [EIP], ["AssociateAddress"]), run.message
+    cluster.assert_served()
+    assert cluster.changes() == {}
+
+
+def test_second_run_changes_nothing_and_asks_no_more_than_it_has_to(cluster: Cluster) -> None:
+    run = cluster.recover(cluster.web, cluster.web6)
+
+    assert (run.status, changed(run), cluster.writes()) == (0, [], []), run.message
+    assert cluster.changes() == {}
+    asked = Counter(call.action for call in cluster.calls)
+    # for each resource its tables and its interface; for the Elastic IP the address and the interface that it should be on
+    assert asked == {"DescribeRouteTables": 2, "DescribeNetworkInterfaces": 3, "DescribeAddresses": 1}
+
+
+def test_check_mode_foresees_everything_and_writes_nothing(cluster: Cluster) -> None:
+    for trouble in ("wrong-route", "sdc-on", "eip-taken", "address-deleted"):
+        strike(cluster.lab, trouble)
+    broken = cluster.changes()
+
+    foreseen = cluster.recover(cluster.web, cluster.web6, words=["--check", "--diff"])
+
+    assert foreseen.status == 0, foreseen.message
+    assert changed(foreseen) == [ADDRESS, CHECK, ROUTES, EIP, CHECK, ROUTES]
+    assert cluster.writes() == []
+    assert cluster.changes() == broken
+    diff = told(foreseen, EIP).result["diff"]
+    assert cluster.interface("eth0", "node-b") in diff["before"]
+    assert cluster.interface("eth0") in diff["after"]
+
+    run = cluster.recover(cluster.web, cluster.web6)
+    assert run.status == 0, run.message
+    assert changed(run) == [ADDRESS, CHECK, ROUTES, EIP, ROUTES]  # the check is of the interface that both are on
+    assert cluster.changes() == {}
+    cluster.assert_served()
+
+
+def test_one_table_that_refuses_is_named_and_keeps_nothing_else_from_being_repaired(cluster: Cluster) -> None:
+    lab = cluster.lab
+    table = lab.place.table("client-c")
+    arn = f"arn:aws:ec2:*:*:route-table/{table}"
+    refusal = {"Effect": "Deny", "Action": "ec2:ReplaceRoute", "Resource": arn}
+    for trouble in ("wrong-route", "eip-taken"):
+        strike(lab, trouble)
+    lab.control.set_policy(ROLE, {**NODE_RIGHTS, "Statement": [*NODE_RIGHTS["Statement"], refusal]})
+    try:
+        run = cluster.recover(cluster.web)
+    finally:
+        lab.control.set_policy(ROLE, NODE_RIGHTS)
+
+    assert run.status != 0
+    assert run.message.startswith("web: ")
+    assert table in run.message
+    assert "ec2:ReplaceRoute" in run.message
+    others = [name for _machine, name in lab.place.route_tables if name != table]
+    assert not any(name in run.message for name in others)
+    theirs = f"{cluster.interface('eth0', 'node-b')} active"
+    ours = f"{cluster.interface('eth0')} active"
+    left = {("route", table, lab.place.vip): (ours, theirs)}
+    left.update({("route", name, lab.place.vip6): (ours, theirs) for _machine, name in lab.place.route_tables})  # not asked for
+    assert cluster.changes() == left
+
+
+def test_only_what_is_asked_for(cluster: Cluster) -> None:
+    for trouble in ("wrong-route", "sdc-on", "eip-taken"):
+        strike(cluster.lab, trouble)
+    broken = cluster.changes()
+
+    run = cluster.recover(cluster.web, cluster.web6, local_recovery_tags=["web"], local_recovery_faults=["routes"])
+
+    assert (run.status, changed(run)) == (0, [ROUTES]), run.message
+    repaired = {("route", name, cluster.lab.place.vip) for _machine, name in cluster.lab.place.route_tables}
+    assert cluster.changes() == {subject: change for subject, change in broken.items() if subject not in repaired}
