@@ -160,6 +160,7 @@ class LinkAddress:
     scope: str = "global"
     label: str | None = None
     broadcast: str | None = None
+    metric: int | None = None  # of the route that the kernel makes for it
 
 
 @dataclass(frozen=True)

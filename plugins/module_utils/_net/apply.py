@@ -197,6 +197,8 @@ def _address_words(verb: str, held: LinkAddress, interface: str, *, detect: bool
         words += ["scope", held.scope]
     for name, seconds in (("valid_lft", held.valid_lft), ("preferred_lft", held.preferred_lft)):
         words += [name, "forever" if seconds is None else str(seconds)]
+    if held.metric is not None:
+        words += ["metric", str(held.metric)]
     if held.noprefixroute:
         words.append("noprefixroute")
     return words + (["nodad"] if held.address.version == 6 and not detect else [])

@@ -80,6 +80,7 @@ def _address(info: Mapping[str, Any]) -> LinkAddress:
         scope=_SCOPES.get(scope, scope),
         label=info.get("label"),
         broadcast=info.get("broadcast"),
+        metric=info.get("metric"),
     )
 
 
