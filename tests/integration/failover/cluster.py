@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab with a lease store and a checker on each node, and what tests of failover ask of it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
+from harness.module import run_module
+from lab.checker import Checker
+from lab.faults import clear
+from lab.node import Node
+from lab.vpc import Lab
+
+CLUSTER, TABLE, TAG = "web-prod", "holdfast", "web"
+STORE = {"type": "dynamodb", "table": TABLE}
+
+
+class Cluster:
+    """One lab for many tests; `reset` between them. The resource ``web`` is in service nowhere at first and its lease is free."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.store = DynamoDbStore(lab.control.client("dynamodb"), TABLE)
+        self.store.create(pause=lambda _: time.sleep(0.05))
+        place = lab.place
+        shared = {"interface": "eth0", "backup_interface": "eth1"}
+        self.web: dict[str, Any] = {"tag": TAG, "address": place.vip, **shared, "ec2": {"route_tables": "all", "elastic_ip": place.elastic_ip}}
+        self.checkers: dict[str, Checker] = {}
+
+    def reset(self, **changes: Any) -> None:
+        """Nothing in service, the lease free, a fresh checker on each node. ``changes``: of the resource."""
+        self.stop()
+        clear(self.lab)
+        for node in self.lab.nodes:
+            node.configure()
+            for address in (self.lab.place.vip, self.lab.place.vip6):
+                node.drop(address)
+            node.run("sh", "-c", "rm -f /var/lib/holdfast/*.json")
+        old = self.record()
+        token = self.store.read(f"{CLUSTER}/{TAG}").token
+        assert self.store.write(f"{CLUSTER}/{TAG}", token, Record("", old.epoch + 1 if old else 1, f"seed.{time.monotonic_ns()}")) is not None
+        settings = {"cluster": CLUSTER, "store": STORE}
+        self.resource = {**self.web, **changes}
+        for node in self.lab.nodes:
+            self.checkers[node.name] = Checker(node, settings, [self.resource]).start()
+
+    def stop(self) -> None:
+        """End the checkers."""
+        for checker in self.checkers.values():
+            checker.stop()
+        self.checkers.clear()
+
+    def record(self) -> Record | None:
+        """The lease as the store has it."""
+        return self.store.read(f"{CLUSTER}/{TAG}").record
+
+    def holder(self) -> str:
+        """Who holds the lease; empty for nobody."""
+        record = self.record()
+        return record.holder if record else ""
+
+    def module(self, node: Node, name: str, **options: Any) -> dict[str, Any]:
+        """Run a module on a node, as Ansible does there."""
+        return run_module(name, {"cluster": CLUSTER, "tag": TAG, **options}, where=node.namespace, env=dict(node.environment))
+
+    def lease(self, node: Node, **options: Any) -> dict[str, Any]:
+        """The module lease on a node, for that node."""
+        return self.module(node, "lease", holder=node.name, store=STORE, **options)
+
+    def put_in_service(self, node: Node) -> None:
+        """The lease and the address on this node, nothing on EC2."""
+        self.put_in_service_after(node, 2)
+
+    def put_in_service_after(self, node: Node, wait: float) -> None:
+        """As `put_in_service`, with so many seconds for a lease that is not free."""
+        answer = self.lease(node, wait=wait)
+        assert answer["renewed_by"] == "checker", answer
+        answer = self.module(node, "lease_address")
+        assert not answer["failed"], answer
+
+    def has_address(self, node: Node) -> bool:
+        """Whether the virtual address is on a link of this node."""
+        return any(held == self.lab.place.vip for _link, held in node.addresses())
