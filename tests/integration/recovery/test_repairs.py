@@ -7,11 +7,11 @@ from collections import Counter
 from dataclasses import dataclass
 
 import pytest
+
+from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed, told
 from lab.faults import strike
 from lab.rights import NODE_RIGHTS
 from lab.vpc import ROLE
-
-from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed, told
 
 ADDRESS = "Have the address on its interface"
 CHECK = "Switch the source/destination check off"
