@@ -86,6 +86,8 @@ class Cluster:
         assert "Traceback" not in run.other, run.other
         for task in run.failed:
             message = str(task.result.get("msg"))
+            if task.action == "ansible.builtin.validate_argument_spec":  # Ansible's own words, on two lines
+                continue
             assert "\n" not in message, message
             assert not re.search(r"Task failed|Traceback|defect in holdfast\.ha|undefined", message), message
         return run
