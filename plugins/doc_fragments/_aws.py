@@ -72,7 +72,8 @@ options:
   role_arn:
     description:
       - The ARN of a role to act as, for example where the route tables belong to the account that shares the VPC.
-      - STS is called at its own endpoint, or at E(AWS_ENDPOINT_URL_STS); O(endpoint_url) is EC2's.
+      - STS is called at its own endpoint, or at E(AWS_ENDPOINT_URL_STS). An O(endpoint_url) that is not one of AWS's own, as of an emulator,
+        is called for STS too.
     type: str
   external_id:
     description:

@@ -16,6 +16,8 @@ from ansible_collections.holdfast.ha.plugins.module_utils._errors import Holdfas
 
 #: At most so many causes are spelled out in one message.
 _SPELLED_OUT = 5
+#: Check mode writes nothing that would have to be waited for: seconds for which errors that may pass are tried again.
+_PATIENCE = 3.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def run_change(
 
     def body(module: AnsibleModule, host: Host) -> None:
         task = build(host)
-        run = preview(task, settle=settle) if module.check_mode else converge(task, settle=settle)
+        run = preview(task, settle=min(settle, _PATIENCE)) if module.check_mode else converge(task, settle=settle)
         returns: dict[str, Any] = {"changed": run.changed, **task.result(run)}
         if module._diff:
             returns["diff"] = {"before": task.table(run.before), "after": task.table(run.after)}

@@ -44,6 +44,7 @@ def run_module(
             capture_output=True,
             text=True,
             timeout=timeout,
+            check=False,
             env={**{key: os.environ[key] for key in _PASSED_ON if key in os.environ}, "PYTHONPATH": str(TREE), **(env or {})},
         )
     assert "Traceback" not in done.stderr, done.stderr

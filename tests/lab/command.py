@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Residence(args.prefix)  # a bad prefix is refused before anything else
         status: int = args.run(args) or 0
         return status
-    except (LabError, TimeoutError) as error:
+    except (LabError, RuntimeError, TimeoutError) as error:
         print(f"holdfast-lab: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 try:
     import boto3
@@ -29,6 +30,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._model import shown
 #: How many calls are under way at once at most; the client keeps as many connections.
 PARALLEL = 10
 _CONNECT_TIMEOUT, _READ_TIMEOUT = 1.0, 2.0
+_AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn")
 _SESSION_NAME = "holdfast-ha"
 _LONGEST_OPTION = 4096
 _KEYS = ("access_key", "secret_key", "session_token")
@@ -162,11 +164,12 @@ def _client(session: Any, service: str, region: str, options: AwsOptions, timeou
 def _with_role(session: Any, options: AwsOptions, role_arn: str, region: str) -> Any:
     """A session that acts as ``role_arn`` and renews the role's credentials before they expire.
 
-    STS is called at its own endpoint (``AWS_ENDPOINT_URL_STS``, ``AWS_ENDPOINT_URL``): ``endpoint_url`` is EC2's.
+    For where STS is called see `sts_endpoint`.
     """
+    endpoint = sts_endpoint(options.endpoint_url, os.environ)
     extra = {"RoleSessionName": _SESSION_NAME, **({"ExternalId": options.external_id} if options.external_id else {})}
     fetcher = AssumeRoleCredentialFetcher(
-        client_creator=lambda service, **_keys: _client(session, service, region, options),
+        client_creator=lambda service, **_keys: _client(session, service, region, options, endpoint_url=endpoint),
         source_credentials=session.get_credentials() or _none(),
         role_arn=role_arn,
         extra_args=extra,
@@ -175,6 +178,18 @@ def _with_role(session: Any, options: AwsOptions, role_arn: str, region: str) ->
     refreshed = DeferredRefreshableCredentials(method="assume-role", refresh_using=fetcher.fetch_credentials)
     core._credentials = refreshed  # the public setter takes fixed keys only, which a long-lived client would outlive
     return boto3.session.Session(botocore_session=core, region_name=region)
+
+
+def sts_endpoint(endpoint_url: str | None, environ: Mapping[str, str]) -> str | None:
+    """Where STS is called; ``None`` leaves it to botocore.
+
+    An endpoint of AWS's own (a VPC endpoint, say) is EC2's alone. Whatever else answers for EC2, such as an emulator, is asked for the role
+    too: its credentials mean nothing to AWS, nor AWS's to it.
+    """
+    host = urlsplit(endpoint_url or "").hostname or ""
+    if not host or host.endswith(_AWS_DOMAINS) or environ.get("AWS_ENDPOINT_URL_STS"):
+        return None
+    return endpoint_url
 
 
 def _none() -> Any:

@@ -36,8 +36,9 @@ class DynamoDbStore:
         self._table = table
 
     @classmethod
-    def connect(cls, settings: StoreSettings, timeout: float, environ: Mapping[str, str] = os.environ) -> DynamoDbStore:
-        """From checked settings; ``timeout`` in seconds for one call. Raises `BadInput`, `ServiceError`."""
+    def connect(cls, settings: StoreSettings, timeout: float, environ: Mapping[str, str] | None = None) -> DynamoDbStore:
+        """From checked settings; ``timeout`` in seconds for one call, ``environ`` the process's unless given. Raises `BadInput`, `ServiceError`."""
+        environ = os.environ if environ is None else environ
         own = {name: value for name, value in environ.items() if name not in ("AWS_URL", "AWS_ENDPOINT_URL_EC2")}
         if environ.get("AWS_ENDPOINT_URL_DYNAMODB"):
             own["AWS_ENDPOINT_URL"] = environ["AWS_ENDPOINT_URL_DYNAMODB"]

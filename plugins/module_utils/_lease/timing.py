@@ -13,6 +13,7 @@ Why two nodes never hold at once, in true seconds, with every clock running at a
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
@@ -71,7 +72,7 @@ class Timing:
         for field in fields(self):
             value = getattr(self, field.name)
             least_ok = value >= 0 if field.name in ("rho", "stop_budget") else value > 0
-            if not least_ok or value != value or value > 1e6:
+            if not least_ok or math.isnan(value) or value > 1e6:
                 raise BadInput(
                     f"timing: {field.name} = {value:g} is out of range; give a number of seconds above 0 (rho: a share from 0 to {_WORST_RATE:g})"
                 )

@@ -38,7 +38,7 @@ class Arena:
 
     def __init__(self, connect: Callable[[], Store], nodes: int = 3) -> None:
         self.histories: dict[str, History] = defaultdict(History)
-        self._stores = [Recorded(connect(), self.histories) for _ in range(nodes)]
+        self._stores = [Recorded(connect(), self.histories) for _number in range(nodes)]
         self._serial = 0
 
     def fight(self, key: str, timing: Timing) -> list[int]:

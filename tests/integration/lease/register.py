@@ -107,7 +107,7 @@ def check(history: History) -> list[Record]:
         if op.kind in ("write", "unknown"):
             began[at] = op.begin
         calls.append((op.begin, op.end, at, op))
-    for _, end, at, op in calls:
+    for _begin, end, at, op in calls:
         assert at < len(began), f"{op} was refused although nobody had changed the record"
         assert began[at] <= end, f"{op} saw a write that had not begun"
     _check_real_time(calls)
@@ -118,7 +118,7 @@ def check(history: History) -> list[Record]:
 def _check_real_time(calls: list[tuple[float, float, int, Op]]) -> None:
     ended = sorted(calls, key=lambda call: call[1])
     furthest, number = 0, 0
-    for begin, _, at, op in sorted(calls, key=lambda call: call[0]):
+    for begin, _end, at, op in sorted(calls, key=lambda call: call[0]):
         while number < len(ended) and ended[number][1] < begin:
             furthest = max(furthest, ended[number][2])
             number += 1

@@ -64,11 +64,11 @@ class Etcd:
 
     def __init__(self, folder: Path, members: int = 1, tls: Sequence[str] = ()) -> None:
         scheme = "https" if tls else "http"
-        ports = [(free_port(), free_port()) for _ in range(members)]
-        self.endpoints = [f"{scheme}://127.0.0.1:{client}" for client, _ in ports]
-        cluster = ",".join(f"m{number}=http://127.0.0.1:{peer}" for number, (_, peer) in enumerate(ports))
+        ports = [(free_port(), free_port()) for _number in range(members)]
+        self.endpoints = [f"{scheme}://127.0.0.1:{client}" for client, _peer in ports]
+        cluster = ",".join(f"m{number}=http://127.0.0.1:{peer}" for number, (_client, peer) in enumerate(ports))
         self.members = []
-        for number, (_, peer) in enumerate(ports):
+        for number, (_client, peer) in enumerate(ports):
             argv = ["etcd", "--name", f"m{number}", "--data-dir", str(folder / f"m{number}"), "--log-level", "warn", "--logger", "zap"]
             argv += ["--listen-client-urls", self.endpoints[number], "--advertise-client-urls", self.endpoints[number]]
             argv += ["--listen-peer-urls", f"http://127.0.0.1:{peer}", "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}"]
@@ -148,7 +148,7 @@ class LossyWire:
     def _accept(self) -> None:
         while True:
             try:
-                client, _ = self._listener.accept()
+                client, _address = self._listener.accept()
             except OSError:
                 return
             threading.Thread(target=self._pass, args=(client,), daemon=True).start()
@@ -181,7 +181,7 @@ def _message(source: socket.socket) -> bytes:
         if not part:
             return data
         data += part
-    head, _, body = data.partition(b"\r\n\r\n")
+    head, _gap, body = data.partition(b"\r\n\r\n")
     length = next((int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
     while len(body) < length:
         part = source.recv(65536)

@@ -83,7 +83,7 @@ def test_lab(plane: ControlPlane) -> None:
 def test_lab_that_loses_replies(plane: ControlPlane) -> None:
     connect = _plane(plane, "lossy")
     arena, unsure = Arena(connect), 0
-    for _ in range(5):
+    for _number in range(5):
         plane.faults.inject(Fault("lost_reply", "dynamodb:PutItem", times=15))
         unsure = arena.contests(20, keys=2).unsure
     plane.faults.clear()

@@ -59,7 +59,7 @@ def renewers(folder: Path, count: int, *, stall: bool = False) -> Iterator[Renew
         process = node.spawn(*argv, env={**os.environ, "PYTHONPATH": str(TREE)}, stdout=subprocess.PIPE)
         try:
             assert process.stdout is not None
-            pids = [int(process.stdout.readline()) for _ in range(count)]
+            pids = [int(process.stdout.readline()) for _number in range(count)]
             yield Renewers(node, pids, mmap.mmap(handle.fileno(), 0))
         finally:
             process.kill()

@@ -97,6 +97,6 @@ def test_a_table_that_is_missing(plane: ControlPlane) -> None:
 
 def test_creating_twice_at_once(plane: ControlPlane) -> None:
     table = DynamoDbStore(plane.client("dynamodb"), "twice")
-    for _ in range(2):
+    for _number in range(2):
         table.create(pause=lambda _: time.sleep(0.05))
     assert table.exists()

@@ -120,7 +120,7 @@ def test_a_holder_outlives_paused_leaders(tmp_path: Path) -> None:
                 time.sleep(0.02)
 
         run(1)
-        for _ in range(2):
+        for _number in range(2):
             leader = cluster.leader()
             assert leader is not None
             cluster.members[leader].signal(signal.SIGSTOP)

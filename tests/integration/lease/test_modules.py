@@ -82,7 +82,7 @@ def test_twelve_steps(store: tuple[dict[str, Any], Store]) -> None:
         remove={"holder": "node-b", "state": "held"},
     )
     assert [(answer["holder"], answer["epoch"]) for answer in last[:4]] == [("node-a", 8)] * 4
-    foreseen, _, acquired, foreseen_again, renewed = last[:5]
+    foreseen, _looked, acquired, foreseen_again, renewed = last[:5]
     assert [foreseen["expires_in"], foreseen_again["expires_in"]] == [None, None]
     assert 6 < acquired["expires_in"] <= 7.8
     assert 6 < renewed["expires_in"] <= 7.8

@@ -10,14 +10,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.holdfast.ha.tests.integration.recovery import world
+from ansible_collections.holdfast.ha.tests.integration.recovery.world import Subject, World
 from lab.control import Call
 from lab.faults import restore
 from lab.node import Node
 from lab.playbook import HERE, PlaybookRun, TaskReport, run_playbook
 from lab.vpc import Lab
-
-from ansible_collections.holdfast.ha.tests.integration.recovery import world
-from ansible_collections.holdfast.ha.tests.integration.recovery.world import Subject, World
 
 Resource = dict[str, Any]
 #: A machine and the address that it asks.
@@ -81,14 +80,14 @@ class Cluster:
             variables["holdfast_resources"] = list(resources)
         where = self.lab.router.namespace if inventory else self.node_a.namespace
         self.lab.control.calls.reset()
-        run = run_playbook(
-            name, variables, where=where, environment=self.node_a.environment, inventory=inventory or HERE, words=words
-        )
+        run = run_playbook(name, variables, where=where, environment=self.node_a.environment, inventory=inventory or HERE, words=words)
         self.calls = self.lab.control.calls.all()
         print(f"{name}: exit {run.status} after {run.seconds:.1f} s, {len(self.calls)} calls; {run.message}")
         assert "Traceback" not in run.other, run.other
         for task in run.failed:
             message = str(task.result.get("msg"))
+            if task.action == "ansible.builtin.validate_argument_spec":  # Ansible's own words, on two lines
+                continue
             assert "\n" not in message, message
             assert not re.search(r"Task failed|Traceback|defect in holdfast\.ha|undefined", message), message
         return run
@@ -120,7 +119,7 @@ class Cluster:
         """Every client gets its answers from node-a, and from no other node."""
         asked = questions or self.clients
         answers = dict(zip(asked, self.who_answers(*asked)))
-        assert answers == dict.fromkeys(asked, {"node-a"})
+        assert answers == {question: {"node-a"} for question in asked}
 
     def changes(self) -> dict[Subject, tuple[str, str]]:
         """What is not as it was after `reset`."""

@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from lab.vpc import Lab
 
 from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster
+from lab.vpc import Lab
 
 
 @pytest.fixture(scope="package")

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import json
 
-from lab.faults import active, strike
-
 from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed, told
 from ansible_collections.holdfast.ha.tests.integration.recovery.world import ABSENT
+from lab.faults import active, strike
 
 ADDRESS = "Have the address on its interface"
 MOVE = "Move the address to the backup interface"

@@ -7,11 +7,11 @@ from collections import Counter
 from dataclasses import dataclass
 
 import pytest
+
+from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed, told
 from lab.faults import strike
 from lab.rights import NODE_RIGHTS
 from lab.vpc import ROLE
-
-from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed, told
 
 ADDRESS = "Have the address on its interface"
 CHECK = "Switch the source/destination check off"
@@ -135,3 +135,22 @@ def test_only_what_is_asked_for(cluster: Cluster) -> None:
     assert (run.status, changed(run)) == (0, [ROUTES]), run.message
     repaired = {("route", name, cluster.lab.place.vip) for _machine, name in cluster.lab.place.route_tables}
     assert cluster.changes() == {subject: change for subject, change in broken.items() if subject not in repaired}
+
+
+def test_missing_entry_of_a_named_table_is_created_only_when_asked_for(cluster: Cluster) -> None:
+    lab = cluster.lab
+    table = lab.place.table("client-c")
+    lab.ec2.delete_route(RouteTableId=table, DestinationCidrBlock=lab.place.vip)
+    broken = cluster.changes()
+    named = {**cluster.web["ec2"], "route_tables": [table]}
+
+    refused = cluster.recover({**cluster.web, "ec2": named})
+    assert refused.status != 0
+    assert table in refused.message
+    assert cluster.writes() == []
+    assert cluster.changes() == broken
+
+    run = cluster.recover({**cluster.web, "ec2": {**named, "missing": "create", "region": lab.place.region}})
+    assert (run.status, changed(run), cluster.writes()) == (0, [ROUTES], ["CreateRoute"]), run.message
+    assert cluster.changes() == {}
+    cluster.assert_served()

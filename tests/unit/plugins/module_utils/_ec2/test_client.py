@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import PARALLEL, AwsOptions, ec2_client
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import PARALLEL, AwsOptions, ec2_client, sts_endpoint
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, ServiceError
 
 KEYS = {"access_key": "AKIA1", "secret_key": "s3cret"}
@@ -96,3 +96,18 @@ def test_options_that_boto3_refuses(options: AwsOptions) -> None:
     with pytest.raises(BadInput) as caught:
         ec2_client(options, no_region)
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("endpoint_url", "environ", "called"),
+    [
+        (None, {}, None),
+        ("http://127.0.0.1:5000", {}, "http://127.0.0.1:5000"),
+        ("http://127.0.0.1:5000", {"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:6000"}, None),
+        ("https://vpce-1.ec2.eu-central-1.vpce.amazonaws.com", {}, None),
+        ("https://ec2.eu-central-1.api.aws", {}, None),
+        ("https://amazonaws.com.example.net", {}, "https://amazonaws.com.example.net"),
+    ],
+)
+def test_where_sts_is_called(endpoint_url: str | None, environ: dict[str, str], called: str | None) -> None:
+    assert sts_endpoint(endpoint_url, environ) == called

@@ -171,7 +171,7 @@ class World:
 
     def run(self) -> None:
         while self.queue:
-            self.now, _, node, life = heapq.heappop(self.queue)
+            self.now, _order, node, life = heapq.heappop(self.queue)
             if self.now > self.horizon:
                 break
             if life != node.life or node.process is None:
@@ -234,7 +234,7 @@ class World:
             yield self.now + pause
         to = self.rng.choice(["", *(other.name for other in self.nodes)])
         self._emit(node, Told(node.clock(self.now), Intent.RELEASE, to))
-        for _ in range(3):
+        for _number in range(3):
             actions = self._emit(node, Tick(node.clock(self.now)))
             while actions and not isinstance(actions[-1], Released):
                 actions = yield from self._call(node, actions[-1])

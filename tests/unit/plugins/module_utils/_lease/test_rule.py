@@ -73,20 +73,20 @@ def test_when_a_standby_may_take_over(record: Record | None, free_after: float) 
     if free_after:
         state, actions = after(Tick(100.0 + free_after - 0.01), state=state)
         assert actions == (Read(),), "too early"
-        state, _ = after(ReadEnded(100.0 + free_after - 0.01, Reading(record, "t1")), state=state)
+        state, _actions = after(ReadEnded(100.0 + free_after - 0.01, Reading(record, "t1")), state=state)
         assert state.due == pytest.approx(100.0 + free_after)
-    _, actions = after(Tick(100.0 + free_after + 1e-6), state=state)
+    _state, actions = after(Tick(100.0 + free_after + 1e-6), state=state)
     epoch = 1000 if record is None else 8
     assert actions == (Write("t1", Record("me", epoch, "boot.s.0", ttl=10.0)),)
 
 
 def test_a_renewal_seen_starts_the_wait_again() -> None:
-    state, _ = after(Tick(105), ReadEnded(105.5, Reading(replace(OTHERS, nonce="far.s.9"), "t2")), state=claiming(OTHERS))
+    state, _actions = after(Tick(105), ReadEnded(105.5, Reading(replace(OTHERS, nonce="far.s.9"), "t2")), state=claiming(OTHERS))
     assert state.free_at() == pytest.approx(115.7)
 
 
 def test_the_wait_counts_from_the_end_of_the_read() -> None:
-    state, _ = after(Told(0, Intent.CLAIM), Tick(100), ReadEnded(140, Reading(OTHERS, "t1")))
+    state, _actions = after(Told(0, Intent.CLAIM), Tick(100), ReadEnded(140, Reading(OTHERS, "t1")))
     assert state.free_at() == pytest.approx(150.2)
 
 
@@ -103,7 +103,7 @@ def test_a_confirmation_after_the_deadline_serves_nothing() -> None:
 
 
 def test_the_node_goes_on_with_its_own_lease_after_a_restart() -> None:
-    _, actions = after(Tick(100), state=claiming(MINE))
+    _state, actions = after(Tick(100), state=claiming(MINE))
     assert actions == (Write("t1", Record("me", 7, "boot.s.0")),)
 
 
@@ -157,7 +157,7 @@ def test_losing_it(record: Record, reason: str) -> None:
 def test_a_deleted_record_is_put_back_by_its_holder_with_a_higher_epoch() -> None:
     state, actions = after(Tick(102), WriteEnded(102.1, Outcome.CONFLICT), Tick(102.1), ReadEnded(102.2, Reading(None, None)), state=holding())
     assert isinstance(actions[0], Notice)
-    _, actions = after(Tick(102.2), state=state)
+    _state, actions = after(Tick(102.2), state=state)
     assert actions == (Write(None, Record("me", 1000, "boot.s.2")),)
 
 
@@ -166,9 +166,9 @@ def test_the_epoch_never_falls() -> None:
     state, actions = after(Told(0, Intent.CLAIM), Tick(0), ReadEnded(0, Reading(FREE, "t1")), state=remembers)
     assert actions == (Notice("the lease's epoch fell from 41 to 7: the record was changed by hand or restored from a backup"),)
     assert after(Tick(0), state=state)[1] == (Write("t1", Record("me", 42, "boot.s.0")),)
-    state, _ = after(Told(0, Intent.CLAIM), Tick(0), ReadEnded(0, Reading(None, None)), state=remembers)
+    state, _actions = after(Told(0, Intent.CLAIM), Tick(0), ReadEnded(0, Reading(None, None)), state=remembers)
     assert after(Tick(11), state=state)[1] == (Write(None, Record("me", 42, "boot.s.0")),)
-    state, _ = after(Told(0, Intent.CLAIM), Tick(0), ReadEnded(0, Reading(MINE, "t1")), state=remembers)
+    state, _actions = after(Told(0, Intent.CLAIM), Tick(0), ReadEnded(0, Reading(MINE, "t1")), state=remembers)
     assert after(Tick(0), state=state)[1] == (Write("t1", Record("me", 42, "boot.s.0")),)
 
 
@@ -182,7 +182,7 @@ def test_a_release_is_written_and_confirmed() -> None:
 
 
 def test_a_release_waits_for_a_renewal_on_its_way() -> None:
-    state, _ = after(Tick(102), Told(102.1, Intent.RELEASE), state=holding())
+    state, _actions = after(Tick(102), Told(102.1, Intent.RELEASE), state=holding())
     state, actions = after(WriteEnded(102.2, Outcome.WRITTEN, "t3"), state=state)
     assert actions == (), "the renewal does not bring the address back"
     assert after(Tick(102.2), state=state)[1] == (Write("t3", Record("", 8, "boot.s.2")),)
@@ -191,19 +191,19 @@ def test_a_release_waits_for_a_renewal_on_its_way() -> None:
 def test_an_ambiguous_release_is_settled_by_its_nonce() -> None:
     state, (write,) = after(Told(101, Intent.RELEASE), Tick(101), state=holding())
     assert isinstance(write, Write)
-    _, actions = after(WriteEnded(102.5, Outcome.UNKNOWN), Tick(102.5), ReadEnded(102.6, Reading(write.record, "t3")), state=state)
+    _state, actions = after(WriteEnded(102.5, Outcome.UNKNOWN), Tick(102.5), ReadEnded(102.6, Reading(write.record, "t3")), state=state)
     assert actions == (Released(),)
 
 
 def test_nothing_to_release() -> None:
-    _, actions = after(Told(101, Intent.RELEASE), Tick(101), state=claiming(OTHERS))
+    _state, actions = after(Told(101, Intent.RELEASE), Tick(101), state=claiming(OTHERS))
     assert actions == (Released(),)
 
 
 def test_a_store_that_is_out_of_reach_is_asked_again_after_a_poll() -> None:
-    state, _ = after(Told(0, Intent.CLAIM), Tick(0), ReadEnded(1.5, None))
+    state, _actions = after(Told(0, Intent.CLAIM), Tick(0), ReadEnded(1.5, None))
     assert state.due == 2.5
-    state, _ = after(Tick(102), WriteEnded(102.1, Outcome.NOT_SENT), state=holding())
+    state, _actions = after(Tick(102), WriteEnded(102.1, Outcome.NOT_SENT), state=holding())
     assert state.due == pytest.approx(103.1)
     assert after(Tick(103.1), state=state)[1][0].__class__ is Write
 

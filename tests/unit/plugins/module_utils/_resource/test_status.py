@@ -19,7 +19,14 @@ _NO_EC2 = {"error": "", "routes": [], "source_dest_check": None, "elastic_ip": N
 
 
 def entry(**more: Any) -> dict[str, Any]:
-    shown = {"tag": "web", "node": "node-a", "address": "10.1.0.10/32", "primary_interface": "eth0", "primary_state": "up", "backup_interface": "eth1"}
+    shown = {
+        "tag": "web",
+        "node": "node-a",
+        "address": "10.1.0.10/32",
+        "primary_interface": "eth0",
+        "primary_state": "up",
+        "backup_interface": "eth1",
+    }
     return {**shown, "in_service": True, "health": "healthy", "reasons": [], "ec2": _EC2, **more}
 
 

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a controller over SSH with both nodes in the play: only the node in service is repaired, and doubt repairs none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lab.faults import active, strike
+
+from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed, forget
+
+
+def test_only_the_node_in_service_is_repaired(cluster: Cluster, tmp_path: Path) -> None:
+    for trouble in ("wrong-route", "address-deleted"):
+        strike(cluster.lab, trouble)
+
+    run = cluster.recover(cluster.web, cluster.web6, inventory=cluster.inventory(tmp_path))
+
+    assert run.status == 0, run.message
+    assert {task.host for task in run.changed} == {"node-a"}
+    assert {task.host for task in run.tasks} == {"node-a", "node-b"}
+    assert cluster.changes() == {}
+    cluster.assert_served()
+
+
+def test_in_service_nowhere_it_is_for_a_person_to_say_where(cluster: Cluster, tmp_path: Path) -> None:
+    lab = cluster.lab
+    for node in lab.nodes:
+        forget(node)
+    lab.node_a.drop(lab.place.vip)
+    strike_free = cluster.changes()
+    inventory = cluster.inventory(tmp_path)
+
+    refused = cluster.recover(cluster.web, inventory=inventory)
+    assert refused.status != 0
+    assert refused.message == "web: in service on none of the hosts that answered; limit the run to the node that should have it (--limit NODE)"
+    assert (changed(refused), cluster.writes()) == ([], [])
+    assert cluster.changes() == strike_free
+
+    told = cluster.recover(cluster.web, inventory=inventory, words=["--limit", "node-b"])
+    assert told.status == 0, told.message
+    assert active(lab) == (lab.node_b, "eth0")
+    vip, _vip6, _neighbour, outside = cluster.clients
+    assert cluster.who_answers(vip, outside) == [{"node-b"}, {"node-b"}]
+
+
+def test_host_that_cannot_be_reached_keeps_what_it_has(cluster: Cluster, tmp_path: Path) -> None:
+    strike(cluster.lab, "wrong-route")
+    broken = cluster.changes()
+
+    run = cluster.recover(cluster.web, inventory=cluster.inventory(tmp_path, node_a={"ansible_port": 2222}))
+
+    assert run.status != 0
+    assert {task.host for task in run.tasks if task.outcome == "unreachable"} == {"node-a"}
+    assert "in service on none of the hosts that answered" in run.message
+    assert (changed(run), cluster.writes()) == ([], [])
+    assert cluster.changes() == broken
+
+
+def test_in_service_on_both_nobody_is_repaired(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.lab.node_b.hold(cluster.lab.place.vip, "eth0")
+    strike(cluster.lab, "sdc-on")
+    broken = cluster.changes()
+
+    run = cluster.recover(cluster.web, inventory=cluster.inventory(tmp_path))
+
+    assert run.status != 0
+    assert run.message == "web: in service on node-a and node-b; limit the run to the one that should keep it"
+    assert (changed(run), cluster.writes()) == ([], [])
+    assert cluster.changes() == broken
