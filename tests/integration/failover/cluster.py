@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
@@ -12,6 +16,7 @@ from harness.module import run_module
 from lab.checker import Checker
 from lab.faults import clear
 from lab.node import Node
+from lab.playbook import PlaybookRun, run_playbook
 from lab.vpc import Lab
 
 CLUSTER, TABLE, TAG = "web-prod", "holdfast", "web"
@@ -84,3 +89,54 @@ class Cluster:
     def has_address(self, node: Node) -> bool:
         """Whether the virtual address is on a link of this node."""
         return any(held == self.lab.place.vip for _link, held in node.addresses())
+
+    def play(self, name: str, folder: Path, *, words: Sequence[str] = (), resources: Sequence[Mapping[str, Any]] = (), **variables: Any) -> PlaybookRun:
+        """Run a playbook from a controller, over SSH against both nodes. No traceback, no template error, no defect."""
+        inventory = folder / "inventory.json"
+        inventory.write_text(json.dumps(self.lab.inventory()))
+        shared = {"holdfast_cluster": CLUSTER, "holdfast_store": STORE, "holdfast_resources": list(resources) or [self.resource]}
+        run = run_playbook(
+            name,
+            {**shared, **variables},
+            where=self.lab.router.namespace,
+            environment=self.lab.node_a.environment,
+            inventory=inventory,
+            words=words,
+        )
+        print(f"{name}: exit {run.status} after {run.seconds:.1f} s; {run.message}\n{run.other[-2000:]}")
+        assert "Traceback" not in run.other, run.other
+        for task in run.failed:
+            assert not re.search(r"Traceback|defect in holdfast\.ha|is undefined|'undefined'", str(task.result.get("msg"))), task
+        return run
+
+    def switch(self, to: str, folder: Path, **variables: Any) -> PlaybookRun:
+        """The playbook switchover; it has to succeed."""
+        run = self.play("switchover", folder, tag=TAG, to=to, **variables)
+        assert run.status == 0, run.message or run.other
+        return run
+
+    def kill(self, node: Node) -> None:
+        """The machine is gone at once: all its processes, all its links."""
+        self.checkers[node.name].kill()
+        for interface in node.place.interfaces:
+            self.lab.router.cut(interface.id)
+
+    def where(self) -> dict[str, set[str]]:
+        """On which node everything is: address, routes, Elastic IP, as the kernels and the control plane say."""
+        owners = {one.id: machine.name for machine in self.lab.place.machines for one in machine.interfaces}
+        routes = {
+            owners.get(route.target, route.target)
+            for subnet in self.lab.view.subnets
+            for route in subnet.routes
+            if route.destination == self.lab.place.vip
+        }
+        eips = {owners.get(eip.network_interface_id or "", "-") for eip in self.lab.view.elastic_ips}
+        return {"address": {node.name for node in self.lab.nodes if self.has_address(node)}, "routes": routes, "elastic ip": eips}
+
+    def all_on(self, name: str) -> None:
+        """Fails unless everything is on that node, which holds the lease, and every client is answered by it."""
+        assert self.where() == {"address": {name}, "routes": {name}, "elastic ip": {name}}
+        assert self.holder() == name
+        for client in ("client-c", "outside"):
+            with self.lab.prober(client) as prober:
+                prober.wait_until_answered(5, by=name)
