@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from lab.faults import clear
 from lab.node import Node
 from lab.playbook import PlaybookRun, run_playbook
 from lab.vpc import Lab
+from lab.waiting import until
 
 CLUSTER, TABLE, TAG = "web-prod", "holdfast", "web"
 STORE = {"type": "dynamodb", "table": TABLE}
@@ -99,10 +101,12 @@ class Cluster:
             name,
             {**shared, **variables},
             where=self.lab.router.namespace,
-            environment=self.lab.node_a.environment,
+            environment={**self.lab.node_a.environment, "ANSIBLE_PIPELINING": "1"},
             inventory=inventory,
             words=words,
         )
+        slowest = sorted(run.tasks, key=lambda task: -task.seconds)[:5]
+        print("slowest:", [(task.task, task.host, round(task.seconds, 1)) for task in slowest], len(run.tasks))
         print(f"{name}: exit {run.status} after {run.seconds:.1f} s; {run.message}\n{run.other[-2000:]}")
         assert "Traceback" not in run.other, run.other
         for task in run.failed:
@@ -140,3 +144,16 @@ class Cluster:
         for client in ("client-c", "outside"):
             with self.lab.prober(client) as prober:
                 prober.wait_until_answered(5, by=name)
+
+    def steal_when_serving(self, name: str) -> None:
+        """As soon as that node's checker has put the address up, somebody else takes the lease by hand. Returns at once."""
+
+        def steal() -> None:
+            until(lambda: self.checkers[name].seen("serve"), 60, f"{name} never served")
+            key = f"{CLUSTER}/{TAG}"
+            until(lambda: self.store.write(key, self.store.read(key).token, Record("node-x", 2**40, "x.1")), 5, "the record could not be written")
+            until(lambda: self.checkers[name].seen("lost"), 10, f"{name} did not notice")
+            node = self.lab.machines[name]
+            node.run("touch", "/var/lib/holdfast/gone")
+
+        threading.Thread(target=steal, daemon=True).start()
