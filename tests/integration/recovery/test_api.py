@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import pytest
-from lab.faults import clear, strike
 
 from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster
+from lab.faults import clear, strike
 
 #: Seconds that a run may take with EC2 or metadata silent: a dozen calls of 1 to 2 s each, and Ansible itself.
 _LONGEST = 60

@@ -6,9 +6,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from lab.faults import active
 
 from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed, told
+from lab.faults import active
 
 STATE = "/var/lib/holdfast/web.json"
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab.faults import active, strike
-
 from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed, forget
+from lab.faults import active, strike
 
 
 def test_only_the_node_in_service_is_repaired(cluster: Cluster, tmp_path: Path) -> None:
