@@ -10,10 +10,10 @@ from lab.faults import active, strike
 
 
 def test_only_the_node_in_service_is_repaired(cluster: Cluster, tmp_path: Path) -> None:
-    for trouble in ("wrong-route", "address-deleted"):
+    for trouble in ("sdc-on", "address-deleted"):
         strike(cluster.lab, trouble)
 
-    run = cluster.recover(cluster.web, cluster.web6, inventory=cluster.inventory(tmp_path))
+    run = cluster.recover(cluster.web, inventory=cluster.inventory(tmp_path))
 
     assert run.status == 0, run.message
     assert {task.host for task in run.changed} == {"node-a"}
