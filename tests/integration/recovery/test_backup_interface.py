@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
-from lab.faults import active
 
 from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed, told
+from lab.faults import active
 
 STATE = "/var/lib/holdfast/web.json"
 
@@ -54,7 +55,7 @@ def test_show_add_and_remove(cluster: Cluster) -> None:
     ],
     ids=["defined already", "no such interface", "not the backup", "no such tag", "no such operation", "no interface named", "no tag"],
 )
-def test_refusals(cluster: Cluster, variables: dict[str, str], says: str) -> None:
+def test_refusals(cluster: Cluster, variables: dict[str, Any], says: str) -> None:
     run = cluster.play("backup_interface", cluster.web, **variables)
 
     assert run.status != 0

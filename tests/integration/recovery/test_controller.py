@@ -5,16 +5,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab.faults import active, strike
-
 from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed, forget
+from lab.faults import active, strike
 
 
 def test_only_the_node_in_service_is_repaired(cluster: Cluster, tmp_path: Path) -> None:
-    for trouble in ("wrong-route", "address-deleted"):
+    for trouble in ("sdc-on", "address-deleted"):
         strike(cluster.lab, trouble)
 
-    run = cluster.recover(cluster.web, cluster.web6, inventory=cluster.inventory(tmp_path))
+    run = cluster.recover(cluster.web, inventory=cluster.inventory(tmp_path))
 
     assert run.status == 0, run.message
     assert {task.host for task in run.changed} == {"node-a"}
@@ -28,14 +27,14 @@ def test_in_service_nowhere_it_is_for_a_person_to_say_where(cluster: Cluster, tm
     for node in lab.nodes:
         forget(node)
     lab.node_a.drop(lab.place.vip)
-    strike_free = cluster.changes()
+    before = cluster.changes()
     inventory = cluster.inventory(tmp_path)
 
     refused = cluster.recover(cluster.web, inventory=inventory)
     assert refused.status != 0
     assert refused.message == "web: in service on none of the hosts that answered; limit the run to the node that should have it (--limit NODE)"
     assert (changed(refused), cluster.writes()) == ([], [])
-    assert cluster.changes() == strike_free
+    assert cluster.changes() == before
 
     told = cluster.recover(cluster.web, inventory=inventory, words=["--limit", "node-b"])
     assert told.status == 0, told.message

@@ -10,9 +10,9 @@ from typing import Any
 
 import netaddr
 import pytest
-from lab.faults import strike
 
 from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed
+from lab.faults import strike
 
 
 @pytest.mark.parametrize(

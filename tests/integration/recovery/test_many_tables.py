@@ -7,10 +7,10 @@ import os
 from collections import Counter
 
 import pytest
-from lab.faults import strike
-from lab.vpc import Lab
 
 from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed, told
+from lab.faults import strike
+from lab.vpc import Lab
 
 EXTRA = 250
 

@@ -6,10 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed, forget, told
 from lab.faults import clear, strike
 from lab.playbook import PlaybookRun
-
-from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed, forget, told
 
 HEADER = ["RESOURCE", "NODE", "IN SERVICE", "ADDRESS", "INTERFACE", "BACKUP", "ROUTES", "SRC/DST CHECK", "ELASTIC IP", "HEALTH"]
 
@@ -23,7 +22,7 @@ def shown(cluster: Cluster, run: PlaybookRun) -> tuple[list[list[str]], list[str
         cells = [cell for cell in (part.strip() for part in line.split("  ")) if cell]
         if len(cells) == len(HEADER):
             rows.append(cells)
-    return rows, [line for line in lines if ": " in line and "; run " in line or "could not be asked" in line]
+    return rows, [line for line in lines if (": " in line and "; run " in line) or "could not be asked" in line]
 
 
 def test_healthy(cluster: Cluster) -> None:
