@@ -104,4 +104,4 @@ class Checker:
 
 def write(node: Node, path: str, content: Mapping[str, Any]) -> None:
     """A private JSON file on a node."""
-    node.run("sh", "-c", f"umask 077; cat > {path}", input=json.dumps(content))
+    node.run("install", "-m", "0600", "/dev/stdin", path, input=json.dumps(content))
