@@ -94,11 +94,12 @@ def describe(desired: Desired, net: NetState) -> dict[str, object]:
         "dadfailed": found[1].dadfailed if found else False,
         "link_up": bool(link and link.admin_up),
         "carrier": bool(link and link.carrier),
-        "source_route": _source_route(route),
+        "source_route": described_route(route),
     }
 
 
-def _source_route(route: SourceRoute | None) -> dict[str, object] | None:
+def described_route(route: SourceRoute | None) -> dict[str, object] | None:
+    """A source route as modules return it."""
     if route is None:
         return None
     default = route.default

@@ -14,6 +14,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import ob
 from ansible_collections.holdfast.ha.plugins.module_utils._net.simulate import simulate
 from ansible_collections.holdfast.ha.plugins.module_utils._net.source_route import advice, plan_removal, plan_source_route, standing
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import Desired, NetState
+from ansible_collections.holdfast.ha.plugins.module_utils._net.task import described_route
 
 
 class SourceRouteTask:
@@ -55,15 +56,5 @@ class SourceRouteTask:
         warning = advice(self._desired, run.after)
         if warning:
             self._warn(warning)
-        return {"before": self._described(run.before), "after": self._described(run.after)}
-
-    def _described(self, state: NetState) -> dict[str, object] | None:
-        route = standing(self._desired.address, state)
-        if route is None:
-            return None
-        default = route.default
-        return {
-            "table": route.rule.table,
-            "interface": default.interface if default else None,
-            "gateway": default.gateway if default else None,
-        }
+        address = self._desired.address
+        return {"before": described_route(standing(address, run.before)), "after": described_route(standing(address, run.after))}
