@@ -11,8 +11,8 @@ short_description: Hold or release the lease that says which node may be active
 version_added: 0.1.0
 description:
   - The lease of a resource is a record in a store outside of the nodes. Only the node that holds it may have the resource in service.
-  - No process stays behind. The lease is held for the time that RV(expires_in) tells, and after that the node must no longer serve.
-    On a node whose checker runs, the checker holds and renews the lease, and this module is not needed.
+  - Where the checker of this host watches the lease, the checker acquires, renews and releases it on behalf of this module.
+  - Elsewhere no process stays behind. The lease is held for the time that RV(expires_in) tells, and after that the node must no longer serve.
   - Holding a lease that O(holder) has already renews it. That changes neither holder nor epoch and so is no change.
   - A lease that another node holds is taken only with O(wait), and only once that node has let its promised time pass without renewing it.
     Elapsed time is what counts, measured by this host alone. The time of day has no part in it.
@@ -36,7 +36,7 @@ options:
     description:
       - V(held) acquires the lease or renews it. It fails when another node holds it.
       - V(released) lets it go, so that another node may have it at once. Everything that needs the lease must have stopped before.
-        Nothing is done where O(holder) does not hold it.
+        Nothing is done where O(holder) does not hold it. The checker removes the address first.
     type: str
     choices: [held, released]
     default: held
@@ -51,6 +51,7 @@ options:
       - For how many seconds the lease is promised to the holder. The holder's own deadline is a little shorter, by the margin and
         by what clocks may differ.
       - Less than about 8.2 s is refused, since a failed call would then cost the lease.
+      - A checker goes by its own timing instead.
     type: float
     default: 10
   wait:
@@ -63,6 +64,7 @@ notes:
   - The epoch of a first record is the date in seconds, so that it is higher than that of any record which was there before.
 seealso:
   - module: holdfast.ha.lease_info
+  - module: holdfast.ha.lease_address
   - module: holdfast.ha.lease_store
 author:
   - The holdfast.ha authors (@holdfast-ha)
@@ -107,6 +109,11 @@ expires_in:
   returned: success
   type: float
   sample: 7.8
+renewed_by:
+  description: V(checker) where the checker of this host holds the lease and renews it, else null.
+  returned: success
+  type: str
+  sample: checker
 """
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.task import LeaseTask, store_argument

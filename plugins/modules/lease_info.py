@@ -70,6 +70,43 @@ record:
       returned: when there is a record
       type: float
       sample: 10
+checker:
+  description: What the checker of this host says of the lease; null where none runs or it does not watch this lease.
+  returned: success
+  type: dict
+  contains:
+    node:
+      description: The name of this node.
+      type: str
+      sample: node-a
+    held:
+      description: Whether it holds the lease.
+      type: bool
+      sample: true
+    epoch:
+      description: With which epoch; null where it does not hold it.
+      type: int
+      sample: 1795373160
+    expires_in:
+      description: For how many seconds from now this node may serve unless the lease is renewed; null where it does not hold it.
+      type: float
+      sample: 7.2
+    serving:
+      description: Whether it keeps the address up.
+      type: bool
+      sample: true
+    holder:
+      description: The holder as it read it last; empty for nobody, null while it has not read it.
+      type: str
+      sample: node-a
+    watching:
+      description: Whether it runs and its last look at the lease succeeded.
+      type: bool
+      sample: true
+    error:
+      description: What troubles it; empty for nothing.
+      type: str
+      sample: ''
 """
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.task import lease_info, store_argument

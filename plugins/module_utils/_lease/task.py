@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import ask, status_of
 from ansible_collections.holdfast.ha.plugins.module_utils._converge import Attempt, Run
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, NotConverged
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
@@ -43,7 +44,8 @@ def store_argument() -> dict[str, Any]:
 class LeaseTask:
     """Hold or release, as a `Reconciler`.
 
-    A renewal of a lease that its holder has already changes neither holder nor epoch: it is not reported as a change.
+    A renewal of a lease that its holder has already changes neither holder nor epoch: it is not reported as a change. Where the checker
+    of this host watches the lease it is asked to do it, since one process renews (DESIGN.md section 6).
     """
 
     def __init__(self, params: Mapping[str, Any], clock: Callable[[], float] = boottime, pause: Callable[[float], None] = time.sleep) -> None:
@@ -59,10 +61,15 @@ class LeaseTask:
         self._timing = Timing(ttl=float(params["ttl"])).validate()
         self._store = open_store(parse_store(params["store"]), self._timing)
         self._keeper = Keeper(self._store, self._key, new_state(identity(holder, trusting=True), self._timing), clock)
+        self._tag, self._checker = params["tag"], status_of(params["cluster"], params["tag"])
+        if self._checker is not None and self._checker["node"] != holder:
+            raise BadInput(f"holder: the checker of this host is {self._checker['node']}, not {holder}; run this on {holder}", path="holder")
 
     def observe(self) -> Observed:
         """Read the record."""
         record = self._store.read(self._key).record
+        if self._checker is not None:
+            return Observed(record, bool(self._checker["held"]) and record is not None and record.holder == self._wanted.holder)
         held = self._keeper.state.held
         return Observed(record, held is not None and record is not None and record.holder == self._wanted.holder and record.epoch == held.epoch)
 
@@ -80,13 +87,20 @@ class LeaseTask:
 
     def _try(self, action: Change) -> HoldfastError | None:
         try:
-            if isinstance(action, Hold):
+            if self._checker is not None:
+                self._checker = {**self._checker, **self._ask(action)}
+            elif isinstance(action, Hold):
                 self._acquire(max(self._wanted.wait, _PATIENCE if action.free else 0.0))
             else:
                 self._release(action)
         except HoldfastError as error:
             return error
         return None
+
+    def _ask(self, action: Change) -> Mapping[str, Any]:
+        if isinstance(action, Hold):
+            return ask("acquire", tag=self._tag, wait=self._wanted.wait)
+        return ask("release", tag=self._tag, handoff_to=action.handoff_to)
 
     def _acquire(self, patience: float) -> None:
         """The standby's rule within this run. Raises what kept it from the lease."""
@@ -131,12 +145,15 @@ class LeaseTask:
         """``changed`` speaks of holder, epoch and hand-off."""
         before, after, held = run.before.record, run.after.record, self._keeper.state.held
         left = None if held is None else round(max(0.0, held.deadline - self._clock()), 1)
+        if self._checker is not None:
+            left = self._checker["expires_in"]
         same = _shown(before) == _shown(after)
         return {
             "changed": run.changed and not same,
             "holder": after.holder if after else "",
             "epoch": after.epoch if after else None,
             "expires_in": left,
+            "renewed_by": "checker" if self._checker is not None and left is not None else None,
         }
 
 
@@ -145,9 +162,11 @@ def _shown(record: Any) -> tuple[str, int, str] | None:
 
 
 def lease_info(params: Mapping[str, Any]) -> dict[str, object]:
-    """The record as it is now. Raises `HoldfastError`."""
+    """The record as it is now, and what the checker of this host says. Raises `HoldfastError`."""
+    checker = status_of(params["cluster"], params["tag"])
     key, timing = lease_key(params["cluster"], params["tag"]), Timing()
     record = open_store(parse_store(params["store"]), timing).read(key).record
     if record is None:
-        return {"record": None}
-    return {"record": {"holder": record.holder, "epoch": record.epoch, "nonce": record.nonce, "handoff_to": record.handoff_to, "ttl": record.ttl}}
+        return {"record": None, "checker": checker}
+    shown = {"holder": record.holder, "epoch": record.epoch, "nonce": record.nonce, "handoff_to": record.handoff_to, "ttl": record.ttl}
+    return {"record": shown, "checker": checker}

@@ -131,26 +131,28 @@ def _add(action: AddAddress, kernel: Kernel) -> None:
     held = LinkAddress(action.address, action.valid_lft, action.valid_lft)
     kernel.ip(*_address_words("replace", held, action.interface, detect=action.detect))
     if action.detect:
-        _await_detection(action, kernel)
+        await_detection(action.address, action.interface, kernel)
     for route in action.restore:
         _attempt(_route_words("replace", route), kernel)
 
 
-def _await_detection(action: AddAddress, kernel: Kernel) -> None:
+def await_detection(address: Address, interface: str, kernel: Kernel) -> None:
+    """Wait for IPv6's duplicate address detection. Raises `Refused` when another host has the address, which is then removed again."""
+
     def look() -> LinkAddress | None:
-        places = kernel.links().places(action.address)
-        return next((held for link, held in places if link.name == action.interface and (held.dadfailed or not held.tentative)), None)
+        places = kernel.links().places(address)
+        return next((held for link, held in places if link.name == interface and (held.dadfailed or not held.tentative)), None)
 
     held = wait_until(look, IPV6_ADDRESS, _DETECTION_WAIT)
     if held is not None and not held.dadfailed:
         return
-    _remove(RemoveAddress(action.address, action.interface), kernel)
+    _remove(RemoveAddress(address, interface), kernel)
     if held is None:
-        raise NotConverged(f"duplicate address detection for {action.address.host} on {action.interface} did not end in {_DETECTION_WAIT:.0f} s")
+        raise NotConverged(f"duplicate address detection for {address.host} on {interface} did not end in {_DETECTION_WAIT:.0f} s")
     raise Refused(
-        f"{action.address.host} is in use by another host on {action.interface} (IPv6 duplicate address detection failed); "
+        f"{address.host} is in use by another host on {interface} (IPv6 duplicate address detection failed); "
         "find that host, or set check_unique to false",
-        interface=action.interface,
+        interface=interface,
     )
 
 

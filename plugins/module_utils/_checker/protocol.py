@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is said over the checker's socket: one JSON line each way. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.holdfast.ha.plugins.module_utils import _errors
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, NotConverged
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import parse_node
+from ansible_collections.holdfast.ha.plugins.module_utils._model import parse_ip, parse_tag, shown
+
+SOCKET = "/run/holdfast/checker.sock"
+#: No line of ours is longer.
+LONGEST = 65536
+LONGEST_WAIT = 3600.0
+#: For each request what it may say besides ``op`` and ``tag``.
+_OPERATIONS = {"status": (), "acquire": ("wait",), "release": ("handoff_to",), "serve": ("gateway",), "withdraw": ()}
+_KINDS = {name: kind for name, kind in vars(_errors).items() if isinstance(kind, type) and issubclass(kind, HoldfastError)}
+
+
+@dataclass(frozen=True)
+class Request:
+    """Something to be done. ``tag`` is empty for the status of all. ``wait`` in seconds."""
+
+    op: str
+    tag: str = ""
+    wait: float = 0.0
+    handoff_to: str = ""
+    gateway: str | None = None
+
+
+def parse_request(line: bytes) -> Request:
+    """The request in a line. Raises `BadInput`."""
+    try:
+        raw = json.loads(line)
+    except (ValueError, RecursionError):
+        raw = None
+    if not isinstance(raw, dict):
+        raise BadInput("a request is one line with a JSON object")
+    op = raw.get("op")
+    if not isinstance(op, str) or op not in _OPERATIONS:
+        raise BadInput(f"op: {shown(op)} is none of {', '.join(_OPERATIONS)}")
+    for name in raw:
+        if name not in ("op", "tag", *_OPERATIONS[op]):
+            raise BadInput(f"{shown(name)} does not go with {op}")
+    tag, wait, gateway = raw.get("tag"), raw.get("wait", 0), raw.get("gateway")
+    if op != "status" or tag is not None:
+        tag = parse_tag(str(tag))
+    if not isinstance(wait, (int, float)) or isinstance(wait, bool) or not 0 <= wait <= LONGEST_WAIT:
+        raise BadInput(f"wait: {shown(wait)} is not a number of seconds from 0 to {LONGEST_WAIT:g}")
+    handoff_to = parse_node(str(raw["handoff_to"]), "handoff_to") if raw.get("handoff_to") else ""
+    return Request(op, tag or "", float(wait), handoff_to, None if gateway is None else str(parse_ip(str(gateway), "gateway")))
+
+
+def encode(content: Mapping[str, Any]) -> bytes:
+    """As it goes over the socket."""
+    return json.dumps(content, separators=(",", ":")).encode() + b"\n"
+
+
+def refusal(error: HoldfastError) -> dict[str, Any]:
+    """The reply that tells of an error."""
+    return {"ok": False, "kind": type(error).__name__, "message": error.message}
+
+
+def parse_reply(line: bytes) -> dict[str, Any]:
+    """The reply in a line. Raises the error that it tells of."""
+    try:
+        raw = json.loads(line)
+    except ValueError:
+        raw = None
+    if not isinstance(raw, dict) or not isinstance(raw.get("ok"), bool):
+        raise NotConverged("the checker's reply was cut off; see its log, and ask again")
+    if not raw["ok"]:
+        raise _KINDS.get(str(raw.get("kind")), NotConverged)(str(raw.get("message")))
+    return raw

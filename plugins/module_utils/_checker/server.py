@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The checker's socket: for root and for whom it runs as, one request and one reply for each connection."""
+
+from __future__ import annotations
+
+import os
+import socket
+import socketserver
+import struct
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import Config
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.holder import Holder, describe
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.protocol import LONGEST, Request, encode, parse_request, refusal
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged, NotFound, Refused
+
+#: Seconds in which a caller has to have sent its line.
+_PATIENCE = 5.0
+_umask = threading.Lock()
+
+
+class Server(socketserver.ThreadingUnixStreamServer):
+    """Answers on ``path``. What was left there by a checker that ended is replaced; one that lives is refused."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, path: Path, config: Config, holders: Mapping[str, Holder]) -> None:
+        self.config, self.holders = config, holders
+        _make_way(path)
+        with _umask:  # the socket is private from its first moment
+            old = os.umask(0o177)
+            try:
+                super().__init__(str(path), _Caller)
+            finally:
+                os.umask(old)
+
+    def answer(self, request: Request) -> dict[str, Any]:
+        """What the caller is told. Raises `HoldfastError`."""
+        about = {"ok": True, "cluster": self.config.cluster, "node": self.config.node}
+        if not request.tag:
+            return {**about, "resources": describe(self.holders)}
+        holder = self.holders.get(request.tag)
+        if holder is None:
+            raise NotFound(f"the checker watches no resource {request.tag}; it has {', '.join(sorted(self.holders)) or 'none'}")
+        if request.op != "status":
+            holder.ask(request)
+        return {**about, **holder.status()}
+
+
+class _Caller(socketserver.StreamRequestHandler):
+    timeout = _PATIENCE
+
+    def handle(self) -> None:
+        assert isinstance(self.server, Server)
+        try:
+            if _user_of(self.connection) not in (0, os.geteuid()):
+                raise Refused("only root may talk to the checker")
+            line = self.rfile.readline(LONGEST)
+            reply = self.server.answer(parse_request(line))
+        except HoldfastError as error:
+            reply = refusal(error)
+        except OSError:
+            return  # the caller is gone
+        try:
+            self.wfile.write(encode(reply))
+        except OSError:
+            pass  # as above; what was asked for is done all the same
+
+
+def _user_of(connection: socket.socket) -> int:
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("=iII"))
+    return int(struct.unpack("=iII", credentials)[1])
+
+
+def _make_way(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except FileNotFoundError:
+            return
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+        except OSError as error:
+            raise NotConverged(f"cannot use {path}: {error.strerror}; remove it") from None
+    raise Refused(f"a checker answers at {path} already; a node runs one")

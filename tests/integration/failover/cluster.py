@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab with a lease store and a checker on each node, and what tests of failover ask of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
+from harness.module import run_module
+from lab.checker import Checker
+from lab.faults import clear
+from lab.node import Node
+from lab.playbook import PlaybookRun, run_playbook
+from lab.vpc import Lab
+from lab.waiting import until
+
+CLUSTER, TABLE, TAG = "web-prod", "holdfast", "web"
+STORE = {"type": "dynamodb", "table": TABLE}
+
+
+class Cluster:
+    """One lab for many tests; `reset` between them. The resource ``web`` is in service nowhere at first and its lease is free."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.store = DynamoDbStore(lab.control.client("dynamodb"), TABLE)
+        self.store.create(pause=lambda _: time.sleep(0.05))
+        place = lab.place
+        shared = {"interface": "eth0", "backup_interface": "eth1"}
+        self.web: dict[str, Any] = {"tag": TAG, "address": place.vip, **shared, "ec2": {"route_tables": "all", "elastic_ip": place.elastic_ip}}
+        self.checkers: dict[str, Checker] = {}
+
+    def reset(self, **changes: Any) -> None:
+        """Nothing in service, the lease free, a fresh checker on each node. ``changes``: of the resource."""
+        self.stop()
+        clear(self.lab)
+        for node in self.lab.nodes:
+            node.configure()
+            for address in (self.lab.place.vip, self.lab.place.vip6):
+                node.drop(address)
+            node.run("sh", "-c", "rm -f /var/lib/holdfast/*.json")
+        old = self.record()
+        token = self.store.read(f"{CLUSTER}/{TAG}").token
+        assert self.store.write(f"{CLUSTER}/{TAG}", token, Record("", old.epoch + 1 if old else 1, f"seed.{time.monotonic_ns()}")) is not None
+        settings = {"cluster": CLUSTER, "store": STORE}
+        self.resource = {**self.web, **changes}
+        for node in self.lab.nodes:
+            self.checkers[node.name] = Checker(node, settings, [self.resource]).start()
+
+    def stop(self) -> None:
+        """End the checkers."""
+        for checker in self.checkers.values():
+            checker.stop()
+        self.checkers.clear()
+
+    def record(self) -> Record | None:
+        """The lease as the store has it."""
+        return self.store.read(f"{CLUSTER}/{TAG}").record
+
+    def holder(self) -> str:
+        """Who holds the lease; empty for nobody."""
+        record = self.record()
+        return record.holder if record else ""
+
+    def module(self, node: Node, name: str, **options: Any) -> dict[str, Any]:
+        """Run a module on a node, as Ansible does there."""
+        return run_module(name, {"cluster": CLUSTER, "tag": TAG, **options}, where=node.namespace, env=dict(node.environment))
+
+    def lease(self, node: Node, **options: Any) -> dict[str, Any]:
+        """The module lease on a node, for that node."""
+        return self.module(node, "lease", holder=node.name, store=STORE, **options)
+
+    def put_in_service(self, node: Node) -> None:
+        """The lease and the address on this node, nothing on EC2."""
+        self.put_in_service_after(node, 2)
+
+    def put_in_service_after(self, node: Node, wait: float) -> None:
+        """As `put_in_service`, with so many seconds for a lease that is not free."""
+        answer = self.lease(node, wait=wait)
+        assert answer["renewed_by"] == "checker", answer
+        answer = self.module(node, "lease_address")
+        assert not answer["failed"], answer
+
+    def has_address(self, node: Node) -> bool:
+        """Whether the virtual address is on a link of this node."""
+        return any(held == self.lab.place.vip for _link, held in node.addresses())
+
+    def play(self, name: str, folder: Path, *, words: Sequence[str] = (), resources: Sequence[Mapping[str, Any]] = (), **variables: Any) -> PlaybookRun:
+        """Run a playbook from a controller, over SSH against both nodes. No traceback, no template error, no defect."""
+        inventory = folder / "inventory.json"
+        inventory.write_text(json.dumps(self.lab.inventory()))
+        shared = {"holdfast_cluster": CLUSTER, "holdfast_store": STORE, "holdfast_resources": list(resources) or [self.resource]}
+        run = run_playbook(
+            name,
+            {**shared, **variables},
+            where=self.lab.router.namespace,
+            environment={**self.lab.node_a.environment, "ANSIBLE_PIPELINING": "1"},
+            inventory=inventory,
+            words=words,
+        )
+        slowest = sorted(run.tasks, key=lambda task: -task.seconds)[:5]
+        print("slowest:", [(task.task, task.host, round(task.seconds, 1)) for task in slowest], len(run.tasks))
+        print(f"{name}: exit {run.status} after {run.seconds:.1f} s; {run.message}\n{run.other[-2000:]}")
+        assert "Traceback" not in run.other, run.other
+        for task in run.failed:
+            assert not re.search(r"Traceback|defect in holdfast\.ha|is undefined|'undefined'", str(task.result.get("msg"))), task
+        return run
+
+    def switch(self, to: str, folder: Path, **variables: Any) -> PlaybookRun:
+        """The playbook switchover; it has to succeed."""
+        run = self.play("switchover", folder, tag=TAG, to=to, **variables)
+        assert run.status == 0, run.message or run.other
+        return run
+
+    def kill(self, node: Node) -> None:
+        """The machine is gone at once: all its processes, all its links."""
+        self.checkers[node.name].kill()
+        for interface in node.place.interfaces:
+            self.lab.router.cut(interface.id)
+
+    def where(self) -> dict[str, set[str]]:
+        """On which node everything is: address, routes, Elastic IP, as the kernels and the control plane say."""
+        owners = {one.id: machine.name for machine in self.lab.place.machines for one in machine.interfaces}
+        routes = {
+            owners.get(route.target, route.target)
+            for subnet in self.lab.view.subnets
+            for route in subnet.routes
+            if route.destination == self.lab.place.vip
+        }
+        eips = {owners.get(eip.network_interface_id or "", "-") for eip in self.lab.view.elastic_ips}
+        return {"address": {node.name for node in self.lab.nodes if self.has_address(node)}, "routes": routes, "elastic ip": eips}
+
+    def all_on(self, name: str) -> None:
+        """Fails unless everything is on that node, which holds the lease, and every client is answered by it."""
+        assert self.where() == {"address": {name}, "routes": {name}, "elastic ip": {name}}
+        assert self.holder() == name
+        for client in ("client-c", "outside"):
+            with self.lab.prober(client) as prober:
+                prober.wait_until_answered(5, by=name)
+
+    def steal_when_serving(self, name: str) -> None:
+        """As soon as that node's checker has put the address up, somebody else takes the lease by hand. Returns at once."""
+
+        def steal() -> None:
+            until(lambda: self.checkers[name].seen("serve"), 60, f"{name} never served")
+            key = f"{CLUSTER}/{TAG}"
+            until(lambda: self.store.write(key, self.store.read(key).token, Record("node-x", 2**40, "x.1")), 5, "the record could not be written")
+            until(lambda: self.checkers[name].seen("lost"), 10, f"{name} did not notice")
+            node = self.lab.machines[name]
+            node.run("touch", "/var/lib/holdfast/gone")
+
+        threading.Thread(target=steal, daemon=True).start()
