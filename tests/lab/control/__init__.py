@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from lab.control.calls import Call
+from lab.control.calls import Call, CallLog
 from lab.control.faults import Fault
 from lab.control.iam.identities import Credentials
 from lab.control.plane import ControlPlane
 
-__all__ = ["Call", "ControlPlane", "Credentials", "Fault"]
+__all__ = ["Call", "CallLog", "ControlPlane", "Credentials", "Fault"]
