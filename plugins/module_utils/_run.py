@@ -42,19 +42,20 @@ def run_change(
     *,
     argument_spec: Mapping[str, Any],
     libraries: Sequence[Library] = (),
-    settle: float = 0.0,
+    settle: float | Callable[[Mapping[str, Any]], float] = 0.0,
     **spec: Any,
 ) -> None:
     """Be a module that changes something: exits through Ansible.
 
     :param build: Makes the reconciler from validated parameters; raises `HoldfastError` for bad input.
-    :param settle: see `converge`, in seconds.
+    :param settle: see `converge`, in seconds; or what makes that of the parameters.
     :param spec: More of AnsibleModule's arguments, such as ``mutually_exclusive``.
     """
 
     def body(module: AnsibleModule, host: Host) -> None:
         task = build(host)
-        run = preview(task, settle=min(settle, _PATIENCE)) if module.check_mode else converge(task, settle=settle)
+        patience = settle(host.params) if callable(settle) else settle
+        run = preview(task, settle=min(patience, _PATIENCE)) if module.check_mode else converge(task, settle=patience)
         returns: dict[str, Any] = {"changed": run.changed, **task.result(run)}
         if module._diff:
             returns["diff"] = {"before": task.table(run.before), "after": task.table(run.after)}

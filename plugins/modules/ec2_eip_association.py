@@ -19,6 +19,7 @@ description:
   - Elastic IPs are neither allocated nor released.
 extends_documentation_fragment:
   - holdfast.ha._attributes
+  - holdfast.ha._eni
   - holdfast.ha._aws
 options:
   public_ip:

@@ -18,6 +18,7 @@ description:
   - Entries whose destination is a prefix list, and entries that a gateway propagated, are listed and left alone.
 extends_documentation_fragment:
   - holdfast.ha._attributes
+  - holdfast.ha._eni
   - holdfast.ha._aws
 options:
   destinations:

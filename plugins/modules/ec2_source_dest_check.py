@@ -15,6 +15,7 @@ description:
   - Nothing is written if it is as wished already. After writing, it is read again until it shows.
 extends_documentation_fragment:
   - holdfast.ha._attributes
+  - holdfast.ha._eni
   - holdfast.ha._aws
 options:
   enabled:

@@ -11,6 +11,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._converge import Attem
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import PARALLEL
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.errors import call, has_code, is_throttled
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import ReplaceRoute, RouteAction
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan_instance import StopInstance
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan_interface import AssociateEip, EipAction, SetSourceDestCheck
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, ServiceError
 
@@ -77,6 +78,15 @@ def write_source_dest_check(client: Any, action: SetSourceDestCheck) -> None:
     """Raises `ServiceError`."""
     value = {"Value": action.enabled}
     call(client, "ModifyNetworkInterfaceAttribute", write=True, NetworkInterfaceId=action.network_interface_id, SourceDestCheck=value)
+
+
+def write_stop(client: Any, action: StopInstance) -> None:
+    """Raises `ServiceError`. One that is being terminated cannot be stopped, and need not be: the next look tells when it is gone."""
+    try:
+        call(client, "StopInstances", write=True, InstanceIds=[action.instance_id], Force=action.force)
+    except ServiceError as error:
+        if not has_code(error, "IncorrectInstanceState"):
+            raise
 
 
 def write_eip(client: Any, action: EipAction) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.errors import call, has_code
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import in_order
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan_instance import Instance
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import NotFound, ServiceError
 from ansible_collections.holdfast.ha.plugins.module_utils._model import (
     Association,
@@ -119,6 +120,25 @@ def _private_addresses(entries: Iterable[Mapping[str, Any]]) -> tuple[EniAddress
         )
         for entry in entries
     )
+
+
+def instance(client: Any, instance_id: str) -> Instance:
+    """One instance. Raises `NotFound`, `ServiceError`."""
+    try:
+        answer = call(client, "DescribeInstances", InstanceIds=[instance_id])
+    except ServiceError as error:
+        if has_code(error, "InvalidInstanceID.NotFound"):
+            raise _no_instance(instance_id) from error
+        raise
+    for raw in (one for group in answer.get("Reservations", ()) for one in group.get("Instances", ())):
+        if raw["InstanceId"] == instance_id:
+            macs = tuple(entry.get("MacAddress", "").lower() for entry in raw.get("NetworkInterfaces", ()))
+            return Instance(instance_id, raw.get("State", {}).get("Name", ""), tuple(filter(None, macs)))
+    raise _no_instance(instance_id)
+
+
+def _no_instance(instance_id: str) -> NotFound:
+    return NotFound(f"There is no instance {instance_id} in this region and account; check it, region and the credentials", instance_id=instance_id)
 
 
 def elastic_ip(client: Any, *, public_ip: str | None = None, allocation_id: str | None = None) -> Eip:

@@ -9,10 +9,11 @@ from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import AwsOptions, ec2_client
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import argument_spec as aws_spec
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.imds import Imds
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.imds import Imds, links_by_mac
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.local import Which, local_eni, parse_id
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import RouteWish, parse_destinations
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan_interface import EipWish
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.task_instance import InstanceStop
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.task_interface import EipAssociation, SourceDestCheck
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.task_routes import RouteTargets
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
@@ -20,6 +21,9 @@ from ansible_collections.holdfast.ha.plugins.module_utils._model import parse_ip
 
 #: Seconds for which errors that may pass are tried again and writes are waited for; EC2 mostly shows them within two.
 SETTLE = 15.0
+
+#: Seconds that an instance may be given to stop; EC2 itself forces one after some minutes.
+_LONGEST_STOP = 3600.0
 
 #: Far more than a VPC has; a longer list is a mistake.
 MOST_TABLES = 1000
@@ -79,6 +83,23 @@ def source_dest_check(params: Mapping[str, Any]) -> SourceDestCheck:
     """The task of ec2_source_dest_check. Raises `HoldfastError`."""
     here = place(params)()
     return SourceDestCheck(here.client, here.network_interface_id, params["enabled"])
+
+
+def stop_settle(params: Mapping[str, Any]) -> float:
+    """For how long ec2_instance_stop waits, in seconds. Raises `BadInput`."""
+    timeout = float(params["timeout"])
+    if not 1 <= timeout <= _LONGEST_STOP:
+        raise BadInput(f"timeout: {timeout:g} is out of range; give seconds from 1 to {_LONGEST_STOP:g}", path="timeout")
+    return timeout
+
+
+def instance_stop(params: Mapping[str, Any]) -> InstanceStop:
+    """The task of ec2_instance_stop. Raises `HoldfastError`."""
+    options, which, imds = AwsOptions.from_params(params), Which.from_params(params), Imds()
+    instance_id = params["instance_id"] and parse_id(params["instance_id"], "i", "instance_id")
+    timeout = stop_settle(params)
+    client = ec2_client(options, imds.region)
+    return InstanceStop(client, instance_id, which.id, force=params["force"], own_macs=links_by_mac().keys(), timeout=timeout)
 
 
 def eip_association(params: Mapping[str, Any]) -> EipAssociation:

@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+import time
+
 from lab.control import state
 from lab.control.errors import ApiError
 from lab.control.rules import targets
 from lab.control.rules.registry import Ec2Call, checks, follows
+
+#: Seconds for which an instance is `stopping`. Its packets end with the request.
+_STOPPING = 0.7
 
 
 @follows("RunInstances")
@@ -52,6 +57,33 @@ def interface_follows(call: Ec2Call) -> None:
     if wanted is not None:
         instance = targets.instance(call, call.params["InstanceId"])
         state.interfaces_of(call.backend, instance)[0].source_dest_check = instance.source_dest_check = wanted["Value"]
+
+
+@follows("StopInstances")
+def take_a_while(call: Ec2Call) -> None:
+    """moto stops at once; an instance of EC2's is `stopping` first, and a caller that does not wait must be found out."""
+    for key in call.params.get("InstanceIds") or []:
+        one = targets.instance(call, key)
+        if not hasattr(one, "stopped_at"):
+            one.stopped_at = time.monotonic() + _STOPPING
+        one._state.name, one._state.code = "stopping", 64
+
+
+@checks("DescribeInstances", "StartInstances", "StopInstances")
+def have_stopped(call: Ec2Call) -> None:
+    """What was stopping has stopped once its time is over."""
+    for one in call.backend.all_instances():
+        if one.state == "stopping" and time.monotonic() >= one.stopped_at:
+            one._state.name, one._state.code = "stopped", 80
+            del one.stopped_at
+
+
+@checks("StartInstances")
+def refuse_stopping(call: Ec2Call) -> None:
+    """Source: EC2 user guide, "Instance lifecycle": only a stopped instance can be started."""
+    for key in call.params.get("InstanceIds") or []:
+        if targets.instance(call, key).state == "stopping":
+            raise ApiError("IncorrectInstanceState", f"The instance '{key}' is not in a state from which it can be started.")
 
 
 @checks("StartInstances", "StopInstances")

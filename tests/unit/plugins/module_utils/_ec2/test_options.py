@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.holdfast.ha.plugins.doc_fragments._aws import ModuleDocFragment
+from ansible_collections.holdfast.ha.plugins.doc_fragments._aws import ModuleDocFragment as Calls
+from ansible_collections.holdfast.ha.plugins.doc_fragments._eni import ModuleDocFragment as Interface
 
-_NAMES = ("ec2_route_target", "ec2_source_dest_check", "ec2_eip_association", "ec2_local_eni_info")
-_FRAGMENT = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]
+_NAMES = ("ec2_route_target", "ec2_source_dest_check", "ec2_eip_association", "ec2_local_eni_info", "ec2_instance_stop")
+_FRAGMENTS = {f"holdfast.ha.{name}": yaml.safe_load(one.DOCUMENTATION)["options"] for name, one in (("_aws", Calls), ("_eni", Interface))}
 _COMPARED = ("type", "elements", "default", "choices", "required", "aliases")
 
 
@@ -35,8 +36,8 @@ def test_documentation_and_argument_spec_agree(name: str, monkeypatch: pytest.Mo
     module = importlib.import_module(f"ansible_collections.holdfast.ha.plugins.modules.{name}")
     documentation = yaml.safe_load(module.DOCUMENTATION)
     documented = dict(documentation.get("options", {}))
-    if "holdfast.ha._aws" in documentation["extends_documentation_fragment"]:
-        documented = {**_FRAGMENT, **documented}
+    for fragment in documentation["extends_documentation_fragment"]:
+        documented = {**_FRAGMENTS.get(fragment, {}), **documented}
     spec = _seen(module, monkeypatch)
     assert {option: _facts(facts) for option, facts in spec.items()} == {option: _facts(facts) for option, facts in documented.items()}
 
