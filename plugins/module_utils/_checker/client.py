@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.protocol import LONGEST, SOCKET, encode, parse_reply
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.protocol import LONGEST_REPLY, SOCKET, encode, parse_reply
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged, Refused
 
 #: Seconds for what the checker answers from memory, and for what it does in the kernel and at the store.
@@ -28,7 +28,7 @@ def ask(op: str, *, path: Path = Path(SOCKET), wait: float = 0.0, **words: Any) 
             line.connect(str(path))
             line.sendall(encode(request))
             with line.makefile("rb") as reply:
-                return parse_reply(reply.readline(LONGEST))
+                return parse_reply(reply.readline(LONGEST_REPLY))
     except (FileNotFoundError, ConnectionRefusedError):
         raise NoChecker("no checker runs on this host; start holdfast-checker.service, or install it with the role holdfast.ha.monitor") from None
     except PermissionError:

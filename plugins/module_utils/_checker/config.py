@@ -3,13 +3,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.events import Reporting, parse_reporting
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.fields import Fields
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import Checks
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers_config import PeerSettings, parse_peers
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import TriggerSettings, parse_triggers
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import parse_node
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreSettings, parse_store
@@ -17,19 +24,38 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import P
 from ansible_collections.holdfast.ha.plugins.module_utils._model import parse_tag, shown
 
 FILE = Path("/etc/holdfast/checker.json")
-_KNOWN = ("cluster", "node", "store", "timing")
+_REPORTING = ("events", "metrics", "notify")
+_KNOWN = ("cluster", "node", "store", "timing", "nodes", "peers", "triggers", "checks", "reflex", "aws", *_REPORTING)
+_TIMES = ("ttl", "renew", "call", "margin", "poll", "rho")
+#: The options of `_ec2.client.AwsOptions`, listed here so that reading them does not need boto3.
+_AWS_TEXTS = ("region", "profile", "access_key", "secret_key", "session_token", "endpoint_url", "aws_ca_bundle", "role_arn", "external_id")
 _LARGEST = 1_000_000
+_MOST_NODES = 100
 _OTHERS = 0o077
+_DAY = 86400.0
 
 
 @dataclass(frozen=True)
 class Config:
-    """Who this node is and where the leases are. ``store`` may hold secrets and does not show."""
+    """Who this node is, where the leases are, and what to do. ``store`` and ``aws`` may hold secrets and do not show.
+
+    :param profile: The name of the timing profile that ``timing`` is made from.
+    :param nodes: Every node of the cluster, this one among them.
+    :param aws: Options of EC2 calls, as ``holdfast_aws``.
+    """
 
     cluster: str
     node: str
     store: StoreSettings = field(repr=False)
     timing: Timing
+    profile: str = "standard"
+    nodes: tuple[str, ...] = ()
+    peers: PeerSettings | None = None
+    triggers: tuple[TriggerSettings, ...] = ()
+    checks: Checks = field(default_factory=Checks)
+    reflex: bool = True
+    aws: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    reporting: Reporting = field(default_factory=Reporting)
 
 
 def parse_config(raw: object, path: str) -> Config:
@@ -42,11 +68,89 @@ def parse_config(raw: object, path: str) -> Config:
     for name in ("cluster", "node"):
         if not isinstance(raw.get(name), str):
             raise BadInput(f"{path}: {name} is missing, or is no text", path=path)
-    profile = raw.get("timing", "standard")
-    if not isinstance(profile, str) or profile not in PROFILES:
-        raise BadInput(f"{path}: timing: {shown(profile)} is none of {', '.join(sorted(PROFILES))}", path=path)
-    store = parse_store(raw.get("store"), f"{path}: store")
-    return Config(parse_tag(raw["cluster"], f"{path}: cluster"), parse_node(raw["node"], f"{path}: node"), store, PROFILES[profile].validate())
+    node = parse_node(raw["node"], f"{path}: node")
+    profile, timing = _timing(raw.get("timing"), f"{path}: timing")
+    reflex = raw.get("reflex", True)
+    if not isinstance(reflex, bool):
+        raise BadInput(f"{path}: reflex: this has to be true or false", path=path)
+    return Config(
+        cluster=parse_tag(raw["cluster"], f"{path}: cluster"),
+        node=node,
+        store=parse_store(raw.get("store"), f"{path}: store"),
+        timing=timing,
+        profile=profile,
+        nodes=_nodes(raw.get("nodes"), node, f"{path}: nodes"),
+        peers=parse_peers(raw.get("peers"), f"{path}: peers", node),
+        triggers=parse_triggers(raw.get("triggers"), f"{path}: triggers"),
+        checks=_checks(raw.get("checks"), f"{path}: checks"),
+        reflex=reflex,
+        aws=_aws(raw.get("aws"), f"{path}: aws"),
+        reporting=parse_reporting({name: raw[name] for name in _REPORTING if name in raw}, path),
+    )
+
+
+def _timing(raw: object, path: str) -> tuple[str, Timing]:
+    """A profile's name, or a mapping of a profile and what differs from it."""
+    if raw is None or isinstance(raw, str):
+        raw = {"profile": raw or "standard"}
+    if not isinstance(raw, Mapping):
+        raise BadInput(f"{path}: {shown(raw)} is none of {', '.join(sorted(PROFILES))}, nor a mapping with profile, {', '.join(_TIMES)}", path=path)
+    given = Fields(raw, path, ("profile", *_TIMES))
+    profile = given.text("profile", "standard")
+    if profile not in PROFILES:
+        raise BadInput(f"{path}: {shown(profile)} is none of {', '.join(sorted(PROFILES))}", path=path)
+    base = PROFILES[profile]
+    changes = {name: given.number(name, getattr(base, name), 0, 1e6) for name in _TIMES if given.has(name)}
+    return profile, dataclasses.replace(base, **changes).validate()
+
+
+def _nodes(raw: object, node: str, path: str) -> tuple[str, ...]:
+    if raw is None:
+        return (node,)
+    if not isinstance(raw, list) or not 0 < len(raw) <= _MOST_NODES:
+        raise BadInput(f"{path}: this has to be a list of the names of all nodes, {_MOST_NODES} at most", path=path)
+    names = tuple(parse_node(str(name), f"{path}[{number}]") for number, name in enumerate(raw))
+    if len(set(names)) != len(names):
+        raise BadInput(f"{path}: a name is there twice; each node has a name of its own", path=path)
+    if node not in names:
+        raise BadInput(f"{path}: {node}, this node, is not among them; add it", path=path)
+    return names
+
+
+def _checks(raw: object, path: str) -> Checks:
+    given = Fields({} if raw is None else raw, path, tuple(item.name for item in dataclasses.fields(Checks)))
+    values: dict[str, Any] = {}
+    for name, default in dataclasses.asdict(Checks()).items():
+        number = given.number(name, default, *_BOUNDS[name])
+        if isinstance(default, int) and number != int(number):
+            raise given.wrong(name, "this has to be a whole number")
+        values[name] = int(number) if isinstance(default, int) else number
+    checks = Checks(**values)
+    if checks.backoff_max < checks.backoff:
+        raise given.wrong("backoff_max", f"{checks.backoff_max:g} is less than backoff, {checks.backoff:g}; raise it")
+    return checks
+
+
+#: The least and the most of each setting: seconds, or a count.
+_BOUNDS: Mapping[str, tuple[float, float]] = {
+    "interval": (0.1, 3600),
+    "deep_interval": (1, 3600),
+    "rise": (1, 100),
+    "fall": (1, 100),
+    "grace": (0, 3600),
+    "max_recoveries": (1, 1000),
+    "window": (1, 7 * _DAY),
+    "backoff": (0.1, 3600),
+    "backoff_max": (0.1, _DAY),
+    "hold_down": (0, 7 * _DAY),
+    "failback_delay": (0, _DAY),
+}
+
+
+def _aws(raw: object, path: str) -> Mapping[str, Any]:
+    given = Fields({} if raw is None else raw, path, (*_AWS_TEXTS, "validate_certs"))
+    values: dict[str, Any] = {name: given.text(name) for name in _AWS_TEXTS if given.has(name)}
+    return {**values, "validate_certs": given.flag("validate_certs", True)} if values or given.has("validate_certs") else {}
 
 
 def read_config(path: Path = FILE) -> Config:

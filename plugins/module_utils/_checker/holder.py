@@ -23,6 +23,11 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values imp
 
 #: Seconds in which a release has to be confirmed, and beyond ``wait`` an acquisition of a lease that is free.
 PATIENCE = 10.0
+#: What is told of a resource besides the lease.
+_NOT_KNOWN = (
+    *("role", "phase", "health", "reasons", "faults", "address", "interface", "backup_interface", "interface_up", "ec2", "dependents", "in_service"),
+    *("ready", "ready_reason", "priority", "last_recovery", "next_attempt_in", "flapping", "paused", "peers", "advice"),
+)
 Log = Callable[..., None]
 
 
@@ -85,6 +90,7 @@ class Holder(threading.Thread):
         held, record = state.held, state.seen.record if state.seen else None
         left = None if held is None else round(held.deadline - self._clock(), 1)
         return {
+            **dict.fromkeys(_NOT_KNOWN),
             "tag": self.tag,
             "held": held is not None and left is not None and left > 0,
             "epoch": held.epoch if held else None,

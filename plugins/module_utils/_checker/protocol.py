@@ -14,23 +14,38 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import p
 from ansible_collections.holdfast.ha.plugins.module_utils._model import parse_ip, parse_tag, shown
 
 SOCKET = "/run/holdfast/checker.sock"
-#: No line of ours is longer.
-LONGEST = 65536
+#: No request is longer, and no reply.
+LONGEST, LONGEST_REPLY = 65536, 16_000_000
 LONGEST_WAIT = 3600.0
 #: For each request what it may say besides ``op`` and ``tag``.
-_OPERATIONS = {"status": (), "acquire": ("wait",), "release": ("handoff_to",), "serve": ("gateway",), "withdraw": ()}
+_OPERATIONS: Mapping[str, tuple[str, ...]] = {
+    "status": (),
+    "acquire": ("wait",),
+    "release": ("handoff_to",),
+    "serve": ("gateway",),
+    "withdraw": (),
+    "check": ("wait",),
+    "recover": ("wait",),
+    "switchover": ("to", "wait"),
+    "move": ("wait",),
+    "pause": (),
+    "resume": (),
+}
+#: What may be asked for all resources at once.
+_FOR_ALL = ("status", "pause", "resume")
 _KINDS = {name: kind for name, kind in vars(_errors).items() if isinstance(kind, type) and issubclass(kind, HoldfastError)}
 
 
 @dataclass(frozen=True)
 class Request:
-    """Something to be done. ``tag`` is empty for the status of all. ``wait`` in seconds."""
+    """Something to be done. ``tag`` is empty for all resources. ``wait`` in seconds; ``to`` is a node."""
 
     op: str
     tag: str = ""
     wait: float = 0.0
     handoff_to: str = ""
     gateway: str | None = None
+    to: str = ""
 
 
 def parse_request(line: bytes) -> Request:
@@ -48,12 +63,15 @@ def parse_request(line: bytes) -> Request:
         if name not in ("op", "tag", *_OPERATIONS[op]):
             raise BadInput(f"{shown(name)} does not go with {op}")
     tag, wait, gateway = raw.get("tag"), raw.get("wait", 0), raw.get("gateway")
-    if op != "status" or tag is not None:
+    if op not in _FOR_ALL or tag is not None:
         tag = parse_tag(str(tag))
     if not isinstance(wait, (int, float)) or isinstance(wait, bool) or not 0 <= wait <= LONGEST_WAIT:
         raise BadInput(f"wait: {shown(wait)} is not a number of seconds from 0 to {LONGEST_WAIT:g}")
-    handoff_to = parse_node(str(raw["handoff_to"]), "handoff_to") if raw.get("handoff_to") else ""
-    return Request(op, tag or "", float(wait), handoff_to, None if gateway is None else str(parse_ip(str(gateway), "gateway")))
+    if op == "switchover" and not raw.get("to"):
+        raise BadInput("to: say to which node the resource is to go")
+    nodes = {name: parse_node(str(raw[name]), name) if raw.get(name) else "" for name in ("handoff_to", "to")}
+    hop = None if gateway is None else str(parse_ip(str(gateway), "gateway"))
+    return Request(op, tag or "", float(wait), nodes["handoff_to"], hop, nodes["to"])
 
 
 def encode(content: Mapping[str, Any]) -> bytes:

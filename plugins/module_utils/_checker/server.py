@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 import socketserver
@@ -15,6 +16,7 @@ from typing import Any
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import Config
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.holder import Holder, describe
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.protocol import LONGEST, Request, encode, parse_request, refusal
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.version import version
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged, NotFound, Refused
 
 #: Seconds in which a caller has to have sent its line.
@@ -42,7 +44,9 @@ class Server(socketserver.ThreadingUnixStreamServer):
         """What the caller is told. Raises `HoldfastError`."""
         about = {"ok": True, "cluster": self.config.cluster, "node": self.config.node}
         if not request.tag:
-            return {**about, "resources": describe(self.holders)}
+            timing = {"profile": self.config.profile, **dataclasses.asdict(self.config.timing)}
+            rest: dict[str, Any] = {"peers": [], "armed": None, "store_error": None}
+            return {**about, "version": version(), "timing": timing, **rest, "resources": describe(self.holders)}
         holder = self.holders.get(request.tag)
         if holder is None:
             raise NotFound(f"the checker watches no resource {request.tag}; it has {', '.join(sorted(self.holders)) or 'none'}")
