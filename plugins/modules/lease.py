@@ -44,6 +44,8 @@ options:
     description:
       - The one node that may have the lease at once after its release. Others have to wait until that node has had its time.
       - Without it, any node may.
+      - V(-) is for no node. The checkers leave the lease alone until a person holds it with this module,
+        or with the playbook C(holdfast.ha.switchover).
       - Only with O(state=released).
     type: str
   ttl:

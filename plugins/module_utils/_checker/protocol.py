@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils import _errors
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, NotConverged
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import parse_node
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import parse_handoff, parse_node
 from ansible_collections.holdfast.ha.plugins.module_utils._model import parse_ip, parse_tag, shown
 
 SOCKET = "/run/holdfast/checker.sock"
@@ -69,9 +69,9 @@ def parse_request(line: bytes) -> Request:
         raise BadInput(f"wait: {shown(wait)} is not a number of seconds from 0 to {LONGEST_WAIT:g}")
     if op == "switchover" and not raw.get("to"):
         raise BadInput("to: say to which node the resource is to go")
-    nodes = {name: parse_node(str(raw[name]), name) if raw.get(name) else "" for name in ("handoff_to", "to")}
+    handoff_to, to = parse_handoff(str(raw.get("handoff_to") or "")), parse_node(str(raw["to"]), "to") if raw.get("to") else ""
     hop = None if gateway is None else str(parse_ip(str(gateway), "gateway"))
-    return Request(op, tag or "", float(wait), nodes["handoff_to"], hop, nodes["to"])
+    return Request(op, tag or "", float(wait), handoff_to, hop, to)
 
 
 def encode(content: Mapping[str, Any]) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Union
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import Refused
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import NOBODY, Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
 
 
@@ -65,7 +65,7 @@ def _plan_held(wanted: Wanted, state: Observed, timing: Timing) -> tuple[Change,
     record = state.record
     if state.renewed:
         return ()
-    free = record is not None and (record.holder == wanted.holder or (not record.holder and record.handoff_to in ("", wanted.holder)))
+    free = record is not None and (record.holder == wanted.holder or (not record.holder and record.handoff_to in ("", NOBODY, wanted.holder)))
     if not free and wanted.wait <= 0:
         raise Refused(
             _why_not(wanted, record, timing), returns={"holder": record.holder if record else "", "epoch": record.epoch if record else None}

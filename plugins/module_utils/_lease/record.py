@@ -11,6 +11,8 @@ from typing import Any
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError
 from ansible_collections.holdfast.ha.plugins.module_utils._model import parse_tag, shown
 
+#: In place of a node to follow: nobody takes the lease on his own; a person does, with the playbook switchover.
+NOBODY = "-"
 _NODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?")
 _NONCE = re.compile(r"[A-Za-z0-9.-]{1,100}")
 _HIGHEST_EPOCH = 2**53  # beyond it a JSON number is no longer exact everywhere
@@ -28,7 +30,7 @@ class Record:
     :param holder: The node's name; empty once released.
     :param epoch: Rises whenever a node acquires.
     :param nonce: New with every write: tells the writer that a write was its own, and a standby that the holder lives.
-    :param handoff_to: After a release: the node that is to follow at once; empty for any.
+    :param handoff_to: After a release: the node that is to follow at once; empty for any; `NOBODY`.
     :param ttl: Seconds that the writer was promised, so that others wait long enough whatever their own setting.
     """
 
@@ -64,7 +66,7 @@ def parse_record(raw: Mapping[str, Any], where: str, remedy: str) -> Record:
         raise corrupt(f"unknown field {shown(unknown[0])}")
     for name in ("holder", "handoff_to"):
         value = raw.get(name, "")
-        if not isinstance(value, str) or (value and not _NODE.fullmatch(value)):
+        if not isinstance(value, str) or (value and not _NODE.fullmatch(value) and (name, value) != ("handoff_to", NOBODY)):
             raise corrupt(f"{name} is {shown(value)}")
     epoch, nonce, ttl = raw.get("epoch"), raw.get("nonce"), raw.get("valid_for")
     if not isinstance(epoch, int) or isinstance(epoch, bool) or not 0 < epoch < _HIGHEST_EPOCH:
@@ -83,6 +85,11 @@ def parse_node(text: str, path: str) -> str:
     if not _NODE.fullmatch(text):
         raise BadInput(f"{path}: {shown(text)} is not a node's name; use letters, digits, '.', '_' and '-', as in inventory_hostname", path=path)
     return text
+
+
+def parse_handoff(text: str, path: str = "handoff_to") -> str:
+    """``text`` if a lease can be handed to it: a node, `NOBODY`, or empty for any. Raises `BadInput` naming ``path``."""
+    return text if text in ("", NOBODY) else parse_node(text, path)
 
 
 def lease_key(cluster: str, tag: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Union
 
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import NOBODY, Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
 
 
@@ -102,7 +102,7 @@ class State:
     def free_at(self) -> float:
         """When the record, if it stays as it is, may be taken."""
         record = self.seen.record if self.seen else None
-        if record is not None and not record.holder and record.handoff_to in ("", self.me.name):
+        if record is not None and not record.holder and record.handoff_to in ("", NOBODY, self.me.name):  # whoever is told to claim may
             return float("-inf")
         return self.since + self.timing.wait(self.promised)
 

@@ -13,7 +13,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInpu
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper, identity, new_state, open_store
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.plan import Change, Hold, Observed, Release, Wanted, plan_lease, simulate_lease
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import lease_key, parse_node
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import lease_key, parse_handoff, parse_node
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Demote, Intent, Released
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import SETTINGS, parse_store
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
@@ -52,7 +52,7 @@ class LeaseTask:
         self._clock, self._pause = clock, pause
         self._key = lease_key(params["cluster"], params["tag"])
         holder = parse_node(params["holder"], "holder")
-        handoff_to = parse_node(params["handoff_to"], "handoff_to") if params["handoff_to"] else ""
+        handoff_to = parse_handoff(params["handoff_to"] or "")
         self._wanted = Wanted(self._key, holder, params["state"] == "held", handoff_to, float(params["wait"]))
         if handoff_to and (self._wanted.held or handoff_to == holder):
             raise BadInput("handoff_to: it names the other node that is to follow, so it goes with state=released", path="handoff_to")

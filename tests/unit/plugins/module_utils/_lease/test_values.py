@@ -14,7 +14,7 @@ from ansible_collections.holdfast.ha.plugins.doc_fragments._store import ModuleD
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._lease import timing as timing_module
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.plan import Hold, Observed, Release, Wanted, plan_lease, simulate_lease
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import CorruptRecord, Record, lease_key, parse_node, parse_record
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import NOBODY, CorruptRecord, Record, lease_key, parse_node, parse_record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import SETTINGS, parse_store
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.task import store_argument
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import KERNEL_DELAY, PROFILES, Timing
@@ -62,7 +62,7 @@ def test_the_least_ttl_that_is_named_is_enough() -> None:
 GOOD = {"holder": "n1", "epoch": 7, "nonce": "a.b.1", "valid_for": 10}
 
 
-@pytest.mark.parametrize("record", [Record("n1", 7, "a.b.1"), Record("", 7, "a.b.1", "n2", 2.5), Record("", 1, "x")])
+@pytest.mark.parametrize("record", [Record("n1", 7, "a.b.1"), Record("", 7, "a.b.1", "n2", 2.5), Record("", 1, "x"), Record("", 7, "a", NOBODY)])
 def test_records_survive_a_store(record: Record) -> None:
     assert parse_record(record.as_dict(), "k", "r") == record
     assert "" not in record.as_dict().values()
@@ -81,6 +81,7 @@ def test_records_survive_a_store(record: Record) -> None:
         ({"nonce": None}, "nonce"),
         ({"holder": "a b"}, "holder is 'a b'"),
         ({"holder": 5}, "holder"),
+        ({"holder": "-"}, "holder is '-'"),
         ({"handoff_to": "n2"}, "held and handed off at once"),
         ({"valid_for": 0}, "valid_for"),
         ({"valid_for": float("nan")}, "valid_for"),
@@ -169,7 +170,7 @@ def test_documentation_matches_the_settings() -> None:
     assert {name for name, option in spec.items() if option.get("no_log")} == {"access_key", "secret_key", "session_token", "password", "external_id"}
 
 
-HELD, FREE, KEPT = Record("n1", 7, "a"), Record("", 7, "a"), Record("", 7, "a", "n2")
+HELD, FREE, KEPT, SHUT = Record("n1", 7, "a"), Record("", 7, "a"), Record("", 7, "a", "n2"), Record("", 7, "a", NOBODY)
 
 
 @pytest.mark.parametrize(
@@ -179,6 +180,8 @@ HELD, FREE, KEPT = Record("n1", 7, "a"), Record("", 7, "a"), Record("", 7, "a", 
         (Wanted("k", "n1", True), FREE, (Hold("k", "n1", True),)),
         (Wanted("k", "n2", True), KEPT, (Hold("k", "n2", True),)),
         (Wanted("k", "n3", True), KEPT, None),
+        (Wanted("k", "n3", True), SHUT, (Hold("k", "n3", True),)),
+        (Wanted("k", "n1", False, NOBODY), HELD, (Release("k", NOBODY),)),
         (Wanted("k", "n2", True), HELD, None),
         (Wanted("k", "n2", True, wait=1), HELD, (Hold("k", "n2", False),)),
         (Wanted("k", "n1", True), None, None),
