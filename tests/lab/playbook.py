@@ -76,12 +76,14 @@ def run_playbook(
     inventory: str | Path = HERE,
     words: Sequence[str] = (),
     seen: Callable[[TaskReport], object] = lambda report: None,
+    began: Callable[[str], object] = lambda task: None,
 ) -> PlaybookRun:
     """Run ``holdfast.ha.NAME`` in a machine of the lab.
 
     :param inventory: An inventory file; by default the machine itself, without SSH.
     :param words: More of ansible-playbook's arguments, such as ``--check``.
     :param seen: Is given each task's report as it comes.
+    :param began: Is given each task's name as it begins.
     """
     local = ("--connection", "local") if inventory == HERE else ()
     reports: list[TaskReport] = []
@@ -97,18 +99,22 @@ def run_playbook(
             assert process.stdout is not None
             others = []
             for line in process.stdout:
-                report = _report(line)
-                if report is None:
-                    others.append(line)
+                told = _told(line)
+                if isinstance(told, TaskReport):
+                    reports.append(told)
+                    seen(told)
+                elif told is not None:
+                    began(told)
                 else:
-                    reports.append(report)
-                    seen(report)
+                    others.append(line)
         errors.seek(0)
         return PlaybookRun(process.returncode, time.monotonic() - begin, tuple(reports), "".join(others) + errors.read())
 
 
-def _report(line: str) -> TaskReport | None:
+def _told(line: str) -> TaskReport | str | None:
+    """A task's report, or the name of one that begins."""
     try:
-        return TaskReport(**json.loads(line))
+        told = json.loads(line)
+        return str(told["began"]) if "began" in told else TaskReport(**told)
     except (ValueError, TypeError):
         return None

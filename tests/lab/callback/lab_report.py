@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A stdout callback for programs: one JSON line for each task that ended, with how long it took and what it changed."""
+"""A stdout callback for programs: a JSON line for each task that begins, and one when it ended on a host: how long it took, what it changed."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ description: Used by the lab's demonstration and by tests, which read what a pla
 """
 
 
+def _named(task: Any) -> str:
+    return str(task.get_name().removeprefix("holdfast.ha.local_recovery : "))
+
+
 class CallbackModule(CallbackBase):  # type: ignore[misc]
     """Prints results as they come."""
 
@@ -30,6 +34,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         self._began[task._uuid] = time.monotonic()
+        self._display.display(json.dumps({"began": _named(task)}))
 
     def v2_runner_on_ok(self, result: Any) -> None:
         self._report("changed" if result._result.get("changed") else "ok", result)
@@ -47,7 +52,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         began = self._began.get(result._task._uuid, time.monotonic())
         line = {
             "host": result._host.get_name(),
-            "task": result._task.get_name().removeprefix("holdfast.ha.local_recovery : "),
+            "task": _named(result._task),
             "action": result._task.action,
             "outcome": outcome,
             "seconds": round(time.monotonic() - began, 3),
