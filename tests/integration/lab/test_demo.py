@@ -19,9 +19,9 @@ def test_the_holder_over_time() -> None:
     answers = (Answer(0, 99.6, 99.61, "node-a", 0), Answer(1, 102.0, 102.25, "node-a", 0), Answer(2, 104.0, 104.5, "node-b", 0))
     assert timeline({"client-c": report(*answers), "outside": report()}, tenures, stays, zero=100.0) == [
         "holder over time (s)  epoch  holds the lease  has the address  answers client-c  answers outside",
-        "node-a                7       -1.00 to 3.00    -0.50 to 2.50    -0.40 to 2.25     -",
+        "node-a                7       -1.00 to 3.00    -0.50 to 2.50    -0.40 to 2.25    -",
         "nobody                7        3.00 to 3.50",
-        "node-b                8        3.50 to now      3.60 to 10.00    4.00 to 4.50     -",
+        "node-b                8        3.50 to now      3.60 to 10.00    4.00 to 4.50    -",
     ]
 
 
