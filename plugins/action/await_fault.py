@@ -16,7 +16,7 @@ from ansible.plugins.action import ActionBase
 _LONGEST = 65536
 
 
-class ActionModule(ActionBase):
+class ActionModule(ActionBase):  # type: ignore[misc]
     """Runs in Ansible's worker, which has the socket from the process that the checker started."""
 
     TRANSFERS_FILES = False

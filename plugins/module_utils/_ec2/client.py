@@ -118,8 +118,18 @@ def _check(chosen: Mapping[str, Any]) -> None:
 
 
 def ec2_client(options: AwsOptions, own_region: Callable[[], str]) -> Any:
-    """A boto3 client of EC2; see `aws_client`."""
-    return aws_client("ec2", options, own_region)
+    """A boto3 client of EC2, a kept one where there is one for these options; see `aws_client`."""
+    kept = _kept.get(options)
+    return aws_client("ec2", options, own_region) if kept is None else kept
+
+
+#: What `keep_client` made in this process, or in the one that it was forked from.
+_kept: dict[AwsOptions, Any] = {}
+
+
+def keep_client(options: AwsOptions, own_region: Callable[[], str]) -> None:
+    """Have `ec2_client` return the same client for these options from now on; see `aws_client`."""
+    _kept[options] = ec2_client(options, own_region)
 
 
 def aws_client(service: str, options: AwsOptions, own_region: Callable[[], str], *, connect_timeout: float = 0.0, read_timeout: float = 0.0) -> Any:

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The trigger `awx`: launches a job template of an AWX or Automation Controller over REST, and follows the job to its end.
+
+Until a job has been accepted, whatever goes wrong means that the next trigger is asked. After that the job's own end counts. One that is
+lost sight of for longer than `_LOST` counts as not started too: recover may run twice, as it looks before each change.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.http_call import CallFailed, Reply, call
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.run import cut, variables_of
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import AwxTrigger, CannotStart, Order, Outcome
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
+
+#: Seconds for one call, for how long a job may not be seen, and for calling one off.
+_CALL, _LOST, _CALL_OFF = 10.0, 30.0, 5.0
+_UNDER_WAY = ("new", "pending", "waiting", "running")
+_WHAT_TO_DO = {
+    400: "it refused the launch",
+    401: "it does not accept the token; see that the one in token_file is valid",
+    403: "the token's user may not do this; give it the role Execute on the job template",
+    404: "there is no such thing for this user; see url and job_template",
+    405: "what answers there is no controller; see url",
+    415: "what answers there does not take JSON; see url",
+    429: "it is asked too often",
+}
+
+
+class AwxRunner:
+    """One job template. It runs `recover`; other playbooks are for the next trigger."""
+
+    name = "awx"
+
+    def __init__(self, settings: AwxTrigger, *, lost: float = _LOST) -> None:
+        self._settings, self._lost = settings, lost
+        path = urlsplit(settings.endpoint.url).path.strip("/")
+        self._api = "" if path else "/api"  # a gateway has a path of its own in its place
+
+    def run(self, order: Order, cancel: threading.Event) -> Outcome:
+        """Launch, and wait for the job. Raises `CannotStart`."""
+        begin = time.monotonic()
+        if order.playbook != "recover":
+            raise CannotStart(f"its job template is for recover, not for {order.playbook}")
+        job = self._launch(order, cancel)
+        ok, message = self._follow(job, begin + self._settings.timeout, cancel)
+        return Outcome(ok, self.name, cut(message), round(time.monotonic() - begin, 3))
+
+    def _launch(self, order: Order, cancel: threading.Event) -> int:
+        path = f"{self._api}/v2/job_templates/{quote(self._settings.job_template, safe='+')}/launch/"
+        try:
+            reply = self._call("POST", path, {"extra_vars": variables_of(order)}, _CALL, cancel)
+        except HoldfastError as error:
+            raise CannotStart(error.message) from None
+        if reply.status != 201:
+            raise CannotStart(self._told(reply))
+        content = reply.content if isinstance(reply.content, dict) else {}
+        job = content.get("job") or content.get("id")
+        if not isinstance(job, int) or isinstance(job, bool):
+            raise CannotStart(f"{self._settings.endpoint.url} took the launch and names no job; is it a controller?")
+        if content.get("ignored_fields"):
+            self._call_off(job)
+            raise CannotStart(
+                f"the job template {self._settings.job_template} does not ask for variables on launch, so it would not know which resource is meant; "
+                "switch on ask_variables_on_launch (Prompt on launch) for it"
+            )
+        return job
+
+    def _follow(self, job: int, end: float, cancel: threading.Event) -> tuple[bool, str]:
+        seen, trouble = time.monotonic(), ""
+        pause = self._settings.poll
+        while True:
+            left = end - time.monotonic()
+            if cancel.is_set() or left <= 0:
+                self._call_off(job)
+                why = "it was called off" if cancel.is_set() else f"it did not end within {self._settings.timeout:g} s"
+                return False, f"job {job} was canceled: {why}{'; ' + trouble if trouble else ''}"
+            try:
+                reply = self._call("GET", f"{self._api}/v2/jobs/{job}/", None, min(_CALL, left), cancel)
+                status = reply.content.get("status") if reply.status == 200 and isinstance(reply.content, dict) else None
+                trouble = "" if status else self._told(reply)
+                pause = max(self._settings.poll, reply.retry_after or 0.0)
+            except HoldfastError as error:
+                status, trouble = None, error.message
+            if status is not None:
+                seen = time.monotonic()
+                if status not in _UNDER_WAY:
+                    return status == "successful", "" if status == "successful" else self._ended(job, status, reply.content)
+            elif time.monotonic() - seen > self._lost and not cancel.is_set():
+                self._call_off(job)
+                raise CannotStart(f"lost sight of job {job}: {trouble}")
+            cancel.wait(min(pause, max(0.0, end - time.monotonic())))
+
+    def _ended(self, job: int, status: object, content: dict[str, Any]) -> str:
+        why = content.get("job_explanation") or content.get("result_traceback") or "see its output there"
+        return f"job {job} ended as {str(status)[:40]}: {why}"
+
+    def _call_off(self, job: int) -> None:
+        try:
+            self._call("POST", f"{self._api}/v2/jobs/{job}/cancel/", {}, _CALL_OFF, None)
+        except HoldfastError:
+            pass  # it ends by itself, or by its own time-out
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None, seconds: float, cancel: threading.Event | None) -> Reply:
+        if seconds <= 0:
+            raise CallFailed("no time is left")
+        return call(self._settings.endpoint, method, path, body, seconds=seconds, cancel=cancel)
+
+    def _told(self, reply: Reply) -> str:
+        url = self._settings.endpoint.url
+        if 300 <= reply.status < 400:
+            return f"{url} sends elsewhere ({reply.location}); give that URL"
+        what = _WHAT_TO_DO.get(reply.status, "it has trouble of its own" if reply.status >= 500 else "this is not what a controller says")
+        return cut(f"{url}: HTTP {reply.status}: {what}{_details(reply)}")
+
+
+def _details(reply: Reply) -> str:
+    """What a refused launch lacks, in AWX's words."""
+    if reply.status != 400 or not isinstance(reply.content, dict):
+        return ""
+    lacking = [str(name) for key in ("variables_needed_to_start", "passwords_needed_to_start") for name in _listed(reply.content.get(key))]
+    other = [f"{key}: {value}" for key, value in reply.content.items() if not key.endswith("_needed_to_start") and isinstance(value, (str, list))]
+    return "; " + "; ".join([*lacking, *other]) if lacking or other else ""
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
