@@ -3,7 +3,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Union
+
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Health
+
+NEVER = float("inf")
+LONG_AGO = float("-inf")
+#: What the checker can repair in its own process, without leaving the node.
+IN_THE_KERNEL = ("address", "link")
+#: The lease is held here, and the resource is not in service yet.
+TAKEOVER = "takeover"
+#: The address is here, and another node holds the lease.
+STRAY = "stray"
 
 
 @dataclass(frozen=True)
@@ -13,9 +27,10 @@ class Checks:
     :param interval: From one look at the kernel to the next; events of the kernel come besides.
     :param deep_interval: From one look at EC2 to the next.
     :param rise: So many healthy looks in a row end a fault; ``fall``: so many failed ones make it.
-    :param grace: After the start nothing is acted on for so long.
-    :param max_recoveries: More than so many within ``window`` is flapping: nothing is tried for ``hold_down``.
-    :param backoff: The first pause after a recovery that failed; doubled for each further one, up to ``backoff_max``.
+    :param grace: After the start nothing is repaired for so long.
+    :param max_recoveries: So many within ``window`` is flapping: nothing more is tried until the window has passed, and for ``hold_down`` at least.
+    :param backoff: The first pause after a recovery that did not help; doubled for each further one, up to ``backoff_max``.
+    :param hold_down: Also for how long a node that took over repairs what may lead to the next failover by itself alone.
     :param failback_delay: For how long a node of better priority has to be ready before the resource returns to it.
     """
 
@@ -30,3 +45,190 @@ class Checks:
     backoff_max: float = 300.0
     hold_down: float = 60.0
     failback_delay: float = 60.0
+
+
+class Phase(str, Enum):
+    """What the checker is at, in the words of the status."""
+
+    STARTING = "starting"
+    WATCHING = "watching"
+    SUSPECT = "suspect"
+    RECOVERING = "recovering"
+    BACKING_OFF = "backing off"
+    HELD_DOWN = "held down"
+    PAUSED = "paused"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look found. ``source``: kernel, probe or ec2, each looked at in its own time. ``faults``: names such as ``address``."""
+
+    source: str
+    health: Health
+    faults: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Track:
+    """What the looks of one source amount to. ``bad`` and ``good``: so many in a row. ``failed``: the fault is confirmed."""
+
+    last: Look
+    bad: int = 0
+    good: int = 0
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class Lease:
+    """How things stand with the lease, as the machine needs it.
+
+    :param since: When it came to be held here. ``taken``: from another node, or it was free.
+    :param serving: The address is kept up here.
+    :param elsewhere: Another node holds it.
+    :param hands_off_until: Somebody else is at work on the resource here, and is left alone until then.
+    :param better: A node of better priority, if failback is automatic, and since when it is ready.
+    """
+
+    held: bool = False
+    epoch: int = 0
+    since: float = LONG_AGO
+    taken: bool = False
+    serving: bool = False
+    in_service: bool | None = None
+    elsewhere: bool = False
+    hands_off_until: float = LONG_AGO
+    better: tuple[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is under way. ``asked``: by a person."""
+
+    kind: str
+    faults: tuple[str, ...] = ()
+    asked: bool = False
+
+
+@dataclass(frozen=True)
+class State:
+    """All that the machine remembers of one resource.
+
+    :param may_reflex: Repairs in the checker's own process are wanted. ``may_run``: there is a trigger.
+    :param attempts: When the recoveries of the last ``window`` began.
+    :param failures: Recoveries since the resource was healthy last.
+    :param reflexed: What was repaired by a reflex, and when.
+    :param owed: A run that a reflex left to be done: its faults.
+    """
+
+    checks: Checks
+    began: float
+    may_reflex: bool = True
+    may_run: bool = True
+    paused: bool = False
+    lease: Lease = field(default_factory=Lease)
+    tracks: Mapping[str, Track] = field(default_factory=dict)
+    work: Work | None = None
+    attempts: tuple[float, ...] = ()
+    failures: int = 0
+    next_at: float = LONG_AGO
+    reflexed: tuple[tuple[str, float], ...] = ()
+    owed: tuple[str, ...] = ()
+    phase: Phase = Phase.STARTING
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Time has passed."""
+
+    now: float
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Somebody looked."""
+
+    now: float
+    look: Look
+
+
+@dataclass(frozen=True)
+class LeaseSeen:
+    """The lease, as it stands now."""
+
+    now: float
+    lease: Lease
+
+
+@dataclass(frozen=True)
+class ReflexEnded:
+    """A reflex came to its end."""
+
+    now: float
+    ok: bool
+
+
+@dataclass(frozen=True)
+class RunEnded:
+    """A run came to its end. ``jitter``: from 0 to 1, drawn for this event. ``final``: false where the end is not known, only that it was begun."""
+
+    now: float
+    ok: bool
+    jitter: float
+    final: bool = True
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A person wants it: ``recover``, ``switchover`` (with ``to``), ``pause`` or ``resume``."""
+
+    now: float
+    what: str
+    to: str = ""
+
+
+@dataclass(frozen=True)
+class Reflex:
+    """Repair these in the kernel, in this process."""
+
+    faults: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"repair {', '.join(self.faults)} at once"
+
+
+@dataclass(frozen=True)
+class StartRun:
+    """Have the triggers run that playbook."""
+
+    playbook: str
+    reason: str
+    faults: tuple[str, ...] = ()
+    to: str = ""
+
+    def __str__(self) -> str:
+        return f"run {self.playbook}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class LookNow:
+    """Look at the kernel and at EC2 without waiting."""
+
+    def __str__(self) -> str:
+        return "look now"
+
+
+@dataclass(frozen=True)
+class Tell:
+    """An event for the log."""
+
+    event: str
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"tell {self.event}"
+
+
+Event = Union[Tick, Looked, LeaseSeen, ReflexEnded, RunEnded, Asked]
+Action = Union[Reflex, StartRun, LookNow, Tell]
+Step = tuple[State, tuple[Action, ...]]

@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When the checker acts on a resource, and when it leaves it alone: a pure function from (state, event) to (state, actions) (DESIGN.md section 7).
+
+Invariants
+* One thing at a time: neither a reflex nor a run begins while another is under way.
+* Nothing begins while paused, and only what a person asks for while somebody else is at work on the resource.
+* What is not known triggers nothing: a failed look does, and the lease being held by a node that does not serve.
+* A fault that stays is attended to in bounded time, whatever came before: each look at the state decides anew.
+* A fault that a reflex repaired and that is back within the window is the playbook's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import (
+    IN_THE_KERNEL,
+    LONG_AGO,
+    NEVER,
+    STRAY,
+    TAKEOVER,
+    Action,
+    Asked,
+    Event,
+    Lease,
+    LeaseSeen,
+    Look,
+    Looked,
+    LookNow,
+    Phase,
+    Reflex,
+    ReflexEnded,
+    RunEnded,
+    StartRun,
+    State,
+    Step,
+    Tell,
+    Track,
+    Work,
+)
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Health
+
+#: Doubling goes no further; `Checks.backoff_max` comes long before.
+_MOST_DOUBLINGS = 30
+
+
+def step(state: State, event: Event) -> Step:
+    """What follows from one event."""
+    told: tuple[Action, ...] = ()
+    if isinstance(event, Looked):
+        state, told = _looked(state, event.look)
+    elif isinstance(event, LeaseSeen):
+        state = _lease_seen(state, event.lease)
+    elif isinstance(event, ReflexEnded):
+        state, told = _reflex_ended(state, event), (LookNow(),)
+    elif isinstance(event, RunEnded):
+        state, told = _run_ended(state, event), (LookNow(),)
+    elif isinstance(event, Asked):
+        state, told = _asked(state, event)
+    state = replace(state, attempts=tuple(at for at in state.attempts if at > event.now - state.checks.window))
+    state, begun = _decide(state, event.now)
+    return _name_phase(state, event.now, told + begun)
+
+
+def health(state: State) -> Health:
+    """What the looks amount to."""
+    tracks = list(state.tracks.values())
+    if any(track.failed and track.last.health is not Health.UNKNOWN for track in tracks):
+        return Health.FAILED
+    return Health.UNKNOWN if not tracks or any(track.last.health is Health.UNKNOWN for track in tracks) else Health.HEALTHY
+
+
+def faults(state: State) -> tuple[str, ...]:
+    """The names of what is wrong and confirmed."""
+    return _unique(fault for track in state.tracks.values() if track.failed for fault in track.last.faults)  # none of an unknown one
+
+
+def reasons(state: State) -> tuple[str, ...]:
+    """What is wrong, in words, and why something is not known."""
+    return _unique(reason for track in state.tracks.values() for reason in track.last.reasons)
+
+
+def is_flapping(state: State, now: float) -> bool:
+    """Whether it was recovered as often as is allowed within the window."""
+    return held_down_until(state) > now
+
+
+def held_down_until(state: State) -> float:
+    """Until when nothing more is tried."""
+    most = state.checks.max_recoveries
+    if len(state.attempts) < most:
+        return LONG_AGO
+    return max(state.attempts[-most] + state.checks.window, state.attempts[-1] + state.checks.hold_down)
+
+
+def due(state: State, now: float) -> float:
+    """When the next `Tick` is wanted; infinite where only an event can change anything."""
+    lease, checks = state.lease, state.checks
+    times = [state.began + checks.grace, state.next_at, held_down_until(state), lease.hands_off_until, lease.since + checks.hold_down]
+    if lease.better is not None:
+        times.append(lease.better[1] + checks.failback_delay)
+    return min((at for at in times if at > now), default=NEVER)
+
+
+# --- what is remembered ------------------------------------------------------------------------------------------------
+
+
+def _looked(state: State, look: Look) -> Step:
+    old = state.tracks.get(look.source)
+    bad, good, failed = (old.bad, old.good, old.failed) if old else (0, 0, False)
+    if look.health is Health.FAILED:
+        bad, good = bad + 1, 0
+        confirmed = failed or bad >= state.checks.fall
+    elif look.health is Health.HEALTHY:
+        bad, good = 0, good + 1
+        confirmed = failed and good < state.checks.rise
+    else:
+        confirmed = failed  # nothing is counted, and until it is known again nothing is done about it
+    state = replace(state, tracks={**state.tracks, look.source: Track(look, bad, good, confirmed)})
+    told: tuple[Action, ...] = ()
+    if confirmed and not failed:
+        told = (Tell("fault", {"faults": list(look.faults), "reasons": list(look.reasons)}),)
+    elif failed and not confirmed and not faults(state):
+        told = (Tell("recovered", {"source": look.source}),)
+    return _well(state), told
+
+
+def _well(state: State) -> State:
+    """A resource that works starts counting anew; the flap limit goes on counting."""
+    if faults(state) or health(state) is not Health.HEALTHY or TAKEOVER in _unfinished(state):
+        return state
+    return replace(state, failures=0, next_at=LONG_AGO)
+
+
+def _lease_seen(state: State, lease: Lease) -> State:
+    if (state.lease.held and not lease.held) or lease.epoch != state.lease.epoch:
+        state = replace(state, owed=(), failures=0, next_at=LONG_AGO, tracks={})
+    return replace(state, lease=lease)
+
+
+def _reflex_ended(state: State, event: ReflexEnded) -> State:
+    """The playbook follows in any case: it verifies, finishes what is left and records."""
+    faults_done = state.work.faults if state.work is not None else ()
+    if not state.may_run:
+        return replace(state, work=None, next_at=_later(state, 1.0, event.now))
+    return replace(state, work=None, owed=faults_done if state.lease.held and faults_done != (STRAY,) else ())
+
+
+def _run_ended(state: State, event: RunEnded) -> State:
+    pause = _later(state, event.jitter, event.now)
+    if not event.final:
+        pause = max(pause, event.now + state.checks.hold_down)
+    return replace(state, work=None, owed=(), next_at=pause)
+
+
+def _later(state: State, jitter: float, now: float) -> float:
+    """When to try again should the recovery not have helped."""
+    doubled = 2.0 ** min(max(state.failures - 1, 0), _MOST_DOUBLINGS)
+    return now + min(state.checks.backoff * doubled, state.checks.backoff_max) * (0.5 + 0.5 * jitter)
+
+
+def _asked(state: State, event: Asked) -> Step:
+    if event.what == "pause":
+        return replace(state, paused=True, owed=()), (Tell("paused"),) if not state.paused else ()
+    if event.what == "resume":
+        return replace(state, paused=False), (Tell("resumed by hand"), LookNow()) if state.paused else ()
+    if state.work is not None or state.paused:
+        return state, ()
+    reason = "a person asked for it"
+    found = _wanted(state)
+    state = replace(state, work=Work(event.what, found, asked=True), attempts=(*state.attempts, event.now), failures=state.failures + 1, owed=())
+    return state, (StartRun(event.what, reason, _names(found) if event.what == "recover" else (), event.to),)
+
+
+# --- what is done ------------------------------------------------------------------------------------------------------
+
+
+def _decide(state: State, now: float) -> Step:
+    """At most one thing to begin."""
+    if state.work is not None or state.paused:
+        return state, ()
+    if not state.lease.held:
+        return _clear_stray(state, now)
+    if now < state.lease.hands_off_until and not (state.lease.serving and state.lease.in_service):
+        return state, ()
+    if state.owed and not _too_soon_to_move_again(state, state.owed, now):
+        return _run(state, now, state.owed, counted=False)
+    found = _wanted(state)
+    if not found:
+        return _fail_back(state, now)
+    if now < state.began + state.checks.grace and TAKEOVER not in found:
+        return state, ()
+    if now < held_down_until(state) or now < state.next_at:
+        return state, ()
+    fresh = _for_reflex(state, found, now)
+    if fresh:
+        return _reflex(state, now, fresh)
+    if not state.may_run or _too_soon_to_move_again(state, found, now):
+        return state, ()
+    return _run(state, now, found, counted=True)
+
+
+def _wanted(state: State) -> tuple[str, ...]:
+    return _unique((*_unfinished(state), *faults(state)))
+
+
+def _unfinished(state: State) -> tuple[str, ...]:
+    lease = state.lease
+    return (TAKEOVER,) if lease.held and not (lease.in_service and lease.serving) and (state.may_run or not lease.serving) else ()
+
+
+def _for_reflex(state: State, found: tuple[str, ...], now: float) -> tuple[str, ...]:
+    """What a reflex may repair: not what one has repaired within the window, unless nobody else would."""
+    if not state.may_reflex:
+        return ()
+    mine = tuple(fault for fault in found if fault in IN_THE_KERNEL or (fault == TAKEOVER and not state.lease.serving))
+    if not state.may_run:
+        return mine
+    recent = {name for name, at in state.reflexed if at > now - state.checks.window}
+    return tuple(fault for fault in mine if _key(state, fault) not in recent)
+
+
+def _key(state: State, fault: str) -> str:
+    return f"{fault} {state.lease.epoch}" if fault == TAKEOVER else fault
+
+
+def _too_soon_to_move_again(state: State, found: tuple[str, ...], now: float) -> bool:
+    """Right after it came here, what may send it on waits: so it moves once in ``hold_down`` at most."""
+    risky = TAKEOVER not in found and not any(fault not in (*IN_THE_KERNEL, "probe") for fault in found)
+    return risky and state.lease.taken and now < state.lease.since + state.checks.hold_down
+
+
+def _reflex(state: State, now: float, found: tuple[str, ...]) -> Step:
+    state = _count(state, now)
+    old = tuple((name, at) for name, at in state.reflexed if at > now - state.checks.window)
+    state = replace(state, work=Work("reflex", found), reflexed=(*old, *((_key(state, fault), now) for fault in found)))
+    return state, (Reflex(found),)
+
+
+def _run(state: State, now: float, found: tuple[str, ...], *, counted: bool) -> Step:
+    if counted:
+        state = _count(state, now)
+    if not state.may_run:
+        return replace(state, owed=()), ()
+    why = reasons(state)[:1] or (("this node has taken the lease",) if TAKEOVER in found else (f"{', '.join(found)} repaired at once",))
+    return replace(state, work=Work("recover", found), owed=()), (StartRun("recover", why[0], _names(found)),)
+
+
+def _count(state: State, now: float) -> State:
+    return replace(state, attempts=(*state.attempts, now), failures=state.failures + 1)
+
+
+def _clear_stray(state: State, now: float) -> Step:
+    if not (state.lease.elsewhere and STRAY in faults(state)) or now < state.next_at:
+        return state, ()
+    return replace(state, work=Work("reflex", (STRAY,)), next_at=now + state.checks.backoff), (Reflex((STRAY,)),)
+
+
+def _fail_back(state: State, now: float) -> Step:
+    better, checks = state.lease.better, state.checks
+    ready = better is not None and now >= better[1] + checks.failback_delay
+    if better is None or not ready or not state.may_run or health(state) is not Health.HEALTHY:
+        return state, ()
+    if now < held_down_until(state) or now < state.next_at or now < state.lease.since + checks.hold_down:
+        return state, ()
+    state = replace(_count(state, now), work=Work("switchover", ()))
+    return state, (StartRun("switchover", f"{better[0]} has the better priority and is ready", (), better[0]),)
+
+
+def _name_phase(state: State, now: float, actions: tuple[Action, ...]) -> Step:
+    """The phase, and an event where a new one is something that a person should know of."""
+    phase = _phase(state, now)
+    told: tuple[Action, ...] = ()
+    if phase is not state.phase and phase is Phase.BACKING_OFF:
+        told = (Tell("backing off", {"seconds": round(state.next_at - now, 1), "failures": state.failures}),)
+    elif phase is not state.phase and phase is Phase.HELD_DOWN:
+        told = (Tell("flapping", {"recoveries": len(state.attempts)}), Tell("held down", {"seconds": round(held_down_until(state) - now, 1)}))
+    return replace(state, phase=phase), (*actions, *told)
+
+
+def _phase(state: State, now: float) -> Phase:
+    if state.paused:
+        return Phase.PAUSED
+    if state.work is not None:
+        return Phase.RECOVERING
+    if not state.tracks and now < state.began + state.checks.grace:
+        return Phase.STARTING
+    if state.lease.held and _wanted(state):
+        if now < held_down_until(state):
+            return Phase.HELD_DOWN
+        return Phase.BACKING_OFF if now < state.next_at else Phase.SUSPECT
+    suspect = any(track.last.health is Health.FAILED for track in state.tracks.values())
+    return Phase.SUSPECT if suspect else Phase.WATCHING
+
+
+def _names(found: tuple[str, ...]) -> tuple[str, ...]:
+    """As the recovery playbook calls them. What is to be taken over is looked at as a whole."""
+    if TAKEOVER in found:
+        return ()
+    return _unique("address" if fault in (*IN_THE_KERNEL, "probe") else fault for fault in found)
+
+
+def _unique(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(texts))

@@ -1,0 +1,414 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The checker's state machine in virtual time: tables of single steps, and random schedules in which some things must never happen."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine import due, faults, health, held_down_until, reasons, step
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import (
+    NEVER,
+    Action,
+    Asked,
+    Checks,
+    Event,
+    Lease,
+    LeaseSeen,
+    Look,
+    Looked,
+    Phase,
+    Reflex,
+    ReflexEnded,
+    RunEnded,
+    StartRun,
+    State,
+    Tell,
+    Tick,
+)
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Health
+
+CHECKS = Checks(grace=0)
+HELD = Lease(held=True, epoch=7, since=-1000, serving=True, in_service=True)
+WELL = Look("kernel", Health.HEALTHY)
+GONE = Look("kernel", Health.FAILED, ("address",), ("10.1.0.10/32 is not on eth0",))
+WRONG_ROUTE = Look("ec2", Health.FAILED, ("routes",), ("rtb-1: 10.1.0.10/32 leads to eni-2",))
+SILENT = Look("ec2", Health.UNKNOWN, (), ("EC2 does not answer",))
+
+
+def state(**changes: object) -> State:
+    """In service here, and nothing known yet."""
+    return replace(State(CHECKS, began=0.0, lease=HELD), **changes)  # type: ignore[arg-type]
+
+
+def after(begin: State, *events: Event) -> tuple[State, list[Action]]:
+    """The state after these, and all actions but the log's."""
+    done: list[Action] = []
+    for event in events:
+        begin, actions = step(begin, event)
+        done += actions
+    return begin, [action for action in done if isinstance(action, (Reflex, StartRun))]
+
+
+def test_a_healthy_resource_is_left_alone() -> None:
+    end, done = after(state(), Looked(1, WELL), Looked(2, replace(WELL, source="ec2")), Tick(100))
+    assert (done, health(end), end.phase) == ([], Health.HEALTHY, Phase.WATCHING)
+
+
+def test_a_reflex_comes_first_and_the_playbook_after_it() -> None:
+    end, done = after(state(), Looked(1, GONE))
+    assert done == [Reflex(("address",))]
+    end, done = after(end, Looked(1.1, WELL), ReflexEnded(1.2, True))
+    assert done == [StartRun("recover", "address repaired at once", ("address",))]
+    end, done = after(end, RunEnded(6, True, 0.5), Looked(6.1, WELL), Tick(700))
+    assert (done, end.phase, len(end.attempts)) == ([], Phase.WATCHING, 0)
+
+
+def test_the_same_fault_again_is_the_playbooks() -> None:
+    end, _done = after(state(), Looked(1, GONE), ReflexEnded(1.1, True), RunEnded(6, True, 0.5), Looked(6.1, WELL))
+    _end, done = after(end, Looked(60, GONE))
+    assert done == [StartRun("recover", GONE.reasons[0], ("address",))]
+    _end, done = after(end, Looked(1 + CHECKS.window + 1, GONE))
+    assert done == [Reflex(("address",))]
+
+
+def test_without_a_trigger_the_reflex_tries_on() -> None:
+    end, done = after(state(may_run=False), Looked(1, GONE), ReflexEnded(1.1, True), Looked(1.2, GONE))
+    assert done == [Reflex(("address",))]
+    _end, done = after(end, Tick(1.1 + CHECKS.backoff))
+    assert done == [Reflex(("address",))]
+
+
+def test_what_is_not_in_the_kernel_is_the_playbooks() -> None:
+    _end, done = after(state(), Looked(1, WRONG_ROUTE))
+    assert done == [StartRun("recover", WRONG_ROUTE.reasons[0], ("routes",))]
+
+
+def test_without_reflex_the_playbook_does_it() -> None:
+    _end, done = after(state(may_reflex=False), Looked(1, GONE))
+    assert done == [StartRun("recover", GONE.reasons[0], ("address",))]
+
+
+def test_not_known_is_not_failed() -> None:
+    end, done = after(state(), Looked(1, WELL), Looked(2, SILENT), Tick(500), Looked(501, SILENT))
+    assert (done, health(end), reasons(end)) == ([], Health.UNKNOWN, SILENT.reasons)
+
+
+def test_a_fault_that_is_no_longer_known_is_not_acted_on() -> None:
+    end, _done = after(state(), Looked(1, WRONG_ROUTE), Looked(2, SILENT), RunEnded(5, False, 0.5), Looked(5.5, SILENT))
+    end, done = after(end, Tick(100))
+    assert (done, health(end), faults(end)) == ([], Health.UNKNOWN, ())
+    _end, done = after(end, Looked(101, WRONG_ROUTE))
+    assert done == [StartRun("recover", WRONG_ROUTE.reasons[0], ("routes",))]
+
+
+def test_fall_and_rise() -> None:
+    begin = state(checks=replace(CHECKS, fall=3, rise=2))
+    end, done = after(begin, Looked(1, GONE), Looked(2, GONE), Looked(3, WELL), Looked(4, GONE), Looked(5, GONE))
+    assert (done, end.phase) == ([], Phase.SUSPECT)
+    end, done = after(end, Looked(6, GONE))
+    assert done == [Reflex(("address",))]
+    end, _done = after(end, Looked(7, WELL))
+    assert health(end) is Health.FAILED
+    end, _done = after(end, Looked(8, WELL))
+    assert health(end) is Health.HEALTHY
+
+
+def test_grace() -> None:
+    begin = state(checks=Checks(grace=5))
+    end, done = after(begin, Looked(1, GONE), Tick(4.9))
+    assert done == []
+    assert due(end, 1) == 5
+    _end, done = after(end, Tick(5))
+    assert done == [Reflex(("address",))]
+
+
+def test_a_recovery_that_fails_is_retried_with_backoff() -> None:
+    end, _done = after(state(), Looked(0, WRONG_ROUTE))
+    now, waits = 0.0, []
+    for _turn in range(4):
+        end, done = after(end, RunEnded(now, False, 1.0), Looked(now, WRONG_ROUTE))
+        assert (done, end.phase) == ([], Phase.BACKING_OFF)
+        waits.append(due(end, now) - now)
+        now += waits[-1]
+        end, done = after(end, Tick(now))
+        assert [type(action) for action in done] == [StartRun]
+    assert waits == [5, 10, 20, 40]
+
+
+def test_jitter_shortens_the_wait_by_half_at_most() -> None:
+    for jitter, wait in ((0.0, 2.5), (0.5, 3.75), (1.0, 5.0)):
+        end, _done = after(state(), Looked(0, WRONG_ROUTE), RunEnded(10, False, jitter))
+        assert end.next_at == 10 + wait
+
+
+def test_flapping_is_held_down_and_told() -> None:
+    current, now, told, runs = state(), 0.0, [], 0
+    for _turn in range(20):
+        for event in (Looked(now, WRONG_ROUTE), RunEnded(now + 1, True, 0.0), Looked(now + 2, replace(WELL, source="ec2")), Looked(now + 2, WELL)):
+            if isinstance(event, RunEnded) and current.work is None:
+                continue
+            current, actions = step(current, event)
+            told += [action.event for action in actions if isinstance(action, Tell)]
+            runs += sum(isinstance(action, StartRun) for action in actions)
+        now += 3
+    assert runs == CHECKS.max_recoveries
+    assert "held down" in told
+    assert "flapping" in told
+    current, _actions = step(current, Looked(now, WRONG_ROUTE))
+    assert current.phase is Phase.HELD_DOWN
+    _current, actions = step(current, Tick(held_down_until(current)))
+    assert any(isinstance(action, StartRun) for action in actions)
+
+
+def test_paused_nothing_is_done_and_resumed_it_goes_on() -> None:
+    end, done = after(state(), Asked(0, "pause"), Looked(1, GONE), Looked(2, WRONG_ROUTE), Tick(1000), Asked(1001, "recover"))
+    assert (done, end.phase, faults(end)) == ([], Phase.PAUSED, ("address", "routes"))
+    _end, done = after(end, Asked(1002, "resume"))
+    assert done == [Reflex(("address",))]
+
+
+def test_paused_during_a_reflex_no_run_follows() -> None:
+    _end, done = after(state(), Looked(1, GONE), Asked(1.1, "pause"), ReflexEnded(1.2, True), Tick(1000))
+    assert done == [Reflex(("address",))]
+
+
+def test_what_a_person_asks_for_does_not_wait() -> None:
+    end, _done = after(state(), Looked(0, WRONG_ROUTE), RunEnded(1, False, 1.0))
+    end, done = after(end, Asked(2, "recover"))
+    assert done == [StartRun("recover", "a person asked for it", ("routes",))]
+    _end, done = after(end, Asked(3, "switchover", "node-b"))
+    assert done == []  # one thing at a time
+
+
+def test_taken_over_it_is_brought_up_and_the_rest_is_the_playbooks() -> None:
+    taken = Lease(held=True, epoch=8, since=10, taken=True)
+    end, done = after(State(CHECKS, began=0.0), LeaseSeen(10, taken))
+    assert done == [Reflex(("takeover",))]
+    up = replace(taken, serving=True)
+    end, done = after(end, LeaseSeen(10.1, up), ReflexEnded(10.2, True))
+    assert done == [StartRun("recover", "this node has taken the lease", ())]
+    end, done = after(end, LeaseSeen(12, replace(up, in_service=True)), RunEnded(13, True, 0.5), Looked(13.1, WELL))
+    assert (done, end.phase, end.failures) == ([], Phase.WATCHING, 0)
+
+
+def test_somebody_else_at_work_is_left_alone() -> None:
+    begin = state(lease=replace(HELD, serving=False, hands_off_until=300))
+    end, done = after(begin, Looked(1, GONE), Tick(299))
+    assert done == []
+    assert due(end, 1) == 300
+    _end, done = after(end, Tick(300))
+    assert done == [Reflex(("takeover", "address"))]
+
+
+def test_right_after_it_came_here_it_is_not_sent_on() -> None:
+    taken = replace(HELD, taken=True, since=0)
+    end, done = after(state(lease=taken), Looked(1, GONE), ReflexEnded(1.1, False), Looked(2, GONE), Tick(59))
+    assert done == [Reflex(("address",))]
+    end, done = after(end, Tick(60))
+    assert [type(action) for action in done] == [StartRun]
+    _end, done = after(state(lease=taken), Looked(1, WRONG_ROUTE))
+    assert [type(action) for action in done] == [StartRun]  # EC2 is repaired from here at once
+
+
+def test_failback() -> None:
+    lease = replace(HELD, better=("node-a", 100.0))
+    end, done = after(state(lease=lease), Looked(101, WELL), Tick(159))
+    assert done == []
+    assert due(end, 101) == 160
+    _end, done = after(end, Tick(160))
+    assert done == [StartRun("switchover", "node-a has the better priority and is ready", (), "node-a")]
+
+
+def test_a_standby_does_nothing_but_clear_what_should_not_be_there() -> None:
+    stray = Look("kernel", Health.FAILED, ("stray",), ("it is out of service here, yet 10.1.0.10/32 is on eth0",))
+    begin = state(lease=Lease(elsewhere=True))
+    end, done = after(begin, Looked(1, GONE), Looked(2, WRONG_ROUTE))
+    assert done == []
+    end, done = after(end, Looked(3, stray), ReflexEnded(3.1, True), Looked(3.2, replace(WELL)), Tick(50))
+    assert done == [Reflex(("stray",))]
+
+
+def test_the_lease_lost_midway_nothing_is_owed() -> None:
+    end, done = after(state(), Looked(1, GONE), LeaseSeen(1.1, Lease(elsewhere=True)), ReflexEnded(1.2, False), Tick(50))
+    assert (done, end.owed) == ([Reflex(("address",))], ())
+
+
+# --- random schedules --------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class World:
+    """A resource whose faults come and go, in virtual time. What the machine begins takes a while, and works or does not."""
+
+    dice: random.Random
+    state: State
+    now: float = 0.0
+    broken: set[str] = field(default_factory=set)
+    silent: bool = False
+    ends: float = NEVER
+    kind: str = ""
+    begun: list[tuple[float, str, State]] = field(default_factory=list)
+    counted: list[float] = field(default_factory=list)
+    works: float = 0.7
+
+    def tell(self, event: Event) -> None:
+        """One event, and what the machine wants then."""
+        before = self.state
+        self.state, actions = step(self.state, event)
+        for action in actions:
+            if isinstance(action, (Reflex, StartRun)):
+                assert self.ends == NEVER, "two at once"
+                assert not self.state.paused, "begun while paused"
+                assert not before.paused or isinstance(event, Asked)
+                kind = "reflex" if isinstance(action, Reflex) else action.playbook
+                self.begun.append((self.now, kind, self.state))
+                self.kind = kind
+                self.ends = self.now + (self.dice.uniform(0.001, 5) if kind == "reflex" else self.dice.uniform(0.5, 30))
+        if len(self.state.attempts) > len(before.attempts) and not isinstance(event, Asked):
+            self.counted.append(self.now)
+
+    def look(self) -> None:
+        """At the kernel and at EC2."""
+        kernel = tuple(sorted(self.broken & {"address", "link"}))
+        self.tell(Looked(self.now, Look("kernel", Health.FAILED if kernel else Health.HEALTHY, kernel)))
+        routes = tuple(self.broken & {"routes"})
+        if self.silent:
+            self.tell(Looked(self.now, SILENT))
+        else:
+            self.tell(Looked(self.now, Look("ec2", Health.FAILED if routes else Health.HEALTHY, routes)))
+
+    def end(self) -> None:
+        """What is under way comes to its end."""
+        ok, self.ends = self.dice.random() < self.works, NEVER
+        if ok:
+            self.broken -= {"address", "link"} if self.kind == "reflex" else {"address", "link", "routes"}
+        if self.kind == "reflex":
+            self.tell(ReflexEnded(self.now, ok))
+        else:
+            self.tell(RunEnded(self.now, ok, self.dice.random(), final=self.dice.random() < 0.9))
+
+    def go_on(self, seconds: float) -> None:
+        """Until something is due, at most so long."""
+        until = min(self.now + seconds, due(self.state, self.now), self.ends)
+        self.now = max(self.now, until)
+        if self.now >= self.ends:
+            self.end()
+        self.tell(Tick(self.now))
+
+
+def worlds(number: int) -> Iterator[World]:
+    for seed in range(number):
+        dice = random.Random(seed)
+        checks = Checks(
+            grace=dice.choice([0, 5]),
+            fall=dice.choice([1, 1, 2, 3]),
+            rise=dice.choice([1, 1, 2]),
+            max_recoveries=dice.choice([1, 2, 5]),
+            window=dice.choice([60, 600]),
+            hold_down=dice.choice([0, 60]),
+        )
+        lease = replace(HELD, taken=dice.random() < 0.5, since=-dice.uniform(0, 100))
+        yield World(dice, State(checks, began=0.0, lease=lease, may_reflex=dice.random() < 0.8, may_run=dice.random() < 0.8))
+
+
+def disturb(world: World) -> None:
+    dice = world.dice
+    what = dice.random()
+    if what < 0.35:
+        world.broken.add(dice.choice(["address", "link", "routes"]))
+    elif what < 0.5:
+        world.broken.discard(dice.choice(["address", "link", "routes"]))
+    elif what < 0.55:
+        world.silent = not world.silent
+    elif what < 0.6:
+        world.tell(Asked(world.now, dice.choice(["pause", "resume", "resume"])))
+    elif what < 0.63:
+        world.tell(Asked(world.now, "recover"))
+    elif what < 0.67:
+        lease = replace(world.state.lease, hands_off_until=world.now + dice.uniform(0, 60), serving=dice.random() < 0.5)
+        world.tell(LeaseSeen(world.now, lease))
+    world.look()
+
+
+def check_flap_limit(world: World) -> None:
+    checks = world.state.checks
+    for index, at in enumerate(world.counted):
+        recent = [other for other in world.counted[: index + 1] if other > at - checks.window + 1e-6]
+        assert len(recent) <= checks.max_recoveries, f"{len(recent)} recoveries within {checks.window} s"
+
+
+def test_random_schedules() -> None:
+    """Never two at once, never while paused (`World.tell`), never more than the flap limit."""
+    for world in worlds(150):
+        for _turn in range(120):
+            disturb(world)
+            world.go_on(world.dice.uniform(0, 20))
+        check_flap_limit(world)
+
+
+def test_from_any_state_a_fault_that_stays_is_attended_to() -> None:
+    for world in worlds(120):
+        for _turn in range(world.dice.randrange(60)):
+            disturb(world)
+            world.go_on(world.dice.uniform(0, 20))
+        world.tell(Asked(world.now, "resume"))
+        world.tell(LeaseSeen(world.now, replace(world.state.lease, serving=True, in_service=True)))
+        world.works, world.silent = 0.0, False
+        fault = "address" if world.state.may_reflex or world.state.may_run else ""
+        if not fault:
+            continue
+        world.broken = {fault}
+        checks = world.state.checks
+        bound = world.now + checks.window + checks.backoff_max + checks.hold_down + 120
+        seen = len(world.begun)
+        while len(world.begun) == seen:
+            assert world.now < bound, f"nothing was tried for {fault}: {world.state}"
+            world.look()
+            world.go_on(5.0)
+
+
+def test_unknown_alone_triggers_nothing() -> None:
+    for world in worlds(40):
+        world.silent = True
+        for _turn in range(50):
+            world.tell(Looked(world.now, SILENT))
+            world.tell(Looked(world.now, WELL))
+            world.go_on(world.dice.uniform(0, 60))
+        assert world.begun == []
+
+
+@pytest.mark.parametrize("fault", ["address", "link"])
+def test_flapping_at_one_hertz_moves_once_a_minute_at_most(fault: str) -> None:
+    """Two nodes, each with a fault that comes and goes every second, and runs that always end in a failover to the other."""
+    nodes = {name: State(Checks(grace=0, max_recoveries=1000), began=0.0, lease=Lease(elsewhere=True)) for name in ("a", "b")}
+    active, epoch, moves, runs = "a", 1, [], 0.0
+    nodes["a"] = replace(nodes["a"], lease=Lease(held=True, epoch=1, since=0.0, taken=True, serving=True, in_service=True))
+    now, step_of = 0.0, 0.05
+    ends: dict[str, tuple[float, str]] = {}
+    while now < 400:
+        now += step_of
+        bad = int(now) % 2 == 0
+        events: list[Event] = [Looked(now, Look("kernel", Health.FAILED if bad else Health.HEALTHY, (fault,) if bad else ())), Tick(now)]
+        ended = ends.get(active)
+        if ended and now >= ended[0]:
+            del ends[active]
+            if ended[1] == "reflex":
+                events.append(ReflexEnded(now, False))
+            else:
+                nodes[active], _actions = step(nodes[active], LeaseSeen(now, Lease(elsewhere=True)))
+                nodes[active], _actions = step(nodes[active], RunEnded(now, True, 0.5))
+                active, epoch = ("b" if active == "a" else "a"), epoch + 1
+                moves.append(now)
+                events = [LeaseSeen(now, Lease(held=True, epoch=epoch, since=now, taken=True, serving=True, in_service=True))]
+        for event in events:
+            nodes[active], actions = step(nodes[active], event)
+            for action in actions:
+                if isinstance(action, (Reflex, StartRun)):
+                    ends[active] = (now + 2, "reflex" if isinstance(action, Reflex) else "run")
+                    runs += 1
+    assert len(moves) >= 4
+    assert all(later - earlier >= 60 for earlier, later in zip(moves, moves[1:], strict=False))
