@@ -13,10 +13,12 @@ from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import Store
 from harness.module import run_module
 from lab.checker import Checker
 from lab.faults import clear
 from lab.node import Node
+from lab.oracle import Oracle
 from lab.playbook import PlaybookRun, run_playbook
 from lab.vpc import Lab
 from lab.waiting import until
@@ -28,14 +30,19 @@ STORE = {"type": "dynamodb", "table": TABLE}
 class Cluster:
     """One lab for many tests; `reset` between them. The resource ``web`` is in service nowhere at first and its lease is free."""
 
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
-        self.store = DynamoDbStore(lab.control.client("dynamodb"), TABLE)
-        self.store.create(pause=lambda _: time.sleep(0.05))
+    def __init__(self, lab: Lab, settings: Mapping[str, Any] | None = None, store: Store | None = None, timing: str = "standard") -> None:
+        """``settings`` and ``store``: where the leases are, and a client for the tests; left out, the lab's DynamoDB."""
+        self.lab, self.settings, self.timing = lab, dict(settings or STORE), timing
+        self.store = store or self._table()
         place = lab.place
         shared = {"interface": "eth0", "backup_interface": "eth1"}
         self.web: dict[str, Any] = {"tag": TAG, "address": place.vip, **shared, "ec2": {"route_tables": "all", "elastic_ip": place.elastic_ip}}
         self.checkers: dict[str, Checker] = {}
+
+    def _table(self) -> Store:
+        made = DynamoDbStore(self.lab.control.client("dynamodb"), TABLE)
+        made.create(pause=lambda _: time.sleep(0.05))
+        return made
 
     def reset(self, **changes: Any) -> None:
         """Nothing in service, the lease free, a fresh checker on each node. ``changes``: of the resource."""
@@ -49,7 +56,7 @@ class Cluster:
         old = self.record()
         token = self.store.read(f"{CLUSTER}/{TAG}").token
         assert self.store.write(f"{CLUSTER}/{TAG}", token, Record("", old.epoch + 1 if old else 1, f"seed.{time.monotonic_ns()}")) is not None
-        settings = {"cluster": CLUSTER, "store": STORE}
+        settings = {"cluster": CLUSTER, "store": self.settings, "timing": self.timing}
         self.resource = {**self.web, **changes}
         for node in self.lab.nodes:
             self.checkers[node.name] = Checker(node, settings, [self.resource]).start()
@@ -75,7 +82,7 @@ class Cluster:
 
     def lease(self, node: Node, **options: Any) -> dict[str, Any]:
         """The module lease on a node, for that node."""
-        return self.module(node, "lease", holder=node.name, store=STORE, **options)
+        return self.module(node, "lease", holder=node.name, store=self.settings, **options)
 
     def put_in_service(self, node: Node) -> None:
         """The lease and the address on this node, nothing on EC2."""
@@ -92,11 +99,13 @@ class Cluster:
         """Whether the virtual address is on a link of this node."""
         return any(held == self.lab.place.vip for _link, held in node.addresses())
 
-    def play(self, name: str, folder: Path, *, words: Sequence[str] = (), resources: Sequence[Mapping[str, Any]] = (), **variables: Any) -> PlaybookRun:
+    def play(
+        self, name: str, folder: Path, *, words: Sequence[str] = (), resources: Sequence[Mapping[str, Any]] = (), **variables: Any
+    ) -> PlaybookRun:
         """Run a playbook from a controller, over SSH against both nodes. No traceback, no template error, no defect."""
         inventory = folder / "inventory.json"
         inventory.write_text(json.dumps(self.lab.inventory()))
-        shared = {"holdfast_cluster": CLUSTER, "holdfast_store": STORE, "holdfast_resources": list(resources) or [self.resource]}
+        shared = {"holdfast_cluster": CLUSTER, "holdfast_store": self.settings, "holdfast_resources": list(resources) or [self.resource]}
         run = run_playbook(
             name,
             {**shared, **variables},
@@ -124,6 +133,20 @@ class Cluster:
         self.checkers[node.name].kill()
         for interface in node.place.interfaces:
             self.lab.router.cut(interface.id)
+
+    def revive(self, node: Node) -> None:
+        """The machine is there again, as after a boot."""
+        clear(self.lab)
+        node.configure()
+        self.checkers[node.name].start()
+
+    def oracle(self) -> Oracle:
+        """Watches both kernels; and the store's log too, where the lab has one. Fails at its end when there were two holders."""
+        looking = Oracle({node.name: node.namespace for node in self.lab.nodes}, self.lab.place.vip)
+        record = self.record()
+        if self.settings["type"] == "dynamodb" and record is not None:
+            looking.follow(self.lab.control.calls, f"{CLUSTER}/{TAG}", record.holder, record.epoch)
+        return looking
 
     def where(self) -> dict[str, set[str]]:
         """On which node everything is: address, routes, Elastic IP, as the kernels and the control plane say."""
