@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A controller that speaks AWX's REST contract for launching a job template and following the job, and can be told to misbehave."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+import time
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+TOKEN = "lab-controller-token-6d1f"
+
+
+@dataclass
+class Controller:
+    """What it knows and what it was asked. Set the fields to choose what happens next.
+
+    ``status``: every reply has this HTTP status, where it is not 0. ``launch_status``, ``poll_status``: of these calls alone.
+    ``slow``: seconds before each reply. ``drip``: replies come byte by byte and never end. ``course``: the statuses that a job has, one for each look.
+    """
+
+    token: str = TOKEN
+    templates: dict[str, int] = field(default_factory=lambda: {"7": 7, "recover++Default": 7})
+    asks_for_variables: bool = True
+    needed: tuple[str, ...] = ()
+    status: int = 0
+    launch_status: int = 0
+    poll_status: int = 0
+    retry_after: str = ""
+    slow: float = 0.0
+    drip: bool = False
+    gibberish: bool = False
+    course: tuple[str, ...] = ("pending", "waiting", "running", "successful")
+    explanation: str = ""
+    prefix: str = "/api"
+    requests: list[tuple[str, str, Any]] = field(default_factory=list)
+    authorizations: list[str] = field(default_factory=list)
+    canceled: list[int] = field(default_factory=list)
+    looks: dict[int, int] = field(default_factory=dict)
+    released: threading.Event = field(default_factory=threading.Event)
+
+    def answer(self, method: str, path: str, authorization: str, content_type: str, body: bytes) -> tuple[int, Any]:
+        """The reply to one request."""
+        try:
+            content = json.loads(body) if body else None
+        except ValueError:
+            content = None
+        self.requests.append((method, unquote(path), content))
+        self.authorizations.append(authorization)
+        if self.slow:
+            self.released.wait(self.slow)
+        if self.status:
+            return self.status, {"detail": "as it was told to"}
+        if not path.startswith(f"{self.prefix}/v2/"):
+            return 404, {"detail": "Not found."}
+        if authorization != f"Bearer {self.token}":
+            return 401, {"detail": "Authentication credentials were not provided. To establish a login session, visit /api/login/."}
+        if method == "POST" and content_type != "application/json":
+            return 415, {"detail": f'Unsupported media type "{content_type}" in request.'}
+        words = unquote(path[len(self.prefix) :]).strip("/").split("/")
+        if method == "POST" and words[1] == "job_templates" and words[-1] == "launch":
+            return self._launch(words[2], content)
+        if words[1] == "jobs" and words[2].isdigit() and int(words[2]) in self.looks:
+            return self._cancel(int(words[2])) if method == "POST" and words[-1] == "cancel" else self._job(int(words[2]))
+        return 404, {"detail": "Not found."}
+
+    def _launch(self, template: str, content: Any) -> tuple[int, Any]:
+        if self.launch_status:
+            return self.launch_status, {"detail": "as it was told to"}
+        if template not in self.templates:
+            return 404, {"detail": "Not found."}
+        given = content.get("extra_vars", {}) if isinstance(content, dict) else {}
+        lacking = [name for name in self.needed if name not in given]
+        if lacking:
+            return 400, {"variables_needed_to_start": [f"'{name}' value missing" for name in lacking]}
+        job = 100 + len(self.looks)
+        self.looks[job] = 0
+        ignored = {} if self.asks_for_variables else {"extra_vars": given}
+        url = f"{self.prefix}/v2/jobs/{job}/"
+        return 201, {"job": job, "id": job, "type": "job", "url": url, "status": "pending", "ignored_fields": ignored}
+
+    def _job(self, job: int) -> tuple[int, Any]:
+        if self.poll_status:
+            return self.poll_status, {"detail": "as it was told to"}
+        status = "canceled" if job in self.canceled else self.course[min(self.looks[job], len(self.course) - 1)]
+        self.looks[job] += 1
+        return 200, {"id": job, "status": status, "job_explanation": self.explanation, "result_traceback": ""}
+
+    def _cancel(self, job: int) -> tuple[int, Any]:
+        self.canceled.append(job)
+        return 202, {}
+
+
+class AwxServer:
+    """Serves a `Controller` over HTTP, or over HTTPS with a certificate and key, on a port of loopback. A context manager."""
+
+    def __init__(self, controller: Controller, *, certificate: Path | None = None, key: Path | None = None) -> None:
+        self.controller = controller
+
+        class Handler(_Handler):
+            answers = controller
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        scheme = "http"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, key)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            scheme = "https"
+        self.url = f"{scheme}://localhost:{self._server.server_address[1]}"
+
+    def __enter__(self) -> AwxServer:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.controller.released.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    answers: Controller
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._reply("GET")
+
+    def do_POST(self) -> None:
+        self._reply("POST")
+
+    def _reply(self, method: str) -> None:
+        controller = self.answers
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        status, content = controller.answer(method, self.path, self.headers.get("Authorization", ""), self.headers.get("Content-Type", ""), body)
+        raw = b"<html>not what you want</html>" if controller.gibberish else json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(raw) + (1_000_000 if controller.drip else 0)))
+        if controller.retry_after:
+            self.send_header("Retry-After", controller.retry_after)
+        if 300 <= status < 400:
+            self.send_header("Location", "https://elsewhere.example.org/login?next=secret")
+        self.end_headers()
+        try:
+            self.wfile.write(raw)
+            while controller.drip and not controller.released.is_set():
+                self.wfile.write(b" ")
+                time.sleep(0.05)
+        except OSError:
+            pass  # the caller has had enough
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
