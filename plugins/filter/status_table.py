@@ -15,13 +15,18 @@ version_added: 0.1.0
 author: The holdfast.ha authors (@holdfast-ha)
 description:
   - Makes one line for each resource and node, and below them one line for each thing that is wrong.
-  - The input is gathered by C(tasks_from=status) of the role P(holdfast.ha.local_recovery#role).
+  - The input is made by P(holdfast.ha.status_entries#filter) from what a checker says. Where no checker runs it is gathered by
+    C(tasks_from=status) of the role P(holdfast.ha.local_recovery#role). Columns that only a checker could fill are left out where none runs.
 options:
   _input:
     description: One dictionary for each resource and node.
     type: list
     elements: dict
     required: true
+  width:
+    description: How many columns the terminal has. What matters least is left out of a wider table. V(0) for any width.
+    type: int
+    default: 0
 """
 
 EXAMPLES = r"""

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._model import text_table
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.status import RUNNING
 
 Status = Mapping[str, Any]
 
@@ -26,8 +27,6 @@ _COLOURS = {
     "HEALTHY": _GOOD,
     "STANDBY": _GOOD,
 }
-#: States of a dependent that is as it should be on the active node.
-_RUNNING = ("active", "running", "started", "ok")
 _AT_WORK = ("starting", "suspect", "recovering", "backing off")
 _FULL = ("RESOURCE", "STATE", "CHECKER", "HOLDER", "EPOCH", "ADDRESS", "INTERFACE", "BACKUP", "ROUTES", "SRC/DST CHECK", "ELASTIC IP",
          "DEPENDENTS", "LAST RECOVERY")  # fmt: skip
@@ -252,7 +251,7 @@ def _wrong(word: str, one: Status) -> str:
 
 def _dependents(one: Status) -> str:
     each = one.get("dependents") or ()
-    running = "?" if any(one.get("state") is None for one in each) else sum(1 for one in each if one.get("state") in _RUNNING)
+    running = "?" if any(one.get("state") is None for one in each) else sum(1 for one in each if one.get("state") in RUNNING)
     return f"{running}/{len(each)} running" if each else "-"
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._model import Address,
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import effective
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.probing import probe_from, probe_of
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.schema import parse
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.status import status_table
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.status import status_entries, status_table
 
 _ROUTE = {"route_table_id": "rtb-1", "destination": "10.1.0.10/32", "before": "eni-1", "after": "eni-1", "error": None}
 _EC2 = {"error": "", "routes": [_ROUTE], "source_dest_check": False, "elastic_ip": "203.0.113.5", "elastic_ip_right": True}
@@ -70,6 +71,93 @@ def test_what_is_wrong_with_the_address() -> None:
     shown = lines(entry(health="failed", reasons=["eth0 has no carrier"]))
     assert shown[1].endswith("failed")
     assert shown[2] == "web on node-a: eth0 has no carrier; run holdfast.ha.local_recovery --limit node-a"
+
+
+_PARTS = {
+    "checked_ago": 3,
+    "error": None,
+    "routes_right": 2,
+    "routes_total": 3,
+    "source_dest_check": False,
+    "elastic_ip": "203.0.113.5",
+    "elastic_ip_right": True,
+}
+_ACTIVE: dict[str, Any] = {
+    "tag": "web",
+    "held": True,
+    "role": "active",
+    "holder": "node-a",
+    "epoch": 1795373160,
+    "phase": "watching",
+    "health": "healthy",
+    "reasons": [],
+    "address": "10.1.0.10/32",
+    "interface": "eth0",
+    "interface_up": True,
+    "backup_interface": "eth1",
+    "ec2": _PARTS,
+    "dependents": [{"name": "app", "kind": "service", "state": "active"}, {"name": "warm", "kind": "tasks", "state": "stopped"}],
+    "ready": True,
+    "advice": "",
+}
+
+
+def told(node: str = "node-a", **change: Any) -> list[dict[str, Any]]:
+    return status_entries({"cluster": "web-prod", "node": node, "resources": [{**_ACTIVE, **change}]})
+
+
+def test_what_a_checker_says() -> None:
+    header, row = lines(*told())
+    assert re.split("  +", header)[3:6] == ["CHECKER", "HOLDER", "EPOCH"]
+    assert [cell.strip() for cell in row.split("  ") if cell.strip()] == [
+        *("web", "node-a", "yes", "watching", "node-a", "1795373160", "10.1.0.10/32", "eth0 (up)", "eth1"),
+        *("2/3", "off", "203.0.113.5 (here)", "1/2", "healthy"),
+    ]
+
+
+def test_no_checker_makes_no_entries() -> None:
+    assert status_entries(None) == []
+
+
+def test_a_node_with_a_checker_and_one_without_in_one_table() -> None:
+    shown = lines(*told(), entry(node="node-b", in_service=False, ec2=_NO_EC2))
+    assert [line.split()[1:4] for line in shown[1:]] == [["node-a", "yes", "watching"], ["node-b", "no", "none"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "health", "says"),
+    [
+        (
+            {"health": "failed", "reasons": ["eth0 has no carrier"], "advice": "plug it in"},
+            "failed",
+            ["eth0 has no carrier", "what to do: plug it in"],
+        ),
+        ({"health": "unknown", "ec2": {**_PARTS, "error": "no reply"}}, "unknown", ["EC2 could not be asked: no reply"]),
+        ({"paused": True, "advice": "holdfast resume web"}, "healthy", ["what to do: holdfast resume web"]),
+        ({"held": False, "role": "standby", "holder": "node-b"}, "standby", []),
+        (
+            {"held": False, "role": "standby", "ready": False, "ready_reason": "eth0 is down"},
+            "not ready",
+            ["not ready to take it over: eth0 is down"],
+        ),
+        ({"held": False, "role": "standby", "health": "failed", "reasons": ["it is here"]}, "failed", ["it is here"]),
+        ({"error": "no answer from the store"}, "healthy", ["no answer from the store"]),
+    ],
+)
+def test_what_a_checker_finds_wrong(change: dict[str, Any], health: str, says: list[str]) -> None:
+    shown = lines(*told(**change))
+    assert shown[1].endswith(f"  {health}")
+    assert shown[2:] == [f"web on node-a: {line}" for line in says]
+
+
+@pytest.mark.parametrize("width", range(60, 190, 10))
+def test_a_narrow_terminal_gets_what_matters(width: int) -> None:
+    full, narrow = status_table(told()).splitlines(), status_table(told(), width).splitlines()
+    assert len(narrow[1]) <= width or "HOLDER" not in narrow[0]
+    assert (narrow == full) == (len(full[1]) <= width)
+    for name in ("RESOURCE", "NODE", "IN SERVICE", "ADDRESS", "INTERFACE", "ROUTES", "ELASTIC IP", "HEALTH"):
+        assert name in narrow[0]
+    assert "HOLDER" in narrow[0] or "EPOCH" not in narrow[0]
 
 
 def _known(**ec2: Any) -> Any:
