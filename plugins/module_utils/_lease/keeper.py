@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,13 +18,18 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd import EtcdStore
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule import step
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import (
+    Acknowledged,
     Action,
+    Asked,
     Event,
     Identity,
     Intent,
+    Nudged,
     Outcome,
+    Promise,
     Read,
     ReadEnded,
+    Serve,
     State,
     Tick,
     Told,
@@ -58,7 +64,7 @@ def new_state(me: Identity, timing: Timing, *, highest: int = 0) -> State:
 
 
 class Keeper:
-    """One lease, as one process sees it. Not for several threads at once.
+    """One lease, as one process sees it. `tell` and `turn` are for one thread; the rest for any, also while that one waits for the store.
 
     :param state: Where the rule stands; read it as `state`. `State.due` says when the next `turn` is wanted.
     :param clock: CLOCK_BOOTTIME, in seconds.
@@ -69,28 +75,52 @@ class Keeper:
         self.state = state
         #: Why the last call to the store failed; ``None`` when it did not.
         self.error: HoldfastError | None = None
+        self._lock = threading.Lock()
+        self._outward: list[Action] = []
 
     def tell(self, intent: Intent, handoff_to: str = "") -> None:
         """Claim the lease, only watch it, or release it; before a release everything that needs the lease has to have stopped."""
-        self._emit(Told(self._clock(), intent, handoff_to))
+        self._emit(lambda now: Told(now, intent, handoff_to))
 
     def turn(self) -> tuple[Action, ...]:
         """Do what is due now. Returns what the caller has to do, in order: `Serve`, `Demote`; and what it may tell: `Released`, `Notice`."""
-        outward: list[Action] = []
-        todo = deque(self._emit(Tick(self._clock())))
+        todo = deque(self._emit(Tick))
         while todo:
             action = todo.popleft()
             if isinstance(action, Read):
                 todo.extend(self._read())
             elif isinstance(action, Write):
                 todo.extend(self._write(action))
-            else:
-                outward.append(action)
-        return tuple(outward)
+        with self._lock:
+            outward, self._outward = tuple(self._outward), []
+        return outward
 
-    def _emit(self, event: Event) -> tuple[Action, ...]:
-        self.state, actions = step(self.state, event)
-        return actions
+    def look(self) -> None:
+        """Have the next `turn` read the record, since somebody says that it has changed. Nothing for a holder."""
+        self._emit(Nudged)
+
+    @property
+    def asking(self) -> int | None:
+        """The epoch for which all other nodes are to be asked now; ``None`` while the store answers, or nothing is held."""
+        return self.state.asking
+
+    def acknowledge(self, holder: str, epoch: int, ttl: float) -> bool:
+        """Whether another node's hold is acknowledged. If so, this node has promised not to claim the lease for as long as a write would bind it."""
+        return any(isinstance(action, Promise) for action in self._emit(lambda now: Asked(now, holder, epoch, ttl)))
+
+    def acknowledged(self, epoch: int, sent_at: float) -> bool:
+        """All other nodes have acknowledged, each a request sent at ``sent_at`` or later. Whether that prolongs the hold: then have a `turn`."""
+        return bool(self._emit(lambda now: Acknowledged(now, epoch, sent_at)))
+
+    def _emit(self, make: Callable[[float], Event]) -> tuple[Action, ...]:
+        """One step at a time, each with the clock read within. What concerns the caller of `turn` is put by for it."""
+        with self._lock:
+            self.state, actions = step(self.state, make(self._clock()))
+            outward = [action for action in actions if not isinstance(action, (Read, Write, Promise))]
+            if self.state.held is None:  # what was let go or lost is not to be served by an order from before
+                self._outward = [action for action in self._outward if not isinstance(action, Serve)]
+            self._outward += outward
+            return actions
 
     def _read(self) -> tuple[Action, ...]:
         reading = None
@@ -99,7 +129,7 @@ class Keeper:
             self.error = None
         except HoldfastError as error:
             self.error = error
-        return self._emit(ReadEnded(self._clock(), reading))
+        return self._emit(lambda now: ReadEnded(now, reading))
 
     def _write(self, action: Write) -> tuple[Action, ...]:
         outcome, token = Outcome.UNKNOWN, None
@@ -110,4 +140,4 @@ class Keeper:
         except HoldfastError as error:
             outcome = Outcome.UNKNOWN if error.ambiguous else Outcome.NOT_SENT
             self.error = error
-        return self._emit(WriteEnded(self._clock(), outcome, token))
+        return self._emit(lambda now: WriteEnded(now, outcome, token))

@@ -10,6 +10,11 @@ Invariants
 * Whether a write that got no answer took effect is found by reading: the record then shows its nonce. It counts from its own sending.
 * The epoch of a write is above every epoch that this node has seen, unless it prolongs the node's own hold.
 * `Demote` ends the claim: the node takes nothing again until it is told to.
+* Failsafe: a node that holds nothing and has no write under way acknowledges a holder that has lost the store. That is a promise to
+  claim nothing for as long as a write of that holder would bind it, unless the record shows that the holder let go. So the
+  acknowledgements of ALL other nodes count for the holder like a write that was sent when it asked for them. They prolong a hold and
+  never revive one: as it has gone on since a write Y that took effect, and nobody was free to write against Y meanwhile, no write
+  that an ended process of a peer left under way can take effect either; and a fresh process waits longer than its forerunner had promised.
 * A missing record is waited for like one that is held: somebody may have deleted it under a live holder. The holder that
   finds it gone puts it back with a higher epoch. A node that takes a missing record and remembers no epoch begins at
   ``first_epoch``, the date in seconds, which is above the count of changes of any earlier record.
@@ -21,15 +26,20 @@ from dataclasses import replace
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import (
+    Acknowledged,
     Action,
+    Asked,
     Attempt,
+    Contact,
     Demote,
     Event,
     Held,
     Identity,
     Intent,
     Notice,
+    Nudged,
     Outcome,
+    Promise,
     Read,
     ReadEnded,
     Reading,
@@ -54,6 +64,12 @@ def step(state: State, event: Event) -> Step:
         return _read_ended(replace(state, busy=False), event)
     if isinstance(event, WriteEnded):
         return _write_ended(replace(state, busy=False), event)
+    if isinstance(event, Asked):
+        return _asked(state, event)
+    if isinstance(event, Acknowledged):
+        return _acknowledged(state, event)
+    if isinstance(event, Nudged):
+        return state if state.held else replace(state, next_at=min(state.next_at, event.now)), ()
     if event.intent is Intent.CLAIM:
         return replace(state, intent=Intent.CLAIM, next_at=event.now), ()
     return replace(state, intent=event.intent, handoff_to=event.handoff_to, held=None, next_at=event.now), ()
@@ -72,7 +88,7 @@ def _tick(state: State, now: float) -> Step:
         if record is None or not mine:
             return replace(state, intent=Intent.WATCH, next_at=now + state.timing.poll), (Released(),)
         return _write(state, now, "", record.epoch)
-    if state.intent is Intent.CLAIM:
+    if state.intent is Intent.CLAIM and now >= state.bound_until:
         if mine and record is not None and record.epoch >= state.highest:
             return _write(state, now, state.me.name, record.epoch)
         if mine or state.held is not None or state.may_take(now):
@@ -95,8 +111,9 @@ def _write_ended(state: State, event: WriteEnded) -> Step:
         raise ValueError("a write ended that was never begun")
     state = replace(state, sent=None)
     if event.outcome is Outcome.WRITTEN:
-        state = replace(state, seen=Reading(attempt.record, event.token), since=now, promised=attempt.record.ttl)
+        state = replace(state, seen=Reading(attempt.record, event.token), since=now, promised=attempt.record.ttl, contact=Contact.GOOD)
         return _succeeded(state, attempt, now)
+    state = _out_of_touch(state) if event.outcome is not Outcome.CONFLICT else replace(state, contact=Contact.DISPUTED)
     if event.outcome is Outcome.NOT_SENT:
         return replace(state, next_at=now + state.timing.poll), ()
     unsure = (*state.open, attempt)[-_REMEMBERED:] if event.outcome is Outcome.UNKNOWN else state.open
@@ -113,6 +130,8 @@ def _succeeded(state: State, attempt: Attempt, now: float) -> Step:
     if state.intent is not Intent.CLAIM:
         return replace(state, next_at=now), ()
     deadline = attempt.sent_at + state.timing.hold
+    if state.held is not None:
+        deadline = max(deadline, state.held.deadline)  # what the peers have acknowledged since stays good
     if now >= deadline - state.timing.stop_budget:
         return _demote(state, "the renewal was confirmed too late") if state.held else (replace(state, next_at=now), ())
     return replace(state, held=Held(record.epoch, deadline), next_at=attempt.sent_at + state.timing.renew), (Serve(record.epoch, deadline),)
@@ -121,7 +140,7 @@ def _succeeded(state: State, attempt: Attempt, now: float) -> Step:
 def _read_ended(state: State, event: ReadEnded) -> Step:
     reading, now = event.reading, event.now
     if reading is None:
-        return replace(state, next_at=now + state.timing.poll), ()
+        return replace(_out_of_touch(state), next_at=now + state.timing.poll), ()
     record, fell = reading.record, _fallen(state, reading)
     state = _note(state, reading, now)
     own = next((attempt for attempt in state.open if record is not None and attempt.record.nonce == record.nonce), None)
@@ -145,11 +164,16 @@ def _fallen(state: State, reading: Reading) -> tuple[Action, ...]:
 
 
 def _note(state: State, reading: Reading, now: float) -> State:
-    """Remember what was read, and since when it has not changed."""
+    """Remember what was read, and since when it has not changed. A promise to a holder that has released since is over."""
     old, new = state.seen.record if state.seen else None, reading.record
     same = state.seen is not None and (old == new if old is None or new is None else (old.epoch, old.nonce) == (new.epoch, new.nonce))
+    promise = state.promise
+    if promise is not None and new is not None and not new.holder and new.epoch == promise.epoch:
+        promise = None
     return replace(
         state,
+        contact=Contact.GOOD,
+        promise=promise,
         seen=reading,
         since=state.since if same else now,
         promised=new.ttl if new is not None else state.promised,
@@ -159,10 +183,38 @@ def _note(state: State, reading: Reading, now: float) -> State:
 
 def _next_act(state: State, now: float) -> float:
     record = state.seen.record if state.seen else None
-    if state.intent is Intent.RELEASE or (state.intent is Intent.CLAIM and record is not None and state.me.owns(record)):
-        return now
     poll = now + state.timing.poll
-    return min(poll, max(now, state.free_at())) if state.intent is Intent.CLAIM else poll
+    if state.intent is not Intent.CLAIM:
+        return now if state.intent is Intent.RELEASE else poll
+    own = record is not None and state.me.owns(record)
+    return min(poll, max(now, state.bound_until if own else state.free_at()))
+
+
+def _asked(state: State, event: Asked) -> Step:
+    """The promise, if it can be given. A node that has seen a later epoch knows better than the one that asks."""
+    record, old = state.seen.record if state.seen else None, state.promise
+    newer = state.highest > event.epoch or (record is not None and record.epoch == event.epoch)
+    stale = newer and (record is None or record.holder != event.holder)
+    if stale or event.holder == state.me.name or (old is not None and old.epoch > event.epoch):
+        return state, ()
+    if state.held is not None or state.sent is not None or state.open:
+        return state, ()
+    until = event.now + state.timing.wait(max(state.promised, event.ttl))
+    promise = Promise(event.holder, event.epoch, max(until, state.bound_until))
+    return replace(state, promise=promise), (promise,)
+
+
+def _acknowledged(state: State, event: Acknowledged) -> Step:
+    held, deadline = state.held, event.sent_at + state.timing.hold
+    if held is None or held.epoch != event.epoch or state.contact is not Contact.LOST:
+        return state, ()
+    if deadline <= held.deadline or event.now >= held.deadline - state.timing.stop_budget:
+        return state, ()  # what has ended is not revived
+    return replace(state, held=Held(held.epoch, deadline)), (Serve(held.epoch, deadline),)
+
+
+def _out_of_touch(state: State) -> State:
+    return replace(state, contact=Contact.LOST if state.contact is not Contact.DISPUTED else state.contact)
 
 
 def _loss(me: Identity, record: Record) -> str:

@@ -29,6 +29,14 @@ class Outcome(Enum):
     NOT_SENT = "not sent"
 
 
+class Contact(Enum):
+    """How the last calls to the store ended. DISPUTED: a write was refused since the record has changed, and nobody has read it since."""
+
+    GOOD = "good"
+    DISPUTED = "disputed"
+    LOST = "lost"
+
+
 @dataclass(frozen=True)
 class Identity:
     """Who this is.
@@ -74,6 +82,18 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class Promise:
+    """This node has acknowledged that ``holder`` holds with ``epoch``: it claims nothing before ``until`` on its clock."""
+
+    holder: str
+    epoch: int
+    until: float
+
+    def __str__(self) -> str:
+        return f"{self.holder} is acknowledged as the holder with epoch {self.epoch}"
+
+
+@dataclass(frozen=True)
 class State:
     """All that the rule remembers. ``nonces`` counts this process's writes; ``session`` tells them from those of other processes."""
 
@@ -94,6 +114,18 @@ class State:
     open: tuple[Attempt, ...] = ()
     nonces: int = 0
     next_at: float = float("-inf")
+    contact: Contact = Contact.GOOD
+    promise: Promise | None = None
+
+    @property
+    def bound_until(self) -> float:
+        """Until when a promise keeps this node from claiming."""
+        return self.promise.until if self.promise else float("-inf")
+
+    @property
+    def asking(self) -> int | None:
+        """The epoch for which this node needs the acknowledgement of all others: it holds and cannot reach the store."""
+        return self.held.epoch if self.held is not None and self.contact is Contact.LOST else None
 
     def may_take(self, now: float) -> bool:
         """The standby's rule, for the record as it was read last."""
@@ -103,8 +135,8 @@ class State:
         """When the record, if it stays as it is, may be taken."""
         record = self.seen.record if self.seen else None
         if record is not None and not record.holder and record.handoff_to in ("", NOBODY, self.me.name):  # whoever is told to claim may
-            return float("-inf")
-        return self.since + self.timing.wait(self.promised)
+            return self.bound_until
+        return max(self.since + self.timing.wait(self.promised), self.bound_until)
 
     @property
     def due(self) -> float:
@@ -145,6 +177,32 @@ class WriteEnded:
     now: float
     outcome: Outcome
     token: Hashable = None
+
+
+@dataclass(frozen=True)
+class Nudged:
+    """Somebody said that the record has changed."""
+
+    now: float
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Another node asks to be acknowledged: it holds with ``epoch``, cannot reach the store, and its timing has ``ttl``."""
+
+    now: float
+    holder: str
+    epoch: int
+    ttl: float
+
+
+@dataclass(frozen=True)
+class Acknowledged:
+    """ALL other nodes have acknowledged this node's hold of ``epoch``, each a request sent at ``sent_at`` or later."""
+
+    now: float
+    epoch: int
+    sent_at: float
 
 
 @dataclass(frozen=True)
@@ -205,8 +263,8 @@ class Notice:
         return self.text
 
 
-Event = Union[Tick, Told, ReadEnded, WriteEnded]
-Action = Union[Read, Write, Serve, Demote, Released, Notice]
+Event = Union[Tick, Told, ReadEnded, WriteEnded, Nudged, Asked, Acknowledged]
+Action = Union[Read, Write, Serve, Demote, Released, Notice, Promise]
 Step = tuple[State, tuple[Action, ...]]
 
 

@@ -6,6 +6,10 @@ stopped between two instructions that matter, it may be, for up to 30 s. The ker
 ends and kills a process that overstays the refresh window. The adversary spends the whole margin: an address may outlive
 its lifetime by all of the margin that the refresh window leaves.
 
+The nodes talk to each other besides: a holder that has lost the store asks all others to acknowledge it (failsafe). That is done by a
+second thread of each, which stands still independently of the first, over links that lose, delay, double and part. And a write
+may take effect long after its process has given it up, or has ended.
+
 Deliberately wrong implementations are made here, by replacing parts of a node, never in the production code.
 """
 
@@ -14,17 +18,22 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule import step
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import (
+    Acknowledged,
+    Asked,
+    Contact,
     Demote,
     Event,
+    Held,
     Identity,
     Intent,
     Outcome,
+    Promise,
     Read,
     ReadEnded,
     Reading,
@@ -51,17 +60,24 @@ class Hooks:
     :param step: The rule, given the node too.
     :param kernel_expiry: The address is given a lifetime.
     :param guard: The kernel kills a process that overstays the refresh window.
+    :param asks: The epoch for which the peers are asked to acknowledge.
+    :param needed: Of so many other nodes so many have to acknowledge.
     """
 
     step: Callable[[Node, State, Event], Step] = lambda node, state, event: step(state, event)
     timing: Callable[[Timing], Timing] = lambda timing: timing
     kernel_expiry: bool = True
     guard: bool = True
+    asks: Callable[[State], int | None] = lambda state: state.asking
+    needed: Callable[[int], int] = lambda others: others
 
 
 @dataclass
 class Tally:
-    """What happened over many schedules: a test that never took over would prove nothing."""
+    """What happened over many schedules: a test that never took over would prove nothing.
+
+    ``prolonged``: holds by acknowledgement; ``rescued``: those that the holder went on to serve by; ``let_off``: promises that a release ended early.
+    """
 
     schedules: int = 0
     takeovers: int = 0
@@ -70,6 +86,11 @@ class Tally:
     kills: int = 0
     served: float = 0.0
     unknown: int = 0
+    asked: int = 0
+    refused: int = 0
+    prolonged: int = 0
+    rescued: int = 0
+    let_off: int = 0
 
 
 class TwoHolders(AssertionError):
@@ -119,6 +140,10 @@ class Node:
     tight: bool = False  # the adversary leaves nothing of the margin, nor to rounding
     life: int = 0
     sent_local: float = 0.0
+    awake_from: float = 0.0  # before it, its process is being started
+    asking: bool = False
+    answers: dict[str, tuple[int, float]] = field(default_factory=dict)  # of each peer: the epoch, and when it was asked
+    inbox: list[Serve] = field(default_factory=list)
 
     def clock(self, true: float) -> float:
         return self.offset + self.rate * true
@@ -131,23 +156,41 @@ class World:
         self.rng = rng = random.Random(seed)
         self.hooks, self.tally, self.horizon = hooks, tally, horizon
         self.now = 0.0
-        self.queue: list[tuple[float, int, Node, int]] = []
+        self.queue: list[tuple[float, int, Node | None, int, Callable[[], None]]] = []
         self.count = 0
         self.store = SimStore(down=self._window(0.3))
         self.trouble = rng.choice((0.0, 0.01, 0.04))
         self.loss = rng.choice((0.0, 0.05, 0.3))
         self.doom = rng.choice((0.0, 0.05, 0.15))  # the chance that a renewal is the last for long
         self.timing = hooks.timing(timing)
+        self.lateness = rng.choice((0.0, 0.0, 0.1, 0.3))  # the share of writes that take effect when nobody waits for them any more
+        self.parted: dict[frozenset[str], tuple[float, float]] = {}
         self.nodes = [self._node(f"n{number}") for number in range(nodes)]
         if rng.random() < 0.5:  # start at once rather than after the wait for a record that may have been deleted
             self.store.record, self.store.token = Record("", 1, "seed"), 1
             self.store.highest = 1
+        for one in self.nodes:
+            for other in self.nodes:
+                if one.name < other.name:
+                    self.parted[frozenset((one.name, other.name))] = self._window(0.2)
+        if rng.random() < 0.3:
+            self._besiege(rng.choice(self.nodes))
 
     def _window(self, chance: float) -> tuple[float, float]:
         if self.rng.random() >= chance:
             return (0.0, 0.0)
         start = self.rng.uniform(0, self.horizon)
         return (start, start + self.rng.choice((1.0, 4.0, 15.0)) * self.rng.random())
+
+    def _besiege(self, node: Node) -> None:
+        """One node is without the store for long, and part of that time without its peers."""
+        rng, ttl = self.rng, self.timing.ttl
+        start = rng.uniform(0, 2 * ttl)
+        node.cut = (start, start + ttl * rng.uniform(0.5, 3))
+        for pair in self.parted:
+            if node.name in pair:
+                start = rng.uniform(*node.cut)
+                self.parted[pair] = (start, start + ttl * rng.uniform(0, 1.5))
 
     def _node(self, name: str) -> Node:
         rng, rho = self.rng, 0.02
@@ -161,19 +204,28 @@ class World:
 
     def _start(self, node: Node, at: float) -> None:
         node.life += 1
+        node.awake_from, node.asking = at, False
+        node.answers, node.inbox = {}, []
         node.state = self._fresh(node.name, node.life)
         node.process = self._program(node)
         self._wake(node, at)
 
     def _wake(self, node: Node, at: float) -> None:
         self.count += 1
-        heapq.heappush(self.queue, (at, self.count, node, node.life))
+        heapq.heappush(self.queue, (at, self.count, node, node.life, _nothing))
+
+    def _later(self, at: float, call: Callable[[], None]) -> None:
+        self.count += 1
+        heapq.heappush(self.queue, (at, self.count, None, 0, call))
 
     def run(self) -> None:
         while self.queue:
-            self.now, _order, node, life = heapq.heappop(self.queue)
+            self.now, _order, node, life, call = heapq.heappop(self.queue)
             if self.now > self.horizon:
                 break
+            if node is None:
+                call()
+                continue
             if life != node.life or node.process is None:
                 continue
             try:
@@ -207,6 +259,8 @@ class World:
                 continue
             node.sent_local = node.clock(self.now)
             actions = self._emit(node, Tick(node.sent_local))
+            if node.inbox:
+                actions, node.inbox = (*node.inbox, *actions), []
             while actions:
                 followed: tuple[Any, ...] = ()
                 for action in actions:
@@ -224,7 +278,11 @@ class World:
                 actions = followed
 
     def _emit(self, node: Node, event: Event) -> tuple[Any, ...]:
+        promise = node.state.promise
         node.state, actions = self.hooks.step(node, node.state, event)
+        self.tally.let_off += promise is not None and node.state.promise is None and promise.until > event.now
+        if actions and isinstance(actions[-1], Demote):
+            node.inbox = []
         return actions
 
     def _release(self, node: Node) -> Process:
@@ -233,6 +291,7 @@ class World:
         if pause := self._pause():
             yield self.now + pause
         to = self.rng.choice(["", *(other.name for other in self.nodes)])
+        node.inbox = []
         self._emit(node, Told(node.clock(self.now), Intent.RELEASE, to))
         for _number in range(3):
             actions = self._emit(node, Tick(node.clock(self.now)))
@@ -255,6 +314,11 @@ class World:
         gives_up = self.now + self.timing.call / node.rate
         arrives = self.now + self._delay()
         lost = rng.random() < self.loss or self._unreachable(node, self.now)
+        if isinstance(action, Write) and rng.random() < self.lateness:
+            expected, record = action.expected, action.record
+            self._later(self.now + rng.random() * _LONGEST_PAUSE, lambda: self._put_late(node, expected, record))
+            yield gives_up
+            return self._failed(node, action, unknown=True)
         if lost and rng.random() < 0.5:
             yield gives_up if rng.random() < 0.7 else self.now + 0.001
             return self._failed(node, action)
@@ -281,6 +345,10 @@ class World:
             return self._emit(node, ReadEnded(now, reply))
         return self._emit(node, WriteEnded(now, Outcome.CONFLICT if reply is None else Outcome.WRITTEN, reply))
 
+    def _put_late(self, node: Node, expected: object, record: Record) -> None:
+        if not self._unreachable(node, self.now):
+            self.store.put(expected, record, self.tally)
+
     def _delay(self) -> float:
         rng = self.rng
         return rng.random() * 0.01 if rng.random() < 0.7 else rng.random() * self.timing.call * 0.9
@@ -291,9 +359,74 @@ class World:
     def _failed(self, node: Node, action: Read | Write, unknown: bool = False) -> tuple[Any, ...]:
         now = node.clock(self.now)
         if isinstance(action, Read):
-            return self._emit(node, ReadEnded(now, None))
-        self.tally.unknown += unknown
-        return self._emit(node, WriteEnded(now, Outcome.UNKNOWN if unknown else self.rng.choice((Outcome.UNKNOWN, Outcome.NOT_SENT))))
+            actions = self._emit(node, ReadEnded(now, None))
+        else:
+            self.tally.unknown += unknown
+            actions = self._emit(node, WriteEnded(now, Outcome.UNKNOWN if unknown else self.rng.choice((Outcome.UNKNOWN, Outcome.NOT_SENT))))
+        if not node.asking and self.hooks.asks(node.state) is not None:
+            node.asking = True
+            life = node.life
+            self._later(self.now + self.rng.random() * self.timing.poll, lambda: self._ask(node, life))
+        return actions
+
+    # ---- the failsafe, in a thread of its own
+
+    def _ask(self, node: Node, life: int) -> None:
+        """One round, and the next after a poll."""
+        if node.life != life:
+            return
+        epoch, asked_at, ttl = self.hooks.asks(node.state), node.clock(self.now), self.timing.ttl
+        if epoch is None:
+            node.asking = False
+            return
+        for other in self.nodes:
+            if other is not node:
+                self.tally.asked += 1
+                self._post(node, other, lambda other=other: self._answer(other, node, epoch, ttl, asked_at, life))  # type: ignore[misc]
+        self._later(self.now + self.timing.poll / node.rate + self._pause(), lambda: self._ask(node, life))
+
+    def _post(self, sender: Node, receiver: Node, deliver: Callable[[], None]) -> None:
+        """A datagram: it may be lost, doubled or late, after a pause of its sender."""
+        rng = self.rng
+        away, back = self.parted[frozenset((sender.name, receiver.name))]
+        for _copy in range(1 if rng.random() < 0.9 else 2):
+            if rng.random() < self.loss:
+                continue
+            arrives = self.now + self._pause() + (rng.random() * 0.01 if rng.random() < 0.8 else 0.1 * 10 ** rng.uniform(0, 2.2))
+            if not (away <= self.now < back or away <= arrives < back):
+                self._later(arrives, deliver)
+
+    def _answer(self, node: Node, asker: Node, epoch: int, ttl: float, asked_at: float, asker_life: int) -> None:
+        """The peer's side. It may stand still between reading its clock and promising, and between that and its answer."""
+        if self.now < node.awake_from:
+            return
+        life, event = node.life, Asked(node.clock(self.now), asker.name, epoch, ttl)
+
+        def promise() -> None:
+            if node.life != life:
+                return
+            if any(isinstance(action, Promise) for action in self._emit(node, event)):
+                self._post(node, asker, lambda: self._take_answer(asker, node.name, epoch, asked_at, asker_life))
+            else:
+                self.tally.refused += 1
+
+        if pause := self._pause():
+            self._later(self.now + pause, promise)
+        else:
+            promise()
+
+    def _take_answer(self, node: Node, peer: str, epoch: int, asked_at: float, life: int) -> None:
+        if node.life != life:
+            return
+        node.answers[peer] = max(node.answers.get(peer, (0, 0.0)), (epoch, asked_at))
+        good = sorted((at for its_epoch, at in node.answers.values() if its_epoch == epoch), reverse=True)
+        needed = self.hooks.needed(len(self.nodes) - 1)
+        if len(good) < needed:
+            return
+        for action in self._emit(node, Acknowledged(node.clock(self.now), epoch, good[needed - 1])):
+            assert isinstance(action, Serve)
+            self.tally.prolonged += 1
+            node.inbox.append(action)
 
     # ---- the kernel
 
@@ -319,6 +452,7 @@ class World:
             if other is not node and other.address_until > self.now:
                 raise TwoHolders(f"{node.name} at {self.now:.3f} while {other.name} has it until {other.address_until:.3f}")
         self._account(node)
+        self.tally.rescued += node.state.contact is Contact.LOST
         node.address_from, node.address_until = self.now, self.now + lifetime
         return False
 
@@ -330,6 +464,10 @@ class World:
     def _remove(self, node: Node) -> None:
         self._account(node)
         node.address_until = -1.0
+
+
+def _nothing() -> None:
+    """Stands in for a call where a process is to go on."""
 
 
 def schedule(seed: int, hooks: Hooks, tally: Tally) -> None:
@@ -415,6 +553,49 @@ def _without_reserve(timing: Timing) -> Timing:
     return _NoReserve(timing.ttl, timing.renew, timing.call, timing.margin, timing.poll, timing.rho, timing.stop_budget)
 
 
+def _without_promise(node: Node, state: State, event: Event) -> Step:
+    after, actions = step(state, event)
+    return (state if isinstance(event, Asked) else after), actions
+
+
+def _counted_from_the_reply(node: Node, state: State, event: Event) -> Step:
+    return step(state, replace(event, sent_at=event.now) if isinstance(event, Acknowledged) else event)
+
+
+def _promise_from_the_last_read(node: Node, state: State, event: Event) -> Step:
+    return step(state, replace(event, now=min(event.now, state.since)) if isinstance(event, Asked) else event)
+
+
+def _revived(node: Node, state: State, event: Event) -> Step:
+    """A hold that has ended begins again by acknowledgement."""
+    record = state.seen.record if state.seen else None
+    if not isinstance(event, Acknowledged) or record is None or state.held is not None or _last_held(state) != event.epoch:
+        return step(state, event)
+    held = Held(event.epoch, event.sent_at + state.timing.hold)
+    if held.deadline <= event.now:
+        return state, ()
+    return replace(state, held=held, intent=Intent.CLAIM), (Serve(held.epoch, held.deadline),)
+
+
+def _last_held(state: State) -> int | None:
+    record = state.seen.record if state.seen else None
+    letting_go = state.intent is Intent.RELEASE or any(not attempt.record.holder for attempt in state.open)
+    return record.epoch if record is not None and state.me.owns(record) and state.contact is Contact.LOST and not letting_go else None
+
+
+def _acknowledged_with_a_write_under_way(node: Node, state: State, event: Event) -> Step:
+    if isinstance(event, Asked):
+        after, actions = step(replace(state, sent=None, open=()), event)
+        return replace(after, sent=state.sent, open=state.open), actions
+    return _revived(node, state, event)
+
+
+def _let_off_by_any_release(node: Node, state: State, event: Event) -> Step:
+    after, actions = step(state, event)
+    record = event.reading.record if isinstance(event, ReadEnded) and event.reading else None
+    return (replace(after, promise=None) if record is not None and record.holder != node.name else after), actions
+
+
 WRONG = {
     "deadline counted after the reply": Hooks(step=_deadline_after_reply),
     "waiting counted from before the read": Hooks(step=_wait_before_read),
@@ -423,4 +604,10 @@ WRONG = {
     "no rate margin": Hooks(timing=_without_rate_margin),
     "a margin that does not cover the kernel's delay": Hooks(timing=_without_reserve),
     "refresh without the kernel's guard": Hooks(guard=False),
+    "acknowledged without a promise": Hooks(step=_without_promise),
+    "acknowledgements counted from the reply": Hooks(step=_counted_from_the_reply),
+    "a promise counted from the last read": Hooks(step=_promise_from_the_last_read),
+    "a hold revived, and acknowledged with a write under way": Hooks(step=_acknowledged_with_a_write_under_way, asks=_last_held),
+    "acknowledged by a majority": Hooks(needed=lambda others: (others + 1) // 2),
+    "let off a promise by any reading": Hooks(step=_let_off_by_any_release),
 }

@@ -10,12 +10,17 @@ import pytest
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule import step
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import (
+    Acknowledged,
     Action,
+    Asked,
+    Contact,
     Demote,
     Identity,
     Intent,
     Notice,
+    Nudged,
     Outcome,
+    Promise,
     Read,
     ReadEnded,
     Reading,
@@ -212,3 +217,134 @@ def test_a_watcher_only_reads() -> None:
     state, actions = after(Tick(0), ReadEnded(0, Reading(FREE, "t1")), Tick(50))
     assert actions == (Read(),)
     assert state.busy
+
+
+# ---- failsafe
+
+
+def cut_off() -> State:
+    """A holder since 100 with epoch 8 that could neither renew nor read."""
+    return after(Tick(102), WriteEnded(103.5, Outcome.UNKNOWN), Tick(103.5), ReadEnded(105, None), state=holding())[0]
+
+
+def test_acknowledged_by_all_it_holds_on_from_when_it_asked() -> None:
+    state = cut_off()
+    assert state.asking == 8
+    state, actions = after(Acknowledged(105.2, 8, 105.0), state=state)
+    assert actions == (Serve(8, pytest.approx(112.8)),)
+    assert state.due == pytest.approx(106.0), "it goes on asking the store"
+    assert after(Acknowledged(105.3, 8, 104.0), state=state)[1] == (), "an older one takes nothing away"
+    state, (read,) = after(Tick(106.0), state=state)
+    assert isinstance(read, Read)
+    _state, actions = after(ReadEnded(107.4, None), Tick(112.8), state=state)
+    assert actions == (Demote("no renewal was confirmed in time"),)
+
+
+@pytest.mark.parametrize(
+    ("state", "event"),
+    [
+        (holding(), Acknowledged(102, 8, 101.9)),
+        (cut_off(), Acknowledged(105.2, 7, 105.0)),
+        (cut_off(), Acknowledged(107.8, 8, 107.0)),
+        (claiming(MINE), Acknowledged(105.2, 7, 105.0)),
+        (after(Told(105, Intent.RELEASE), state=cut_off())[0], Acknowledged(105.2, 8, 105.0)),
+        (after(Tick(102), WriteEnded(102.1, Outcome.CONFLICT), Tick(102.1), ReadEnded(103, None), state=holding())[0], Acknowledged(103.2, 8, 103.1)),
+    ],
+    ids=["the store answers", "of another epoch", "the hold has ended", "it holds nothing", "it lets go", "the record has changed"],
+)
+def test_an_acknowledgement_that_does_not_count(state: State, event: Acknowledged) -> None:
+    assert after(event, state=state) == (state, ())
+
+
+def test_back_in_touch_it_keeps_what_was_acknowledged_and_renews_at_once() -> None:
+    state, _actions = after(Acknowledged(107.0, 8, 106.9), state=cut_off())
+    renewal = state.open[0].record
+    assert (renewal.holder, state.open[0].sent_at) == ("me", 102)
+    state, actions = after(Tick(110), ReadEnded(110.1, Reading(renewal, "t3")), state=state)
+    assert actions == (Serve(8, pytest.approx(114.7)),), "not the deadline of the renewal that has come late, which is over"
+    assert state.asking is None
+    assert after(Tick(110.1), state=state)[1] == (Write("t3", Record("me", 8, "boot.s.2")),)
+
+
+def test_a_record_of_another_holder_ends_it() -> None:
+    state, _actions = after(Acknowledged(107.0, 8, 106.9), state=cut_off())
+    state, actions = after(Tick(107.5), ReadEnded(108, Reading(Record("other", 9, "far.s.5"), "t9")), state=state)
+    assert actions == (Demote("other holds the lease with epoch 9"),)
+    assert after(Acknowledged(108.1, 8, 108.0), state=state)[1] == ()
+
+
+def asked(at: float, epoch: int = 7, holder: str = "other", ttl: float = 10.0) -> Asked:
+    return Asked(at, holder, epoch, ttl)
+
+
+def test_an_acknowledgement_is_a_promise() -> None:
+    state, actions = after(asked(105), state=claiming(OTHERS))
+    assert actions == (Promise("other", 7, pytest.approx(115.2)),)
+    state, actions = after(Tick(110.3), state=state)
+    assert actions == (Read(),), "without the promise it would be free at 110.2"
+    state, _actions = after(ReadEnded(110.4, Reading(OTHERS, "t1")), state=state)
+    assert state.due == pytest.approx(111.4)
+    assert after(Tick(115.3), state=state)[1] == (Write("t1", Record("me", 8, "boot.s.0")),)
+
+
+def test_a_promise_lasts_as_long_as_the_longest_lease() -> None:
+    assert after(asked(105, ttl=30), state=claiming(OTHERS))[0].bound_until == pytest.approx(135.6)
+    assert after(asked(105), state=claiming(replace(OTHERS, ttl=30)))[0].bound_until == pytest.approx(135.6)
+    state, _actions = after(asked(105, ttl=30), asked(106), state=claiming(OTHERS))
+    assert state.bound_until == pytest.approx(135.6), "a later one takes nothing away"
+
+
+def test_a_promise_holds_although_the_record_says_it_is_free_or_even_mine() -> None:
+    for record in (Record("", 8, "far.s.9", "me"), Record("me", 8, "boot.old.9")):
+        state, _actions = after(asked(105), Tick(105.5), ReadEnded(105.6, Reading(record, "t9")), state=claiming(OTHERS))
+        assert state.due > 106
+        assert after(Tick(107), state=state)[1] == (Read(),)
+
+
+def test_a_release_of_the_acknowledged_epoch_ends_the_promise() -> None:
+    state, _actions = after(asked(105), Tick(105.5), ReadEnded(105.6, Reading(replace(FREE, handoff_to="me"), "t9")), state=claiming(OTHERS))
+    assert (state.promise, state.due) == (None, 105.6)
+    assert after(Tick(105.6), state=state)[1] == (Write("t9", Record("me", 8, "boot.s.0")),)
+
+
+@pytest.mark.parametrize(
+    ("state", "event"),
+    [
+        (holding(), asked(102, 9)),
+        (after(Tick(100), state=claiming(FREE))[0], asked(100.1, 7)),
+        (after(Tick(100), WriteEnded(101.5, Outcome.UNKNOWN), state=claiming(FREE))[0], asked(102, 8)),
+        (after(Told(101, Intent.RELEASE), Tick(101), WriteEnded(102.5, Outcome.UNKNOWN), state=holding())[0], asked(103, 9)),
+        (claiming(FREE), asked(102, 7)),
+        (claiming(OTHERS), asked(102, 6, "third")),
+        (claiming(OTHERS), asked(102, 7, "third")),
+        (claiming(OTHERS), asked(102, 7, "me")),
+        (after(asked(101, 9), state=claiming(OTHERS))[0], asked(102, 8)),
+    ],
+    ids=[
+        "it holds",
+        "a claim is under way",
+        "a claim may still take effect",
+        "a release may still take effect",
+        "that epoch was released",
+        "a later epoch was seen",
+        "another holds that epoch",
+        "its own name",
+        "a later epoch was acknowledged",
+    ],
+)
+def test_who_does_not_acknowledge(state: State, event: Asked) -> None:
+    assert after(event, state=state) == (state, ())
+
+
+def test_who_knows_nothing_of_the_record_acknowledges() -> None:
+    state, actions = after(Told(100, Intent.CLAIM), Tick(100), asked(100.5, 900))
+    assert [type(action) for action in actions] == [Promise]
+    state, _actions = after(ReadEnded(101, Reading(FREE, "t1")), state=state)
+    assert state.due == pytest.approx(102.0), "free, but promised"
+
+
+def test_nudged_it_looks_at_once() -> None:
+    state, _actions = after(Nudged(101.3), state=claiming(OTHERS))
+    assert after(Tick(101.3), state=state)[1] == (Read(),)
+    assert after(Nudged(101.3), state=holding())[0] == holding()
+    assert holding().contact is Contact.GOOD
