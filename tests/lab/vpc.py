@@ -7,12 +7,14 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from lab import ssh
+from lab.booted import BootedNode
 from lab.control import Call, ControlPlane
 from lab.imds import Identity
 from lab.layout import CLIENT, NODES, lay_out
@@ -39,6 +41,8 @@ class Lab:
     :param prefix: What the names of its namespaces begin with.
     :param extra_tables: Further route tables that hold the virtual address.
     :param with_ssh: Run sshd on the nodes.
+    :param booted: Let the nodes boot a Debian of their own with systemd and sshd (`lab.booted`). Not everywhere: see `lab.booted.why_not`.
+    :param binds: Folders of this machine that booted nodes see, read only: where they are, and where the nodes see them.
     :param credentials_seconds: For how long the nodes' credentials hold.
     :param tell: Is given a line about each step that takes a while.
     """
@@ -49,12 +53,15 @@ class Lab:
         *,
         extra_tables: int = 0,
         with_ssh: bool = False,
+        booted: bool = False,
+        binds: Mapping[Path, str] | None = None,
         credentials_seconds: int = 6 * 3600,
         region: str = "eu-central-1",
         tell: Callable[[str], object] = silent,
     ) -> None:
         self._residence = Residence(prefix)
         self._extra_tables, self._with_ssh, self._credentials_seconds = extra_tables, with_ssh, credentials_seconds
+        self._booted, self._binds = booted, dict(binds or {})
         self._region, self._progress = region, Progress(tell)
         self._stack = ExitStack()
         self.control: ControlPlane
@@ -127,7 +134,7 @@ class Lab:
             "ansible_ssh_private_key_file": str(self.keys.client),
             "ansible_ssh_common_args": " ".join(self.keys.client_options()),
             "ansible_control_path_dir": str(self._residence.folder / "cp"),  # labs side by side have the same addresses
-            "ansible_python_interpreter": sys.executable,
+            "ansible_python_interpreter": "/usr/bin/python3" if self._booted else sys.executable,
         }
         hosts = {node.name: {"ansible_host": node.place.interfaces[0].address} for node in self.nodes}
         return {"all": {"hosts": hosts, "vars": shared}}
@@ -150,6 +157,9 @@ class Lab:
             self._plug()
         with self._progress("starting the services"):
             self._start_services()
+        if self._booted:
+            with self._progress("booting the nodes"):
+                self._boot()
         self.control.calls.reset()  # what follows is counted, not how the VPC came to be
 
     def _namespace(self, stack: ExitStack, name: str) -> Namespace:
@@ -167,9 +177,15 @@ class Lab:
         nothing = os.devnull  # the settings of whoever runs the lab must not reach a node
         environment = {"AWS_ENDPOINT_URL": f"http://{API_ADDRESS}", "AWS_DEFAULT_REGION": self._region}
         environment.update({"AWS_CONFIG_FILE": nothing, "AWS_SHARED_CREDENTIALS_FILE": nothing})
+        if self._with_ssh or self._booted:
+            self.keys.make()
         for machine in self.place.machines:
             inside = self._namespace(stack, machine.name)
-            self.machines[machine.name] = Node(inside, machine, environment, self._residence.folder)
+            if self._booted and machine.name in NODES:
+                made: Node = BootedNode(inside, machine, environment, self._residence.folder, self.keys, self._binds)
+            else:
+                made = Node(inside, machine, environment, self._residence.folder)
+            self.machines[machine.name] = made
             stack.callback(self.machines[machine.name].stop)
 
     def _api_listener(self) -> socket.socket:
@@ -196,9 +212,19 @@ class Lab:
         for address in (self.place.vip, self.place.vip6):
             self.node_a.hold(address, "eth0")
         if self._with_ssh:
-            self.keys.make()
             for node in self.nodes:
                 node.start_sshd(self.keys)
+
+    @property
+    def booted_nodes(self) -> tuple[BootedNode, ...]:
+        """The servers of the cluster, where they boot."""
+        return tuple(node for node in self.nodes if isinstance(node, BootedNode))
+
+    def _boot(self) -> None:
+        for node in self.booted_nodes:
+            node.power_on()
+        for node in self.booted_nodes:
+            node.wait_until_up()
 
     def _follow(self, call: Call) -> None:
         """After each write and before its reply: the data plane is as the control plane says."""
