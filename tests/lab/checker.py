@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -65,6 +66,15 @@ class Checker:
     def seen(self, event: str) -> list[dict[str, Any]]:
         """Its log lines of that event."""
         return [one for one in list(self.events) if one["event"] == event]
+
+    def ask(self, op: str, *, patience: float = 60.0, **words: Any) -> dict[str, Any]:
+        """A request over its socket, as the commands on the node make it; the reply as it came."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+            line.settimeout(patience)
+            line.connect(f"/proc/{self.pid}/root/run/holdfast/checker.sock")
+            line.sendall(json.dumps({"op": op, **words}).encode() + b"\n")
+            with line.makefile("rb") as reply:
+                return dict(json.loads(reply.readline()))
 
     def send(self, number: signal.Signals) -> None:
         """A signal, such as SIGSTOP."""
