@@ -61,9 +61,9 @@ def step(state: State, event: Event) -> Step:
     if isinstance(event, Tick):
         return _tick(state, event.now)
     if isinstance(event, ReadEnded):
-        return _read_ended(replace(state, busy=False), event)
+        return _read_ended(state, event)
     if isinstance(event, WriteEnded):
-        return _write_ended(replace(state, busy=False), event)
+        return _write_ended(state, event)
     if isinstance(event, Asked):
         return _asked(state, event)
     if isinstance(event, Acknowledged):
@@ -109,15 +109,15 @@ def _write_ended(state: State, event: WriteEnded) -> Step:
     attempt, now = state.sent, event.now
     if attempt is None:
         raise ValueError("a write ended that was never begun")
-    state = replace(state, sent=None)
+    state = replace(state, sent=None, busy=False)
     if event.outcome is Outcome.WRITTEN:
         state = replace(state, seen=Reading(attempt.record, event.token), since=now, promised=attempt.record.ttl, contact=Contact.GOOD)
         return _succeeded(state, attempt, now)
-    state = _out_of_touch(state) if event.outcome is not Outcome.CONFLICT else replace(state, contact=Contact.DISPUTED)
     if event.outcome is Outcome.NOT_SENT:
-        return replace(state, next_at=now + state.timing.poll), ()
-    unsure = (*state.open, attempt)[-_REMEMBERED:] if event.outcome is Outcome.UNKNOWN else state.open
-    return replace(state, open=unsure, look=True, next_at=now), ()
+        return replace(state, contact=_lost(state), next_at=now + state.timing.poll), ()
+    if event.outcome is Outcome.CONFLICT:
+        return replace(state, contact=Contact.DISPUTED, look=True, next_at=now), ()
+    return replace(state, contact=_lost(state), open=(*state.open, attempt)[-_REMEMBERED:], look=True, next_at=now), ()
 
 
 def _succeeded(state: State, attempt: Attempt, now: float) -> Step:
@@ -140,17 +140,18 @@ def _succeeded(state: State, attempt: Attempt, now: float) -> Step:
 def _read_ended(state: State, event: ReadEnded) -> Step:
     reading, now = event.reading, event.now
     if reading is None:
-        return replace(_out_of_touch(state), next_at=now + state.timing.poll), ()
+        return replace(state, busy=False, contact=_lost(state), next_at=now + state.timing.poll), ()
     record, fell = reading.record, _fallen(state, reading)
     state = _note(state, reading, now)
     own = next((attempt for attempt in state.open if record is not None and attempt.record.nonce == record.nonce), None)
     if own is not None:
         return _succeeded(state, own, now)
-    state = replace(state, look=False, open=tuple(attempt for attempt in state.open if attempt.expected == reading.token))
+    kept = tuple(attempt for attempt in state.open if attempt.expected == reading.token)
     if state.held is None or (record is not None and state.me.owns(record)):
-        return replace(state, next_at=_next_act(state, now)), fell
+        return replace(state, look=False, open=kept, next_at=_next_act(state, now)), fell
+    state = replace(state, look=False, open=kept, next_at=now)
     if record is None:
-        return replace(state, next_at=now), (Notice("the lease's record was deleted; it is put back with a higher epoch"),)
+        return state, (Notice("the lease's record was deleted; it is put back with a higher epoch"),)
     lost, actions = _demote(state, _loss(state.me, record))
     return lost, fell + actions
 
@@ -172,6 +173,7 @@ def _note(state: State, reading: Reading, now: float) -> State:
         promise = None
     return replace(
         state,
+        busy=False,
         contact=Contact.GOOD,
         promise=promise,
         seen=reading,
@@ -195,7 +197,7 @@ def _asked(state: State, event: Asked) -> Step:
     record, old = state.seen.record if state.seen else None, state.promise
     newer = state.highest > event.epoch or (record is not None and record.epoch == event.epoch)
     stale = newer and (record is None or record.holder != event.holder)
-    if stale or event.holder == state.me.name or (old is not None and old.epoch > event.epoch):
+    if stale or event.holder == state.me.name or (old is not None and old.epoch > event.epoch and old.until > event.now):
         return state, ()
     if state.held is not None or state.sent is not None or state.open:
         return state, ()
@@ -213,8 +215,8 @@ def _acknowledged(state: State, event: Acknowledged) -> Step:
     return replace(state, held=Held(held.epoch, deadline)), (Serve(held.epoch, deadline),)
 
 
-def _out_of_touch(state: State) -> State:
-    return replace(state, contact=Contact.LOST if state.contact is not Contact.DISPUTED else state.contact)
+def _lost(state: State) -> Contact:
+    return Contact.LOST if state.contact is not Contact.DISPUTED else Contact.DISPUTED
 
 
 def _loss(me: Identity, record: Record) -> str:
