@@ -69,14 +69,28 @@ def suite(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False)
 def lock(session: nox.Session) -> None:
     """Pin anew: rewrites tests/requirements/*.txt from the *.in beside them, with the newest releases for every Python from 3.10 on."""
-    for name in ("test", "lab", "importer"):
+    for name in ("test", "lab", "importer", "eda"):
         source, pins = Path(f"tests/requirements/{name}.in"), Path(f"tests/requirements/{name}.txt")
         command = ["uv", "pip", "compile", "--universal", "--python-version=3.10", "--upgrade", "--no-header", "--no-annotate", "--quiet"]
-        if name == "lab":
+        if name in ("lab", "eda"):
             command.append("--constraint=tests/requirements/test.txt")
         resolved = session.run(*command, str(source), silent=True)
         licence = source.read_text(encoding="utf-8").splitlines()[0]
         pins.write_text(f"{licence}\n# Made from {source.name} by `nox -s lock`.\n{resolved}", encoding="utf-8")
+
+
+@nox.session(venv_backend="none")
+def eda(session: nox.Session) -> None:
+    """Makes `.nox/eda` with ansible-rulebook, where there is Java: only then does the suite run the rulebooks."""
+    if shutil.which("java") is None:
+        session.skip("there is no Java (Debian's openjdk-17-jre-headless): the tests of the rulebooks will be skipped")
+    place, pins = ROOT / ".nox/eda", ROOT / "tests/requirements/eda.txt"
+    stamp = place / "pins.txt"
+    if not stamp.exists() or stamp.read_bytes() != pins.read_bytes():
+        session.run(sys.executable, "-m", "venv", "--clear", str(place))
+        session.run(f"{place}/bin/python", "-m", "pip", "install", "--quiet", "--requirement", str(pins))
+        shutil.copy(pins, stamp)
+    session.run(f"{place}/bin/ansible-rulebook", "--version", silent=True)
 
 
 # --- ansible-test ---------------------------------------------------------------------------------------------------

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Under ansible-runner, the engine of AWX: the playbooks do what they do under ansible-playbook, and every event is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster
+from harness.runner import RunnerJob, run_job
+from lab.faults import strike
+
+
+def job(cluster: Cluster, playbook: str, folder: Path, **variables: Any) -> RunnerJob:
+    """On node-a itself."""
+    node = cluster.node_a
+    told = {"holdfast_resources": [cluster.web, cluster.web6], "holdfast_node": "node-a", **variables}
+    return run_job(playbook, told, folder=folder, where=node.namespace, environment=node.environment)
+
+
+def test_local_recovery_as_a_job(cluster: Cluster, tmp_path: Path) -> None:
+    strike(cluster.lab, "wrong-route")
+
+    done = job(cluster, "local_recovery", tmp_path)
+
+    assert done.status == "successful", done.output
+    assert cluster.changes() == {}
+    kinds = [event["event"] for event in done.events]
+    assert kinds[:2] == ["playbook_on_start", "playbook_on_play_start"]
+    assert kinds[-1] == "playbook_on_stats"
+    assert [event["counter"] for event in done.events] == list(range(1, len(done.events) + 1))
+    assert set(done.changed) == {"Point the route table entries at this node"}
+    assert done.stats["changed"] == {"localhost": 2}
+    cluster.assert_served()
+
+
+def test_controller_inventory_and_status(cluster: Cluster, tmp_path: Path) -> None:
+    lab = cluster.lab
+    told = {"holdfast_resources": [cluster.web]}
+    done = run_job("status", told, folder=tmp_path, where=lab.router.namespace, environment=cluster.node_a.environment, inventory=lab.inventory())
+
+    assert done.status == "successful", done.output
+    shown = next(event for event in done.events if event["event"] == "runner_on_ok" and "Show the status" in event["event_data"]["task"])
+    assert [line.split()[:3] for line in shown["event_data"]["res"]["msg"][1:3]] == [["web", "node-a", "yes"], ["web", "node-b", "no"]]
+    assert cluster.changes() == {}
+
+
+def test_backup_interface_as_a_survey_gives_it(cluster: Cluster, tmp_path: Path) -> None:
+    shown = job(cluster, "backup_interface", tmp_path / "show", tag="web", operation="show", interface="")
+    assert shown.status == "successful", shown.output
+    assert shown.changed == []
+
+    refused = job(cluster, "backup_interface", tmp_path / "add", tag="web", operation="add", interface="eth7")
+    assert refused.status == "failed"
+    failed = [event["event_data"]["res"]["msg"] for event in refused.events if event["event"] == "runner_on_failed"]
+    assert len(failed) == 1
+    assert "eth7" in failed[0]
+    assert cluster.changes() == {}
