@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import threading
 import time
@@ -15,6 +14,7 @@ from typing import Any
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.leash import below
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.run import Run
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import Order, PlaybookTrigger
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.version import version
 
 #: What an armed run can be told; an order with more is run cold.
 PLAYBOOK = "recover"
@@ -182,19 +182,6 @@ def fingerprint(paths: Iterable[Path]) -> str:
 def _of_collection() -> list[Path]:
     """The files that change with each version of the collection, and the playbook and roles that a waiting run has read."""
     return [_COLLECTION / name for name in ("MANIFEST.json", "FILES.json", "galaxy.yml", "playbooks/recover.yml")]
-
-
-def version() -> str:
-    """The collection's version, as its artifact or its source says; empty where neither does."""
-    try:
-        return str(json.loads((_COLLECTION / "MANIFEST.json").read_text(encoding="utf-8"))["collection_info"]["version"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    try:
-        lines = (_COLLECTION / "galaxy.yml").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("version:")), "")
 
 
 def memory(top: int) -> int | None:
