@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from .small import SmallNode
 
 
 class Kept:
@@ -45,3 +49,15 @@ def secret(tmp_path: Path) -> Callable[[str], str]:
         return str(path)
 
     return write
+
+
+@pytest.fixture(scope="package")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallNode]:
+    """One for all tests; each begins with its `reset`."""
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    if shutil.which("etcd") is None:
+        pytest.skip("etcd is not installed")
+    node = SmallNode(tmp_path_factory.mktemp("small"))
+    yield node
+    node.stop()
