@@ -21,7 +21,7 @@ class Controller:
     """What it knows and what it was asked. Set the fields to choose what happens next.
 
     ``status``: every reply has this HTTP status, where it is not 0. ``launch_status``, ``poll_status``: of these calls alone.
-    ``slow``: seconds before each reply. ``drip``: replies come byte by byte and never end. ``course``: the statuses that a job has, one for each look.
+    ``slow``: seconds before each reply. ``drip``: replies come byte by byte and never end. ``course``: a job's statuses, one for each look.
     """
 
     token: str = TOKEN

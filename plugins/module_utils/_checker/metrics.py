@@ -57,6 +57,7 @@ def make_metrics(settings: MetricsSettings, cluster: str, node: str) -> Metrics:
         return Metrics()
     try:
         import prometheus_client
+        import prometheus_client.core
     except ImportError:
         raise BadInput("metrics are asked for and the Python library prometheus_client is missing; install it, or take metrics out") from None
     return _Prometheus(prometheus_client, settings, cluster, node)

@@ -27,7 +27,7 @@ from .test_leash import alive
 
 ROOT = Path(__file__).resolve().parents[3]
 #: Plenty for one ansible-playbook on a busy machine.
-PATIENCE = 60.0
+PATIENCE = 120.0
 ORDER = Order("web", "recover", "it is broken", ("routes", "address"))
 #: The first task of the collection's own playbook: what takes the order in a run that waits.
 FIRST = yaml.safe_load((ROOT / "playbooks/recover.yml").read_text())[0]["tasks"][0]
@@ -70,7 +70,9 @@ NOTE = {
 #: A task with children in sessions of their own that ignore SIGTERM, which never ends.
 HANG = {
     "name": "Hang",
-    "ansible.builtin.shell": "echo $$ > {{ where }}/pids; setsid sh -c 'trap \"\" TERM; echo $$ >> {{ where }}/pids; while :; do sleep 1; done' & sleep 600",
+    "ansible.builtin.shell": (
+        "echo $$ > {{ where }}/pids; setsid sh -c 'trap \"\" TERM; echo $$ >> {{ where }}/pids; while :; do sleep 1; done' & sleep 600"
+    ),
 }
 
 
@@ -258,7 +260,8 @@ def test_an_armed_run_does_not_outlive_the_checker(place: Place) -> None:
 import time
 from pathlib import Path
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger import Triggers, parse_triggers
-raw = [{{"type": "playbook", "command": {str(Path(sys.executable).with_name("ansible-playbook"))!r}, "variables": {str(place.variables)!r}, "armed": True}}]
+command = {str(Path(sys.executable).with_name("ansible-playbook"))!r}
+raw = [{{"type": "playbook", "command": command, "variables": {str(place.variables)!r}, "armed": True}}]
 triggers = Triggers(parse_triggers(raw, "t"), print, folder=Path({str(place.folder / "run")!r}), definitions=Path({str(place.resources)!r}))
 triggers.arm()
 while not triggers.describe()["armed"]["waiting"]:
