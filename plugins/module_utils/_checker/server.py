@@ -7,11 +7,12 @@ import dataclasses
 import os
 import socket
 import socketserver
+import stat
 import struct
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import Config
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.holder import Holder, describe
@@ -21,6 +22,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._errors import Holdfas
 
 #: Seconds in which a caller has to have sent its line.
 _PATIENCE = 5.0
+_OTHERS_WRITE = 0o022
 _umask = threading.Lock()
 
 
@@ -37,6 +39,8 @@ class Server(socketserver.ThreadingUnixStreamServer):
             old = os.umask(0o177)
             try:
                 super().__init__(str(path), _Caller)
+            except OSError as error:
+                raise NotConverged(f"cannot answer at {path}: {error.strerror}; see its folder") from None
             finally:
                 os.umask(old)
 
@@ -59,12 +63,12 @@ class _Caller(socketserver.StreamRequestHandler):
     timeout = _PATIENCE
 
     def handle(self) -> None:
-        assert isinstance(self.server, Server)
+        server = cast(Server, self.server)
         try:
             if _user_of(self.connection) not in (0, os.geteuid()):
                 raise Refused("only root may talk to the checker")
             line = self.rfile.readline(LONGEST)
-            reply = self.server.answer(parse_request(line))
+            reply = server.answer(parse_request(line))
         except HoldfastError as error:
             reply = refusal(error)
         except OSError:
@@ -81,7 +85,22 @@ def _user_of(connection: socket.socket) -> int:
 
 
 def _make_way(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """See that nobody else decides what is at ``path``, and remove a socket there on which nobody answers any more. Raises `Refused`."""
+    folder = path.parent
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = folder.lstat()
+    except OSError as error:
+        raise Refused(f"cannot use the folder {folder}: {error.strerror}; see what is there") from None
+    if not stat.S_ISDIR(about.st_mode):
+        raise Refused(f"{folder} is not a folder but a link or a file; remove it")
+    if about.st_uid not in (0, os.geteuid()) or (about.st_mode & _OTHERS_WRITE and not about.st_mode & stat.S_ISVTX):
+        raise Refused(f"others may change what is in {folder}; give it to root, and set its mode to 0700")
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise Refused(f"{path} is not a socket; remove it")
+    except FileNotFoundError:
+        return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(str(path))
