@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The authenticated channel among the checkers of a cluster, over UDP: who is alive and ready, nudges, and the failsafe (DESIGN.md section 6).
 
-Each node asks each other one once a poll, and each answer says how the node's resources stand. A holder that has lost the store asks besides to be
-acknowledged; what that is worth is decided by `_lease.rule` alone. One thread does all of it and never waits for a store, so an acknowledgement takes
-no longer than the network.
+Each node asks each other one once a poll or more often, and each answer says how the node's resources stand. A holder that has lost the store
+asks besides to be acknowledged; what that is worth is decided by `_lease.rule` alone. One thread does all of it and never waits for a store, so an
+acknowledgement takes no longer than the network.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ class Peers:
                 with self._lock:
                     self._ask()
                     self._report(now)
-                next_round = now + self._timing.poll
+                next_round = now + min(self._timing.poll, self._timing.renew)
             ready, _writable, _broken = select.select([line, self._bell], [], [], max(0.0, next_round - self._clock()))
             if line in ready:
                 self._take(line)
