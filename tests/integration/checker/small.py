@@ -8,7 +8,6 @@ import os
 import pwd
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +31,8 @@ WEB: dict[str, Any] = {
 }
 _CLI = "ansible_collections.holdfast.ha.plugins.module_utils._checker.cli"
 _PACKAGES = "ansible_collections.holdfast.ha.plugins.module_utils"
+#: Lines of Python that make a process of root one of nobody.
+DROP = "import os\nos.setgroups([])\nos.setresgid(65534, 65534, 65534)\nos.setresuid(65534, 65534, 65534)\n"
 #: Where the commands are installed: a private folder that logins have in their PATH.
 _BIN = "/usr/local/sbin"
 
@@ -124,9 +125,15 @@ class SmallNode:
         """Run a program on the node."""
         return self.namespace.run(*argv, check=check, input=input, timeout=timeout, env=self.environment)
 
-    def call(self, *words: str, where: Namespace | None = None, prefix: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
-        """One of the commands, as a person would call it. Asserts that it says at most one line on standard error, and never a traceback."""
-        done = (where or self.namespace).run(*prefix, *self.argv(*words), check=False, timeout=300, env=self.environment)
+    def call(self, *words: str, where: Namespace | None = None, nobody: bool = False) -> subprocess.CompletedProcess[str]:
+        """One of the commands, as a person would call it. Asserts that it says at most one line on standard error, and never a traceback.
+
+        :param nobody: As a user without rights, who would not even find this Python: so the rights go once it has started.
+        """
+        argv = self.argv(*words)
+        if nobody:
+            argv = [sys.executable, "-c", f"import sys\nfrom {_CLI} import main\n{DROP}sys.exit(main(sys.argv[2:], sys.argv[1]))", *words]
+        done = (where or self.namespace).run(*argv, check=False, timeout=300, env=self.environment)
         assert "Traceback" not in done.stderr, done.stderr
         assert len(done.stderr.splitlines()) <= 1, done.stderr
         assert done.returncode in (0, 1, 2), done

@@ -9,7 +9,6 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,65 +18,14 @@ import pytest
 from ansible_collections.holdfast.ha.plugins.module_utils._checker import cli
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.cli_backup import Here, do_backup, do_elsewhere
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.cli_lkipbu import Backup, backup, lkipbu_words, parse_lkipbu, parse_machine
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.protocol import encode, parse_request
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.protocol import encode
 from ansible_collections.holdfast.ha.plugins.module_utils._command import Completed
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, NotConverged, NotFound, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
+from ansible_collections.holdfast.ha.tests.unit.plugins.module_utils._checker.scripted import ABOUT, ONE, Scripted
 
 ROOT = Path(__file__).resolve().parents[5]
 MODULE = "ansible_collections.holdfast.ha.plugins.module_utils._checker.cli"
-ONE: dict[str, Any] = {
-    "tag": "web",
-    "held": True,
-    "epoch": 3,
-    "holder": "node-a",
-    "role": "active",
-    "phase": "watching",
-    "health": "healthy",
-    "reasons": [],
-    "address": "10.1.0.10/32",
-    "interface": "eth0",
-    "interface_up": True,
-    "backup_interface": "eth1",
-    "ec2": None,
-    "dependents": [],
-    "last_recovery": None,
-    "advice": "",
-}
-ABOUT = {"ok": True, "cluster": "web-prod", "node": "node-a"}
-
-
-class Scripted(threading.Thread):
-    """A checker that says what it was told to. ``asked``: the requests, each one that the real one would understand."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(daemon=True)
-        self.asked: list[dict[str, Any]] = []
-        self.replies: dict[str, bytes] = {"status": encode({**ABOUT, "resources": [ONE]})}
-        self.default = encode({**ABOUT, **ONE})
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
-        self._listener.listen()
-
-    def run(self) -> None:
-        while True:
-            try:
-                line, _ = self._listener.accept()
-            except OSError:
-                return
-            with line, line.makefile("rb") as words:
-                raw = words.readline()
-                parse_request(raw)
-                self.asked.append(json.loads(raw))
-                line.sendall(self.replies.get(self.asked[-1]["op"], self.default))
-
-    def says(self, op: str, **more: Any) -> None:
-        """The reply to that request: about one resource."""
-        self.replies[op] = encode({**ABOUT, **ONE, **more})
-
-    def stop(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
 
 
 @pytest.fixture
