@@ -69,7 +69,7 @@ def run_job(
         path.write_text(json.dumps(content))
     (folder / "project").mkdir(exist_ok=True)
     argv = [str(_BIN / "ansible-runner"), "run", str(folder), "--playbook", f"holdfast.ha.{playbook}", "--ident", playbook, "--quiet"]
-    argv += ["--cmdline", words] if words else []
+    argv += [f"--cmdline={words}"] if words else []
     path_of_tools = f"{_BIN}:{environment.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
     done = subprocess.run(
         where.command(argv), env={**environment, "PATH": path_of_tools}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What AWX, automation controller, ansible-builder and Event-Driven Ansible read: it names what exists, and they can read it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import jinja2.nodes
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Where Ansible finds the collection: beside a checkout, or around a copy that lies where collections do.
+TREE = ROOT / ".tree" if (ROOT / ".tree").exists() else ROOT.parents[2]
+PLAYBOOKS = {path.stem: path for path in sorted((ROOT / "playbooks").glob("*.yml"))}
+#: Words of a task whose value is an expression without braces.
+_BARE = ("when", "that", "changed_when", "failed_when", "until")
+
+
+class _Loader(yaml.SafeLoader):
+    """Ansible's own tags are texts here."""
+
+
+_Loader.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(node))
+CONTROLLER: dict[str, Any] = yaml.load((ROOT / "extensions/aap/controller.yml").read_text(), _Loader)  # noqa: S506
+TEMPLATES: list[dict[str, Any]] = CONTROLLER["controller_templates"]
+
+
+def expressions(value: object, key: str = "") -> Iterator[str]:
+    """The texts in a playbook that Ansible evaluates, as templates."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from expressions(inner, str(name))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from expressions(inner, key)
+    elif isinstance(value, str):
+        yield f"{{{{ {value} }}}}" if key in _BARE else value
+
+
+def variables(playbook: Path) -> set[str]:
+    """The variables that a playbook reads."""
+    environment, found = jinja2.Environment(autoescape=True), set()
+    for text in expressions(yaml.safe_load(playbook.read_text())):
+        found |= {node.name for node in environment.parse(text).find_all(jinja2.nodes.Name) if node.ctx == "load"}
+    return found
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template["name"])
+def test_job_template_asks_for_what_its_playbook_reads(template: dict[str, Any]) -> None:
+    playbook = ROOT / template["playbook"]
+    assert playbook.is_file()
+    asked = {question["variable"] for question in template["survey_spec"].get("spec", [])}
+    assert asked - variables(playbook) == set()
+    assert template["survey_enabled"] is bool(asked)
+    for name in ("project", "inventory", "execution_environment"):
+        assert template[name] in {one["name"] for one in CONTROLLER[f"controller_{name.replace('inventory', 'inventorie')}s"]}
+
+
+def test_every_question_allows_what_the_playbook_takes() -> None:
+    choices = {
+        (template["playbook"], question["variable"]): question["choices"]
+        for template in TEMPLATES
+        for question in template["survey_spec"].get("spec", [])
+        if question["type"] == "multiplechoice"
+    }
+    assert choices
+    for (playbook, variable), offered in choices.items():
+        taken = re.search(rf"{variable}[^\n]* in (\[[^\]]*\])", (ROOT / playbook).read_text())
+        assert taken, f"{playbook} does not say what {variable} may be"
+        assert sorted(offered) == sorted(yaml.safe_load(taken[1]))
+
+
+def test_what_the_checkers_launch_takes_variables_and_runs_twice_at_a_time() -> None:
+    launched = {name: next(one for one in TEMPLATES if one["name"] == f"Holdfast {name}") for name in ("recover", "switchover")}
+    for name, template in launched.items():
+        assert template["playbook"] == f"playbooks/{name}.yml"
+        assert (template["ask_variables_on_launch"], template["allow_simultaneous"]) == (True, True)
+        rulebook = (ROOT / "extensions/eda/rulebooks/holdfast_controller.yml").read_text()
+        assert f"default('{template['name']}')" in rulebook
+
+
+def test_rulebooks_run_playbooks_that_exist_with_their_variables() -> None:
+    (rulebook,) = yaml.safe_load((ROOT / "extensions/eda/rulebooks/holdfast.yml").read_text())
+    assert rulebook["rules"]
+    for rule in rulebook["rules"]:
+        action = rule["action"]["run_playbook"]
+        playbook = PLAYBOOKS[action["name"].removeprefix("holdfast.ha.")]
+        assert set(action["extra_vars"]) <= variables(playbook)
+
+
+def test_modules_of_a_controller_get_every_field() -> None:
+    (play,) = yaml.safe_load((ROOT / "extensions/aap/configure.yml").read_text())
+    lists = {name for name in CONTROLLER if name.startswith("controller_")}
+    assert {re.search(r"\w+", task["loop"][2:])[0] for task in play["tasks"]} == lists  # type: ignore[index]
+    for task in play["tasks"]:
+        (module,) = (name for name in task if name.startswith("awx.awx."))
+        described = CONTROLLER[re.search(r"\w+", task["loop"][2:])[0]]  # type: ignore[index]
+        for item in described:
+            assert set(item) == set(task[module]), module
+
+
+def test_builder_finds_what_the_modules_need(tmp_path: Path) -> None:
+    place = tmp_path / "ansible_collections/holdfast"
+    place.mkdir(parents=True)
+    (place / "ha").symlink_to(ROOT)
+    done = subprocess.run([_tool("ansible-builder"), "introspect", str(tmp_path)], capture_output=True, text=True, check=True)
+    found = yaml.safe_load(done.stdout)
+    assert {line.split()[0] for line in found["python"]} == {"boto3", "botocore", "netaddr"}
+    assert {line.split()[0] for line in found["system"]} == {"iproute", "iproute2", "iputils", "iputils-ping"}
+
+
+def test_builder_takes_the_example(tmp_path: Path) -> None:
+    example = ROOT / "docs/examples/execution-environment.yml"
+    version = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
+    archive = tmp_path / f"holdfast-ha-{version}.tar.gz"
+    archive.touch()
+    (tmp_path / example.name).write_text(example.read_text())
+    argv = [_tool("ansible-builder"), "create", "-f", example.name, "--output-filename", "Containerfile", "-c", "context"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    made = (tmp_path / "context/Containerfile").read_text()
+    assert "docker.io/library/debian:12" in made
+    assert archive.name in "".join(path.read_text() for path in (tmp_path / "context/_build").rglob("requirements.yml"))
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+def test_every_playbook_is_one_for_the_engine(playbook: str, tmp_path: Path) -> None:
+    """ansible-runner starts each by its name in the collection; Ansible reads it to the end, with every role and module that it names."""
+    for name in ("project", "env", "inventory"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "inventory/hosts").write_text("localhost ansible_connection=local\n")
+    (tmp_path / "env/envvars").write_text(json.dumps({"ANSIBLE_COLLECTIONS_PATH": str(TREE)}))
+    words = ["run", str(tmp_path), "--playbook", f"holdfast.ha.{playbook}", "--ident", "check", "--quiet"]
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    done = subprocess.run(
+        [_tool("ansible-runner"), *words, "--cmdline=--syntax-check"],
+        env={"PATH": path, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (tmp_path / "artifacts/check/rc").read_text() == "0", done.stdout + (tmp_path / "artifacts/check/stdout").read_text()
+
+
+def _tool(name: str) -> str:
+    path = Path(sys.executable).with_name(name)
+    if not path.exists():
+        pytest.skip(f"{name} is not in this environment")
+    return str(path)
