@@ -182,6 +182,14 @@ def test_an_answer_to_a_replay_is_not_believed_and_harms_nobody() -> None:
     assert last is not None
 
 
+def test_a_hello_is_never_answered() -> None:
+    a, b = met()
+    hello = b.seal("a", {"hello": 1})[1]
+    assert attempt(channel("a", life=2), hello) == (None, None)
+    assert attempt(channel("a", life=2), b.seal("a", {})[1])[1] is not None
+    assert attempt(a, hello)[0] is not None
+
+
 LONG = {"ready": True, "reason": "ü" * 500, "priority": 1, "held": False, "epoch": None, "paused": False}
 
 

@@ -311,13 +311,13 @@ def test_a_release_of_the_acknowledged_epoch_ends_the_promise() -> None:
     ("state", "event"),
     [
         (holding(), asked(102, 9)),
-        (after(Tick(100), state=claiming(FREE))[0], asked(100.1, 7)),
+        (after(Tick(100), state=claiming(FREE))[0], asked(100.1, 8)),
         (after(Tick(100), WriteEnded(101.5, Outcome.UNKNOWN), state=claiming(FREE))[0], asked(102, 8)),
         (after(Told(101, Intent.RELEASE), Tick(101), WriteEnded(102.5, Outcome.UNKNOWN), state=holding())[0], asked(103, 9)),
         (claiming(FREE), asked(102, 7)),
         (claiming(OTHERS), asked(102, 6, "third")),
         (claiming(OTHERS), asked(102, 7, "third")),
-        (claiming(OTHERS), asked(102, 7, "me")),
+        (claiming(OTHERS), asked(102, 8, "me")),
         (after(asked(101, 9), state=claiming(OTHERS))[0], asked(102, 8)),
     ],
     ids=[
