@@ -17,6 +17,7 @@ from lab.oracle import Oracle, lease_writes
 from lab.place import Interface, Machine
 from lab.prober import Prober
 from lab.residence import Residence, ending_on_sigterm
+from lab.ssh import Keys
 
 CIDR, VIP = "10.9.0.0/24", "10.9.0.100/24"
 _SWITCH, _BRIDGE = "router", "lan"
@@ -27,10 +28,12 @@ class Lan:
     """Use it as a context manager, from a thread that outlives it; it needs root. The service runs on both nodes, the address on none.
 
     :param links: How many interfaces a node has.
+    :param with_ssh: Run sshd on the nodes.
     """
 
-    def __init__(self, prefix: str, *, links: int = 1) -> None:
-        self._residence, self._links = Residence(prefix), links
+    def __init__(self, prefix: str, *, links: int = 1, with_ssh: bool = False) -> None:
+        self._residence, self._links, self._with_ssh = Residence(prefix), links, with_ssh
+        self.keys = Keys(self._residence.folder)
         self._stack = ExitStack()
         self.control: ControlPlane
         self.switch: Namespace
@@ -52,6 +55,10 @@ class Lan:
     def prober(self, **options: Any) -> Prober:
         """A client that asks the virtual address (`lab.prober.Prober`'s options)."""
         return Prober(self.machines["client-c"].namespace, VIP.partition("/")[0], **options)
+
+    def inventory(self) -> dict[str, Any]:
+        """An Ansible inventory of the nodes over SSH, for a controller that runs in the switch's namespace."""
+        return self.keys.inventory({node.name: node.place.interfaces[0].address for node in self.nodes})
 
     def oracle(self, key: str) -> Oracle:
         """Watches the nodes' kernels, and the lease of that key from what was written last."""
@@ -97,6 +104,8 @@ class Lan:
             node.configure()
         for node in self.nodes:
             node.start_service()
+            if self._with_ssh:
+                node.start_sshd(self.keys.make())
 
     def _machine(self, stack: ExitStack, name: str, environment: Mapping[str, str]) -> Node:
         inside = Namespace(self._residence.name(name), hostname=name)

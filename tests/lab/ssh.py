@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lab.netns import Namespace
 from lab.waiting import until
@@ -49,6 +50,17 @@ class Keys:
         """Options for ``ssh`` that trust these keys and nothing else."""
         settings = ["StrictHostKeyChecking=yes", f"UserKnownHostsFile={self.known_hosts}", "IdentitiesOnly=yes", "PasswordAuthentication=no"]
         return ["-F", "/dev/null", "-i", str(self.client), *(word for one in settings for word in ("-o", one))]
+
+    def inventory(self, hosts: Mapping[str, str], interpreter: str = sys.executable) -> dict[str, Any]:
+        """An Ansible inventory of hosts by name and address. ``interpreter``: their Python."""
+        shared = {
+            "ansible_user": "root",
+            "ansible_ssh_private_key_file": str(self.client),
+            "ansible_ssh_common_args": " ".join(self.client_options()),
+            "ansible_control_path_dir": str(self.folder / "cp"),  # labs side by side have the same addresses
+            "ansible_python_interpreter": interpreter,
+        }
+        return {"all": {"hosts": {name: {"ansible_host": address} for name, address in hosts.items()}, "vars": shared}}
 
 
 def start_sshd(node: Namespace, keys: Keys, environment: Mapping[str, str]) -> subprocess.Popen[str]:

@@ -129,15 +129,8 @@ class Lab:
 
     def inventory(self) -> dict[str, Any]:
         """An Ansible inventory of the nodes over SSH, for a controller that runs in the router's or a client's namespace."""
-        shared = {
-            "ansible_user": "root",
-            "ansible_ssh_private_key_file": str(self.keys.client),
-            "ansible_ssh_common_args": " ".join(self.keys.client_options()),
-            "ansible_control_path_dir": str(self._residence.folder / "cp"),  # labs side by side have the same addresses
-            "ansible_python_interpreter": "/usr/bin/python3" if self._booted else sys.executable,
-        }
-        hosts = {node.name: {"ansible_host": node.place.interfaces[0].address} for node in self.nodes}
-        return {"all": {"hosts": hosts, "vars": shared}}
+        interpreter = "/usr/bin/python3" if self._booted else sys.executable
+        return self.keys.inventory({node.name: node.place.interfaces[0].address for node in self.nodes}, interpreter)
 
     def _bring_up(self, stack: ExitStack) -> None:
         with self._progress("starting the control plane"):

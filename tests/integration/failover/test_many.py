@@ -5,49 +5,30 @@ from __future__ import annotations
 
 import os
 import statistics
-import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
-from ansible_collections.holdfast.ha.tests.integration.failover.cluster import CLUSTER, STORE, TABLE, TAG, Cluster
+from ansible_collections.holdfast.ha.tests.integration.failover.cluster import TAG, Cluster
 from ansible_collections.holdfast.ha.tests.integration.failover.test_failover import dependents, never_two
-from lab.checker import Checker
+from harness.pair import Pair
 from lab.handover import hand_over
-from lab.lan import VIP, Lan
+from lab.lan import Lan
 from lab.oracle import Verdict
 from lab.prober import Prober, Report
 
 #: There and back so many times: by the checkers, and by the playbook.
 BY_CHECKERS, BY_PLAYBOOK = 10, 1
-KEY = f"{CLUSTER}/{TAG}"
 
 
 @pytest.fixture
-def checkers() -> Iterator[tuple[Lan, dict[str, Checker]]]:
-    """On a plain network, with the resource in service on node-a."""
+def pair() -> Iterator[Pair]:
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root")
-    with Lan(f"many{os.getpid()}-") as lan:
-        store = DynamoDbStore(lan.control.client("dynamodb"), TABLE)
-        store.create(pause=lambda _: time.sleep(0.05))
-        assert store.write(KEY, store.read(KEY).token, Record("", 1, "seed.1")) is not None
-        settings = {"cluster": CLUSTER, "store": STORE, "timing": "fast", "nodes": [node.name for node in lan.nodes]}
-        resource = {"tag": TAG, "address": VIP, "interface": "eth0"}
-        running: dict[str, Checker] = {}
-        try:
-            for node in lan.nodes:
-                running[node.name] = Checker(node, settings, [resource]).start()
-            for op in ("acquire", "serve"):
-                assert running["node-a"].ask(op, tag=TAG)["ok"]
-            yield lan, running
-        finally:
-            for checker in running.values():
-                checker.stop()
+    with Lan(f"many{os.getpid()}-") as lan, Pair(lan, "fast") as both:
+        yield both
 
 
 def tell(how: str, report: Report, verdict: Verdict) -> None:
@@ -71,13 +52,12 @@ def await_turn(prober: Prober, node: str) -> None:
     prober.wait_until_answered(10, by=node, since=first.answered + 0.1)
 
 
-def test_ten_times_there_and_back_by_the_checkers(checkers: tuple[Lan, dict[str, Checker]]) -> None:
-    lan, running = checkers
-    with lan.oracle(KEY) as oracle, lan.prober() as prober:
+def test_ten_times_there_and_back_by_the_checkers(pair: Pair) -> None:
+    with pair.oracle() as oracle, pair.lan.prober() as prober:
         await_turn(prober, "node-a")
         for _number in range(BY_CHECKERS):
             for old, new in (("node-a", "node-b"), ("node-b", "node-a")):
-                hand_over(running[old], running[new], TAG)
+                hand_over(pair.checkers[old], pair.checkers[new], TAG)
                 await_turn(prober, new)
         report, verdict = prober.stop(), oracle.stop()
     tell("by the checkers", report, verdict)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two nodes on a plain network, each with a checker, and one resource that is an address and no more."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any
+
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
+from lab.checker import Checker
+from lab.lan import VIP, Lan
+from lab.oracle import Oracle
+from lab.waiting import until
+
+CLUSTER, TAG, TABLE = "web-prod", "web", "holdfast"
+STORE = {"type": "dynamodb", "table": TABLE}
+KEY = f"{CLUSTER}/{TAG}"
+
+
+class Pair:
+    """Use it as a context manager. ``more``: further settings of the checkers. In service on node-a from `start` on."""
+
+    def __init__(self, lan: Lan, timing: str, **more: Any) -> None:
+        self.lan = lan
+        self.settings = {"cluster": CLUSTER, "store": STORE, "timing": timing, "nodes": [node.name for node in lan.nodes], **more}
+        self.resource = {"tag": TAG, "address": VIP, "interface": "eth0", "priority": {"node-a": 1, "node-b": 2}}
+        self.checkers: dict[str, Checker] = {}
+
+    def start(self) -> Pair:
+        """The lease free, fresh checkers, and the resource in service on node-a."""
+        store = DynamoDbStore(self.lan.control.client("dynamodb"), TABLE)
+        store.create(pause=lambda _: time.sleep(0.05))
+        old = store.read(KEY)
+        assert store.write(KEY, old.token, Record("", old.record.epoch + 1 if old.record else 1, f"seed.{time.monotonic_ns()}")) is not None
+        for node in self.lan.nodes:
+            self.checkers[node.name] = Checker(node, self.settings, [self.resource]).start()
+        first = self.checkers["node-a"]
+        for op in ("acquire", "serve"):
+            answer = first.ask(op, tag=TAG)
+            assert answer["ok"], answer
+        until(lambda: first.ask("status", tag=TAG)["serving"], 5, "node-a does not serve")
+        return self
+
+    def oracle(self) -> Oracle:
+        """Watches both kernels and the lease."""
+        return self.lan.oracle(KEY)
+
+    def kill(self, name: str) -> None:
+        """The machine is gone at once."""
+        self.checkers[name].kill()
+        self.lan.cut(name)
+
+    def revive(self, name: str) -> None:
+        """The machine is there again."""
+        self.lan.mend(name)
+        self.lan.machines[name].configure()
+        self.checkers[name].start()
+
+    def stop(self) -> None:
+        """End the checkers."""
+        for checker in self.checkers.values():
+            checker.stop()
+        self.checkers.clear()
+
+    def __enter__(self) -> Pair:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
