@@ -83,6 +83,16 @@ resources:
       description: Whether the resource is in service here. Where nobody has said so, whether its address stands on an interface.
       type: bool
       sample: true
+    recorded:
+      description: As RV(resources[].in_service), but null where nobody has said so.
+      type: bool
+      sample: true
+    lease:
+      description:
+        - What the checker of this host says of the resource's lease, in the words of RV(holdfast.ha.lease_info#module:checker), with the name
+          of its C(cluster). Null where no checker runs here, or where it does not watch this resource.
+      type: dict
+      sample: {"cluster": "web-prod", "node": "node-a", "held": true, "serving": true}
     health:
       description: V(healthy), or V(failed) if the address or its interface is not as it should be.
       type: str
@@ -100,6 +110,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe_links
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import describe
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.lease import lease_of
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.options import RESOURCE_OPTIONS, parse_given, parse_node
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 from ansible_collections.holdfast.ha.plugins.module_utils._run import Host, Library, run_info
@@ -111,7 +122,7 @@ def read(host: Host) -> dict[str, Any]:
     node, store = parse_node(host.params), Store()
     net = NetState(observe_links(host.run))
     tags = store.tags() if tag is None else (tag,)
-    return {"resources": [describe(node, store.effective(each, resource), net) for each in tags]}
+    return {"resources": [{**describe(node, store.effective(each, resource), net), "lease": lease_of(each)} for each in tags]}
 
 
 def main() -> None:

@@ -79,6 +79,7 @@ def describe(node: str, known: Effective, net: NetState) -> dict[str, object]:
         "info": info_record(node, known),
         "text": four_lines(known, net),
         "in_service": in_service(known, net),
+        "recorded": known.in_service,
         "health": health.value,
         "reasons": list(reasons),
     }

@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Union
+from typing import Any, Union
 
 from ansible_collections.holdfast.ha.plugins.module_utils._converge import Attempt, Run
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime, extend
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Probe, Resource
 from ansible_collections.holdfast.ha.plugins.module_utils._net import actions as net_actions
-from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel
+from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel, await_detection
 from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import apply as apply_net
+from ansible_collections.holdfast.ha.plugins.module_utils._net.lifetime import set_lifetime
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe
 from ansible_collections.holdfast.ha.plugins.module_utils._net.options import parse_gateway
 from ansible_collections.holdfast.ha.plugins.module_utils._net.plan import plan as plan_net
@@ -28,6 +32,10 @@ from ansible_collections.holdfast.ha.plugins.module_utils._resource.record impor
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 
 _ANNOUNCEMENTS = 3
+#: The margin of the strictest profile: which one the checker goes by is not known here.
+_CAREFUL = Timing(margin=0.75)
+#: By how much a number of seconds from the checker may be rounded up.
+_ROUNDED = 0.05
 
 
 @dataclass(frozen=True)
@@ -58,10 +66,21 @@ class Wish:
 
 
 class SwapTask:
-    """A `Reconciler` for the interface that a resource is on."""
+    """A `Reconciler` for the interface that a resource is on.
 
-    def __init__(self, wish: Wish, store: Store, kernel: Kernel, warn: Callable[[str], None]) -> None:
-        self._wish, self._store, self._kernel, self._warn = wish, store, kernel, warn
+    :param lease_of: What the checker says of a tag's lease (`lease.lease_of`), ``None`` for no lease. Where there is one, the address lives
+        only as long as it.
+    """
+
+    def __init__(
+        self,
+        wish: Wish,
+        store: Store,
+        kernel: Kernel,
+        warn: Callable[[str], None],
+        lease_of: Callable[[str], Mapping[str, Any] | None] = lambda _tag: None,
+    ) -> None:
+        self._wish, self._store, self._kernel, self._warn, self._lease_of = wish, store, kernel, warn, lease_of
         #: Decided at the first look, else every further look would swap again.
         self._target = wish.to
 
@@ -146,16 +165,43 @@ class SwapTask:
             self._store.save(action.state)
         elif isinstance(action, Verify):
             verify(self._kernel.run, action.address, action.interface, action.probe)
-        else:
+        elif not (isinstance(action, (net_actions.AddAddress, net_actions.RefreshAddress)) and self._live(action)):
             (attempt,) = apply_net((action,), self._kernel)
             if attempt.error is not None:
                 raise attempt.error
+
+    def _live(self, action: net_actions.AddAddress | net_actions.RefreshAddress) -> bool:
+        """Put the address up for as long as its lease lasts; false where no lease governs it. Raises `Refused` without the lease."""
+        asked = boottime()
+        lease = self._lease_of(self._wish.tag)
+        if lease is None:
+            return False
+        left = lease.get("expires_in")
+        if not lease.get("held") or left is None:
+            raise Refused(f"this node does not hold the lease of {self._wish.tag}, so the address may not be up here; see holdfast.ha.lease_info")
+        address, link, new = action.address, action.interface, isinstance(action, net_actions.AddAddress)
+        detect, quiet = getattr(action, "detect", False), getattr(action, "noprefixroute", False)
+        lives = functools.partial(set_lifetime, address, link, detect=detect, noprefixroute=quiet)
+        extend(asked + float(left) - _ROUNDED, _CAREFUL, lives)
+        if detect:
+            await_detection(address, link, self._kernel)
+        if new:
+            apply_net(tuple(net_actions.AddRoute(route) for route in getattr(action, "restore", ())), self._kernel)
+        return True
+
+    def _first_error(self, actions: tuple[net_actions.Action, ...]) -> HoldfastError | None:
+        try:
+            for action in actions:
+                self._do(action)
+        except HoldfastError as error:
+            return error
+        return None
 
     def _put_back(self, before: ResourceSight, error: HoldfastError) -> HoldfastError:
         """The error, with what became of the address in its message."""
         address = before.known.address
         back = plan_back(address, before.net, observe(self._kernel.run, self._kernel.settings), _ANNOUNCEMENTS)
-        failed = next((attempt.error for attempt in apply_net(back, self._kernel) if attempt.error), None)
+        failed = self._first_error(back)
         if failed is not None:
             worse = HoldfastError(f"{error.message}; and putting {address.host} back failed: {failed.message}", returns=error.returns)
             worse.ambiguous = True  # something has changed, and stays so

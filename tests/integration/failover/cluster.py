@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import NOBODY, Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import Store
 from harness.module import run_module
 from lab.checker import Checker
@@ -45,7 +45,7 @@ class Cluster:
         return made
 
     def reset(self, **changes: Any) -> None:
-        """Nothing in service, the lease free, a fresh checker on each node. ``changes``: of the resource."""
+        """Nothing in service, the lease left for a person to claim, a fresh checker on each node. ``changes``: of the resource."""
         self.stop()
         clear(self.lab)
         for node in self.lab.nodes:
@@ -55,7 +55,8 @@ class Cluster:
             node.run("sh", "-c", "rm -f /var/lib/holdfast/*.json")
         old = self.record()
         token = self.store.read(f"{CLUSTER}/{TAG}").token
-        assert self.store.write(f"{CLUSTER}/{TAG}", token, Record("", old.epoch + 1 if old else 1, f"seed.{time.monotonic_ns()}")) is not None
+        seed = Record("", old.epoch + 1 if old else 1, f"seed.{time.monotonic_ns()}", NOBODY)
+        assert self.store.write(f"{CLUSTER}/{TAG}", token, seed) is not None
         settings = {"cluster": CLUSTER, "store": self.settings, "timing": self.timing}
         self.resource = {**self.web, **changes}
         for node in self.lab.nodes:
@@ -80,6 +81,10 @@ class Cluster:
         """Run a module on a node, as Ansible does there."""
         return run_module(name, {"cluster": CLUSTER, "tag": TAG, **options}, where=node.namespace, env=dict(node.environment))
 
+    def module_of(self, node: Node, name: str, **options: Any) -> dict[str, Any]:
+        """A module that knows of the resource and of no lease."""
+        return run_module(name, {"tag": TAG, "resource": self.resource, **options}, where=node.namespace, env=dict(node.environment))
+
     def lease(self, node: Node, **options: Any) -> dict[str, Any]:
         """The module lease on a node, for that node."""
         return self.module(node, "lease", holder=node.name, store=self.settings, **options)
@@ -93,6 +98,20 @@ class Cluster:
         answer = self.lease(node, wait=wait)
         assert answer["renewed_by"] == "checker", answer
         answer = self.module(node, "lease_address")
+        assert not answer["failed"], answer
+
+    def place_on(self, node: Node) -> None:
+        """All of the resource on this node, as after a switchover to it, without the time that a playbook takes."""
+        home = node.place.interface("eth0")
+        tables = [table for _name, table in self.lab.place.route_tables]
+        for table in tables:
+            self.lab.ec2.replace_route(RouteTableId=table, NetworkInterfaceId=home.id, DestinationCidrBlock=self.lab.place.vip)
+        for interface in (one for each in self.lab.nodes for one in each.place.interfaces):
+            self.lab.ec2.modify_network_interface_attribute(NetworkInterfaceId=interface.id, SourceDestCheck={"Value": interface.id != home.id})
+        where = {"NetworkInterfaceId": home.id, "PrivateIpAddress": home.address}
+        self.lab.ec2.associate_address(AllocationId=self.lab.place.allocation_id, AllowReassociation=True, **where)
+        self.put_in_service(node)
+        answer = self.module_of(node, "ip_resource", in_service=True)
         assert not answer["failed"], answer
 
     def has_address(self, node: Node) -> bool:
@@ -114,6 +133,10 @@ class Cluster:
             inventory=inventory,
             words=words,
         )
+        return self._checked(name, run)
+
+    @staticmethod
+    def _checked(name: str, run: PlaybookRun) -> PlaybookRun:
         slowest = sorted(run.tasks, key=lambda task: -task.seconds)[:5]
         print("slowest:", [(task.task, task.host, round(task.seconds, 1)) for task in slowest], len(run.tasks))
         print(f"{name}: exit {run.status} after {run.seconds:.1f} s; {run.message}\n{run.other[-2000:]}")
@@ -122,11 +145,27 @@ class Cluster:
             assert not re.search(r"Traceback|defect in holdfast\.ha|is undefined|'undefined'", str(task.result.get("msg"))), task
         return run
 
+    def play_on(self, node: Node, name: str, **variables: Any) -> PlaybookRun:
+        """Run a playbook on a node itself, without SSH."""
+        shared = {"holdfast_cluster": CLUSTER, "holdfast_store": self.settings, "holdfast_resources": [self.resource], "holdfast_node": node.name}
+        return self._checked(name, run_playbook(name, {**shared, **variables}, where=node.namespace, environment=node.environment))
+
     def switch(self, to: str, folder: Path, **variables: Any) -> PlaybookRun:
         """The playbook switchover; it has to succeed."""
         run = self.play("switchover", folder, tag=TAG, to=to, **variables)
         assert run.status == 0, run.message or run.other
         return run
+
+    def start_instances(self) -> None:
+        """Every instance runs again."""
+        until(lambda: self._started([node.place.instance_id for node in self.lab.nodes]), 10, "an instance does not start")
+
+    def _started(self, ids: list[str]) -> bool:
+        found = [one for group in self.lab.ec2.describe_instances(InstanceIds=ids)["Reservations"] for one in group["Instances"]]
+        off = [one["InstanceId"] for one in found if one["State"]["Name"] == "stopped"]
+        if off:
+            self.lab.ec2.start_instances(InstanceIds=off)
+        return all(one["State"]["Name"] == "running" for one in found)
 
     def kill(self, node: Node) -> None:
         """The machine is gone at once: all its processes, all its links."""

@@ -8,11 +8,20 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import NOBODY
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import PROFILES
-from ansible_collections.holdfast.ha.tests.integration.failover.cluster import TAG, Cluster
+from ansible_collections.holdfast.ha.tests.integration.failover.cluster import STORE, TAG, Cluster
+from harness.module import run_module
 from lab.control import Fault
 from lab.faults import strike
+from lab.forwarding import router_address
+from lab.playbook import run_playbook
 from lab.prober import Report
+from lab.rights import NODE_RIGHTS
+from lab.vpc import ROLE
+from lab.waiting import until
 
 TIMING = PROFILES["standard"]
 #: A dependent: writes down what it is told, where, and whether the address is there at that moment.
@@ -48,39 +57,47 @@ def never_two(report: Report) -> list[tuple[str, float, float]]:
     return turns
 
 
+def epoch(cluster: Cluster) -> int:
+    record = cluster.record()
+    assert record is not None
+    return record.epoch
+
+
 def test_switchover_and_back_under_a_client(cluster: Cluster, tmp_path: Path) -> None:
     cluster.resource["dependents"] = dependents(cluster, tmp_path)
-    cluster.switch("node-a", tmp_path)
-    cluster.all_on("node-a")
-    (tmp_path / "diary").unlink()
+    cluster.place_on(cluster.lab.node_a)
     prober = cluster.lab.prober("client-c").start()
     prober.wait_until_answered(5, by="node-a")
     for node in ("node-b", "node-a"):
-        cluster.switch(node, tmp_path)
+        run = cluster.switch(node, tmp_path)
         prober.wait_until_answered(5, by=node)
+        assert not run.failed
     report = prober.stop()
     cluster.all_on("node-a")
     turns = never_two(report)
-    print("holder over time:", [(node, f"{end - begin:.1f} s") for node, begin, end in turns], "outages", [f"{one.ms:.0f} ms" for one in report.outages])
+    print("holder over time:", [(node, f"{end - begin:.1f} s") for node, begin, end in turns])
+    print("outages", [f"{one.ms:.0f} ms" for one in report.outages])
     assert [node for node, _begin, _end in turns] == ["node-a", "node-b", "node-a"]
     assert (tmp_path / "diary").read_text().splitlines() == [
         line
         for old, new in (("node-a", "node-b"), ("node-b", "node-a"))
         for line in (f"second stopped {old} 1", f"first stopped {old} 1", f"first started {new} 1", f"second started {new} 1")
     ]
-
-
-def test_nothing_to_do_changes_nothing(cluster: Cluster, tmp_path: Path) -> None:
-    cluster.switch("node-a", tmp_path)
+    for name, served in (("node-a", True), ("node-b", False)):
+        seen = cluster.module_of(cluster.lab.machines[name], "ip_resource_info")["resources"][0]
+        assert (seen["recorded"], seen["lease"]["held"], seen["health"]) == (served, served, "healthy")
+    cluster.resource["dependents"] = []
     cluster.lab.control.calls.reset()
-    assert cluster.switch("node-a", tmp_path).changed == ()
+    assert cluster.switch("node-a", tmp_path).changed == (), "there was nothing to do"
     assert [call for call in cluster.lab.control.calls.mutating() if not call.action.endswith("Item")] == []
 
 
-def test_the_active_node_is_killed(cluster: Cluster, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fence", ["source_dest_check", "stop_instance"])
+def test_the_active_node_is_killed_and_fenced(cluster: Cluster, tmp_path: Path, fence: str) -> None:
     """The standby waits for the lease, not for SSH; the run succeeds although one node cannot be reached."""
     a, b = cluster.lab.nodes
-    cluster.switch("node-a", tmp_path)
+    cluster.resource["fence"] = fence
+    cluster.place_on(a)
     with cluster.lab.prober("client-c") as prober:
         prober.wait_until_answered(5, by="node-a")
         cluster.kill(a)
@@ -89,66 +106,107 @@ def test_the_active_node_is_killed(cluster: Cluster, tmp_path: Path) -> None:
         assert run.status == 0, run.message or run.other
         back = prober.wait_until_answered(10, by="node-b", since=killed)
         report = prober.stop()
-    assert [node for node, _begin, _end in never_two(report)] == ["node-a", "node-b"]
-    assert not cluster.has_address(a)
-    cluster.all_on("node-b")
-    print(f"answered by node-b {back.answered - killed:.1f} s after the kill")
+    try:
+        assert [node for node, _begin, _end in never_two(report)] == ["node-a", "node-b"]
+        assert not cluster.has_address(a)
+        cluster.all_on("node-b")
+        print(f"answered by node-b {back.answered - killed:.1f} s after the kill")
+        checks = {one.id: one.source_dest_check for one in cluster.lab.view.interfaces}
+        states = {one.id: one.state for one in cluster.lab.control.snapshot(cluster.lab.place.vpc_id).instances}
+        off = (states[a.place.instance_id], states[b.place.instance_id])
+        on = (checks[a.place.interface("eth0").id], checks[b.place.interface("eth0").id])
+        assert (on, off) == (((True, False), ("running", "running")) if fence == "source_dest_check" else ((False, False), ("stopped", "running")))
+    finally:
+        cluster.start_instances()
 
 
-def test_the_killed_node_returns_and_leaves_the_resource_where_it_is(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_fence_that_fails_keeps_the_address_down(cluster: Cluster, tmp_path: Path) -> None:
+    """And a node does not stop itself."""
     a, b = cluster.lab.nodes
-    cluster.switch("node-a", tmp_path)
+    own = run_module("ec2_instance_stop", {"instance_id": b.place.instance_id}, where=b.namespace, env=dict(b.environment))
+    assert "does not stop itself" in own["msg"]
+    cluster.resource["fence"] = "stop_instance"
+    cluster.place_on(a)
+    cluster.lab.control.faults.inject(Fault("deny", "StopInstances"))
+    cluster.kill(a)
+    run = cluster.play("failover", tmp_path, tag=TAG)
+    assert run.status != 0
+    assert "could not be brought into service on node-b" in run.message
+    assert "ec2:StopInstances" in run.message
+    assert not cluster.checkers["node-b"].seen("serve"), "the address was up before the fence"
+    assert cluster.where()["address"] == set()
+    record = cluster.record()
+    assert record is not None
+    assert (record.holder, record.handoff_to) == ("", NOBODY)
+
+
+def test_the_killed_node_returns_and_leaves_the_resource_where_it_is(cluster: Cluster) -> None:
+    a, b = cluster.lab.nodes
+    cluster.put_in_service(a)
     cluster.checkers["node-a"].kill()
-    assert not cluster.lease(b, wait=30)["failed"]
-    cluster.switch("node-b", tmp_path)
+    cluster.put_in_service_after(b, 30)
     cluster.checkers["node-a"].start()
-    time.sleep(2 * TIMING.poll)
+    until(lambda: cluster.module_of(a, "ip_resource_info")["resources"][0]["lease"]["holder"] == "node-b", 10, "node-a did not look")
     assert not cluster.has_address(a)
     assert cluster.holder() == "node-b"
 
 
 def test_no_release_without_a_standby_that_is_ready(cluster: Cluster, tmp_path: Path) -> None:
-    cluster.switch("node-a", tmp_path)
+    cluster.place_on(cluster.lab.node_a)
     cluster.checkers["node-b"].stop()
-    epoch = cluster.record()
+    before = epoch(cluster)
     run = cluster.play("failover", tmp_path, tag=TAG)
     assert run.status != 0
     assert "nothing was released (node-b: no checker watches the lease there)" in run.message
+    unknown = cluster.play("switchover", tmp_path, tag=TAG, to="node-z")
+    assert "nothing was released (node-z cannot be reached, or is not in this run)" in unknown.message
     cluster.all_on("node-a")
-    after = cluster.record()
-    assert epoch is not None
-    assert after is not None
-    assert after.epoch == epoch.epoch
+    assert epoch(cluster) == before
 
 
 def test_a_dependent_that_does_not_start(cluster: Cluster, tmp_path: Path) -> None:
-    """The resource is released again, and not sent back and forth."""
-    cluster.switch("node-a", tmp_path)
+    """The resource is released again, is not sent back and forth, and waits for a person, who may have it at once."""
+    cluster.place_on(cluster.lab.node_a)
     broken = "- name: Break\n  ansible.builtin.fail:\n    msg: it does not start\n  when: holdfast_state == 'started'\n"
     cluster.resource["dependents"] = dependents(cluster, tmp_path, second=broken)
     run = cluster.play("switchover", tmp_path, tag=TAG, to="node-b")
     assert run.status != 0
     assert "could not be brought into service on node-b, and is now in service nowhere: the dependent second could not be started" in run.message
     assert cluster.where()["address"] == set()
-    assert cluster.holder() == ""
+    record = cluster.record()
+    assert record is not None
+    assert (record.holder, record.handoff_to) == ("", NOBODY)
     diary = (tmp_path / "diary").read_text().splitlines()
     assert diary[-4:] == ["first started node-b 1", "second started node-b 1", "second stopped node-b 1", "first stopped node-b 1"]
+    left = cluster.play("recover", tmp_path, tag=TAG)
+    assert left.status != 0
+    assert "waits for a person" in left.message
+    assert cluster.holder() == ""
+    cluster.resource["dependents"] = []
+    begin = time.monotonic()
+    cluster.switch("node-b", tmp_path)
+    cluster.all_on("node-b")
+    print(f"in service {time.monotonic() - begin:.1f} s after a person said so")
 
 
-def test_a_dependent_that_does_not_stop_keeps_the_resource(cluster: Cluster, tmp_path: Path) -> None:
-    cluster.switch("node-a", tmp_path)
-    stuck = "- name: Stay\n  ansible.builtin.fail:\n    msg: it does not stop\n  when: holdfast_state == 'stopped'\n"
-    cluster.resource["dependents"] = dependents(cluster, tmp_path, second=stuck)
+def test_a_dependent_that_hangs_when_it_is_stopped_keeps_the_resource(cluster: Cluster, tmp_path: Path) -> None:
+    """It is ended when its time is over; what had stopped before is started again."""
+    cluster.place_on(cluster.lab.node_a)
+    stuck = "- name: Hang\n  ansible.builtin.command: sleep 600\n  changed_when: false\n  when: holdfast_state == 'stopped'\n"
+    made = dependents(cluster, tmp_path, first=stuck)
+    cluster.resource["dependents"] = [{**made[0], "timeout": 2}, made[1]]
     run = cluster.play("switchover", tmp_path, tag=TAG, to="node-b")
     assert run.status != 0
-    assert any("the dependent second could not be stopped" in str(task.result.get("msg")) for task in run.failed)
+    assert run.seconds < 60
+    assert any("web stays on node-a: the dependent first could not be stopped" in str(task.result.get("msg")) for task in run.failed)
+    assert (tmp_path / "diary").read_text().splitlines() == ["second stopped node-a 1", "first stopped node-a 1", "second started node-a 1"]
     cluster.all_on("node-a")
 
 
 def test_the_lease_is_lost_midway(cluster: Cluster, tmp_path: Path) -> None:
     """Taken by hand while a dependent starts: stopped and undone."""
-    cluster.switch("node-a", tmp_path)
-    wait = "- name: Lose the lease\n  ansible.builtin.wait_for:\n    path: /var/lib/holdfast/gone\n    timeout: 20\n  when: holdfast_state == 'started'\n"
+    cluster.place_on(cluster.lab.node_a)
+    wait = "- name: Lose the lease\n  ansible.builtin.wait_for: {path: /var/lib/holdfast/gone, timeout: 20}\n  when: holdfast_state == 'started'\n"
     cluster.resource["dependents"] = dependents(cluster, tmp_path, second=wait)
     checker = cluster.checkers["node-b"]
     cluster.steal_when_serving("node-b")
@@ -160,51 +218,134 @@ def test_the_lease_is_lost_midway(cluster: Cluster, tmp_path: Path) -> None:
     assert cluster.holder() == "node-x"
 
 
-def test_fenced_by_the_source_dest_check(cluster: Cluster, tmp_path: Path) -> None:
-    a, b = cluster.lab.nodes
-    cluster.resource["fence"] = "source_dest_check"
-    cluster.switch("node-a", tmp_path)
-    cluster.kill(a)
-    assert cluster.play("failover", tmp_path, tag=TAG).status == 0
-    checks = {one.id: one.source_dest_check for one in cluster.lab.view.interfaces}
-    assert (checks[a.place.interface("eth0").id], checks[b.place.interface("eth0").id]) == (True, False)
-
-
 def test_recover_repairs_here_what_can_be_repaired(cluster: Cluster, tmp_path: Path) -> None:
-    cluster.switch("node-a", tmp_path)
-    epoch = cluster.record()
-    for trouble in ("address-deleted", "forgotten-table"):
+    cluster.place_on(cluster.lab.node_a)
+    before = epoch(cluster)
+    for trouble in ("forgotten-table", "address-deleted"):
         strike(cluster.lab, trouble)
-        run = cluster.play("recover", tmp_path)
-        assert run.status == 0, run.message
-        cluster.all_on("node-a")
-    after = cluster.record()
-    assert epoch is not None
-    assert after is not None
-    assert after.epoch == epoch.epoch
+    run = cluster.play("recover", tmp_path)
+    assert run.status == 0, run.message
+    cluster.all_on("node-a")
+    assert epoch(cluster) == before
 
 
 def test_recover_fails_over_when_both_interfaces_are_dead(cluster: Cluster, tmp_path: Path) -> None:
     """Over a management link the node could still be reached; here it cannot, so the lease has to run out."""
     a = cluster.lab.node_a
-    cluster.switch("node-a", tmp_path)
+    cluster.resource["dependents"] = dependents(cluster, tmp_path)
+    cluster.place_on(a)
     for interface in a.place.interfaces:
         cluster.lab.router.cut(interface.id)
     run = cluster.play("recover", tmp_path)
     assert run.status == 0, run.message or run.other
     cluster.all_on("node-b")
+    assert (tmp_path / "diary").read_text().splitlines() == ["first started node-b 1", "second started node-b 1"]
+
+
+def test_recover_is_not_held_up_by_a_dead_way_to_a_node_that_lives(cluster: Cluster, tmp_path: Path) -> None:
+    """The link that SSH goes by has died, the node renews its lease by its other one: nothing is taken from it, and the run ends soon."""
+    a = cluster.lab.node_a
+    cluster.place_on(a)
+    before = epoch(cluster)
+    cluster.lab.router.cut(a.place.interface("eth0").id)
+    run = cluster.play("recover", tmp_path)
+    assert run.status != 0
+    assert "node-a cannot be reached from here, yet it still renews its lease" in run.message
+    assert run.seconds < 60
+    assert (cluster.holder(), epoch(cluster)) == ("node-a", before)
+
+
+def test_recover_fails_over_where_ec2_denies_this_node_only(cluster: Cluster, tmp_path: Path) -> None:
+    a = cluster.lab.node_a
+    cluster.place_on(a)
+    strike(cluster.lab, "forgotten-table")
+    for interface in a.place.interfaces:
+        cluster.lab.control.faults.inject(Fault("deny", "ec2:*", source=interface.address))
+    run = cluster.play("recover", tmp_path)
+    assert run.status == 0, run.message or run.other
+    cluster.all_on("node-b")
+    assert not cluster.has_address(a)
 
 
 def test_recover_with_an_api_that_answers_nobody_stays_and_says_unknown(cluster: Cluster, tmp_path: Path) -> None:
-    cluster.switch("node-a", tmp_path)
-    epoch = cluster.record()
+    cluster.place_on(cluster.lab.node_a)
+    before = epoch(cluster)
     cluster.lab.control.faults.inject(Fault("silent", "ec2:*"))
     run = cluster.play("recover", tmp_path)
     cluster.lab.control.faults.clear()
     assert run.status != 0
     assert "unknown, as EC2 answers no node" in run.message
     cluster.all_on("node-a")
-    after = cluster.record()
-    assert epoch is not None
-    assert after is not None
-    assert after.epoch == epoch.epoch
+    assert epoch(cluster) == before
+
+
+def test_on_the_node_itself(cluster: Cluster, tmp_path: Path) -> None:
+    """Without SSH: nothing is released while no standby is known, what is held is put in service, what others hold is left alone."""
+    a, b = cluster.lab.nodes
+    cluster.resource["dependents"] = dependents(cluster, tmp_path)
+    cluster.put_in_service(a)  # held, and not in service: nothing leads here, nothing was started
+    run = cluster.play_on(a, "recover", tag=TAG)
+    assert run.status == 0, run.message or run.other
+    cluster.all_on("node-a")
+    assert (tmp_path / "diary").read_text().splitlines() == ["first started node-a 1", "second started node-a 1"]
+    before = epoch(cluster)
+    other = cluster.play_on(b, "recover", tag=TAG)
+    assert other.status == 0, other.message
+    assert any("node-a holds web: there is nothing to repair here" in str(task.result.get("msg")) for task in other.tasks)
+    for run in (cluster.play_on(a, "failover", tag=TAG), cluster.play_on(a, "switchover", tag=TAG, to="node-b")):
+        assert run.status != 0
+        assert "nothing was released (no ready standby is known on this node" in run.message
+    cluster.all_on("node-a")
+    assert epoch(cluster) == before
+
+
+def test_dependents_alone(cluster: Cluster, tmp_path: Path) -> None:
+    a = cluster.lab.node_a
+    cluster.resource["dependents"] = dependents(cluster, tmp_path)
+    for state in ("stopped", "started"):
+        run = cluster.play_on(a, "dependents", tag=TAG, state=state)
+        assert run.status == 0, run.message or run.other
+    assert (tmp_path / "diary").read_text().splitlines() == [
+        "second stopped node-a 0",
+        "first stopped node-a 0",
+        "first started node-a 0",
+        "second started node-a 0",
+    ]
+    assert "No resource has the tag wep; there is web" in cluster.play_on(a, "dependents", tag="wep", state="stopped").message
+
+
+def test_a_move_to_the_backup_interface_keeps_the_address_under_the_lease(cluster: Cluster) -> None:
+    a, b = cluster.lab.nodes
+    cluster.put_in_service(a)
+    a.drop(cluster.lab.place.vip)
+    cluster.module_of(a, "ip_resource", in_service=True)
+    answer = cluster.module_of(a, "ip_swap_interface", to="eth1", targets=[router_address(a.place.interface("eth1").cidr)])
+    lives = a.namespace.ip("-o -4 addr show dev eth1").partition(cluster.lab.place.vip)[2]
+    assert "valid_lft" in lives, answer
+    assert int(lives.partition("valid_lft ")[2].split("sec")[0]) <= TIMING.hold
+    cluster.module_of(b, "ip_resource", in_service=True)
+    refused = cluster.module_of(b, "ip_swap_interface", to="eth1")
+    assert "does not hold the lease of web" in refused["msg"]
+    assert not cluster.has_address(b)
+
+
+def test_prepare_aws(cluster: Cluster) -> None:
+    """Creates the table once, and prints the rights that the lab enforces, with which a node can then use it."""
+    lab = cluster.lab
+    store = {"type": "dynamodb", "table": "fresh", "region": lab.control.region}
+    resource = {**cluster.resource, "fence": "stop_instance", "ec2": {**cluster.resource["ec2"], "missing": "create"}}
+    keys = lab.control.admin_credentials
+    admin = {**lab.node_a.environment, "AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key}
+    given = {"holdfast_store": store, "holdfast_resources": [resource]}
+    runs = [run_playbook("prepare_aws", given, where=lab.node_a.namespace, environment=admin) for _time in range(2)]
+    assert [(run.status, [task.task for task in run.changed]) for run in runs] == [(0, ["Create the lease table"]), (0, [])], runs
+    policy = runs[1].tasks[-1].result["msg"]
+    assert [sorted(part["Action"]) for part in policy["Statement"]] == [sorted(part["Action"]) for part in NODE_RIGHTS["Statement"]]
+    lab.control.set_policy(ROLE, policy)
+    try:
+        answer = cluster.module(lab.node_a, "lease", holder="node-a", tag="other", ttl=10, wait=12, store=store)
+        assert (answer["failed"], answer["holder"]) == (False, "node-a"), answer
+        other = cluster.module(lab.node_a, "lease_info", store=STORE)
+        assert "dynamodb:GetItem" in other["msg"], "the policy is for one table"
+    finally:
+        lab.control.set_policy(ROLE, NODE_RIGHTS)
