@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real etcd in the lab's network, with users, that the nodes reach by whichever link they still have."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd import EtcdStore
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_gateway import Answer
+from ansible_collections.holdfast.ha.tests.integration.lease.servers import Server, until
+from lab.router import API_ADDRESS
+from lab.vpc import Lab
+
+PORT = 2379
+USER, PASSWORD = "holdfast", "s3cret-word"
+
+
+class _Direct:
+    """In place of a `Gateway`, for the tests' own looks at the leases."""
+
+    def __init__(self, call: Callable[[str, Mapping[str, Any]], dict[str, Any]]) -> None:
+        self._call = call
+
+    def call(self, path: str, body: Mapping[str, Any], *, write: bool = False) -> Answer:
+        return Answer(self._call(path, body), unanswered_before=False)
+
+
+class LabEtcd:
+    """One member beside the router. ``settings``: the ``holdfast_store`` of a node that may read and write the leases."""
+
+    def __init__(self, lab: Lab, folder: Path) -> None:
+        self._inside, self._token = lab.router.namespace, ""
+        url, peer = f"http://{API_ADDRESS}:{PORT}", "http://127.0.0.1:2380"
+        self.settings: dict[str, Any] = {"type": "etcd", "endpoints": [url], "username": USER, "password": PASSWORD}
+        argv = ["etcd", "--name", "m0", "--data-dir", str(folder / "m0"), "--log-level", "warn", "--logger", "zap"]
+        argv += ["--listen-client-urls", url, "--advertise-client-urls", url, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
+        argv += ["--initial-cluster", f"m0={peer}", "--heartbeat-interval", "50", "--election-timeout", "500"]
+        self._server = Server(self._inside.command(argv), folder / "etcd.log")
+        until("etcd", self._leads)
+        self._add_users()
+        self.store = EtcdStore(_Direct(self.call))  # type: ignore[arg-type]
+
+    def call(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A call of the gateway, past the code under test, with all rights."""
+        connection = http.client.HTTPConnection(API_ADDRESS, PORT, timeout=5)
+        connection.sock = self._inside.socket()
+        try:
+            connection.sock.settimeout(5)
+            connection.sock.connect((API_ADDRESS, PORT))
+            headers = {"Content-Type": "application/json", **({"Authorization": self._token} if self._token else {})}
+            connection.request("POST", path, json.dumps(body), headers)
+            answer = connection.getresponse()
+            told = json.load(answer)
+            assert answer.status == 200, told
+            return dict(told)
+        finally:
+            connection.close()
+
+    def _leads(self) -> bool:
+        try:
+            return self.call("/v3/maintenance/status", {}).get("leader") not in (None, "0")
+        except OSError:
+            return False
+
+    def _add_users(self) -> None:
+        leases = {"key": base64.b64encode(b"/holdfast/").decode(), "range_end": base64.b64encode(b"/holdfast0").decode()}
+        for path, body in (
+            ("user/add", {"name": "root", "password": "r00t"}),
+            ("user/add", {"name": USER, "password": PASSWORD}),
+            ("role/add", {"name": "root"}),
+            ("role/add", {"name": "leases"}),
+            ("role/grant", {"name": "leases", "perm": {"permType": "READWRITE", **leases}}),
+            ("user/grant", {"user": "root", "role": "root"}),
+            ("user/grant", {"user": USER, "role": "leases"}),
+            ("enable", {}),
+        ):
+            self.call(f"/v3/auth/{path}", body)
+        self._token = str(self.call("/v3/auth/authenticate", {"name": "root", "password": "r00t"})["token"])
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def __enter__(self) -> LabEtcd:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
