@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import NotConverged
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Link, LinkAddress
-from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import AddAddress, AddRoute, RefreshAddress, RemoveAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import Action, AddAddress, AddRoute, RefreshAddress, RemoveAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel, apply, await_detection
 from ansible_collections.holdfast.ha.plugins.module_utils._net.lifetime import set_lifetime
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe
@@ -23,28 +23,60 @@ Grant = Callable[[Callable[[int], None]], int]
 _SOME = 1
 
 
-@dataclass(frozen=True)
+class Definition:
+    """A resource as this node is to treat it now, read anew only when one of its two files has changed."""
+
+    def __init__(self, tag: str, files: Store) -> None:
+        self._tag, self._files = tag, files
+        self._seen: tuple[object, ...] = ()
+        self._known: Effective | None = None
+
+    def __call__(self) -> Effective:
+        """Raises `HoldfastError`."""
+        now = tuple(_stamp(folder / f"{self._tag}.json") for folder in (self._files.definitions, self._files.states))
+        if self._known is None or now != self._seen:
+            self._known, self._seen = self._files.effective(self._tag), now
+        return self._known
+
+
+def _stamp(path: Path) -> object:
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_ino, about.st_mtime_ns, about.st_size
+
+
 class ProtectedAddress:
     """One resource's address in the kernel, through the same plan and actions as the modules."""
 
-    tag: str
-    kernel: Kernel
-    files: Store
-
-    def known(self) -> Effective:
-        """The resource as it is to be treated now. Raises `HoldfastError`."""
-        return self.files.effective(self.tag)
+    def __init__(self, tag: str, kernel: Kernel, files: Store) -> None:
+        self.tag, self.kernel, self.files = tag, kernel, files
+        self.known = Definition(tag, files)
 
     def places(self) -> list[tuple[Link, LinkAddress]]:
         """Where it stands."""
         return list(self.kernel.links().places(self.known().address))
 
-    def bring_up(self, grant: Grant, gateway: str | None = None) -> None:
-        """Have it on its interface, after asking whether another host has it. Raises `Refused` for that, and what `grant` raises."""
+    def bring_up(self, grant: Grant, gateway: str | None = None, *, to: str | None = None, unique: bool = True) -> None:
+        """Have it on its interface, or on ``to``.
+
+        :param unique: Ask whether another host has it, which takes 0.3 s. Raises `Refused` where one does.
+        :raises HoldfastError: And what `grant` raises.
+        """
         known = self.known()
         given = gateway or (known.resource.gateway if known.resource else None)
-        desired = Desired(known.address, known.interface, valid_lft=_SOME, gateway=given)
-        for action in plan(desired, observe(self.kernel.run, self.kernel.settings)):
+        desired = Desired(known.address, to or known.interface, valid_lft=_SOME, gateway=given, check_unique=unique)
+        self._carry_out(plan(desired, observe(self.kernel.run, self.kernel.settings)), grant)
+
+    def put_back(self, grant: Grant, to: str | None = None) -> None:
+        """As `bring_up`, by what the kernel tells of its links alone: without asking other hosts, and without routes and rules."""
+        known = self.known()
+        desired = Desired(known.address, to or known.interface, valid_lft=_SOME, check_unique=False, source_route=False)
+        self._carry_out(plan(desired, self.kernel.links()), grant)
+
+    def _carry_out(self, actions: tuple[Action, ...], grant: Grant) -> None:
+        for action in actions:
             if isinstance(action, (AddAddress, RefreshAddress)):
                 detect = isinstance(action, AddAddress) and action.detect
                 self._live(action.address, action.interface, grant, detect=detect)

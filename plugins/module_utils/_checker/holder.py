@@ -2,39 +2,43 @@
 """One lease and one address, in a thread of their own: renewed in time, given up in order, taken down when lost (DESIGN.md section 6).
 
 Invariants
-* The address is put up and prolonged only through `deadman.extend`, with the deadline of the last `Serve`.
+* The address is put up and prolonged only through `Holder.grant`, with the deadline of the last `Serve`, and not once it is to go.
 * The lease is released only once the address is off every link.
-* Whoever lost the lease takes the address down and claims nothing until asked.
+* Whoever lost the lease takes the address down; what is claimed without being asked for is `machine_claim`'s to say.
+* Nothing here waits for more than the store and the kernel while the lease is held.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.address import ProtectedAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import LONG_AGO, NEVER
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.protocol import Request
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import LeaseOver, boottime, extend
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Action, Demote, Intent, Notice, Released, Serve
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import State as RuleState
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import learn
 
 #: Seconds in which a release has to be confirmed, and beyond ``wait`` an acquisition of a lease that is free.
 PATIENCE = 10.0
-#: What is told of a resource besides the lease.
-_NOT_KNOWN = (
-    *("role", "phase", "health", "reasons", "faults", "address", "interface", "backup_interface", "interface_up", "ec2", "dependents", "in_service"),
-    *("ready", "ready_reason", "priority", "last_recovery", "next_attempt_in", "flapping", "paused", "peers", "advice"),
-)
+#: Seconds for which somebody who takes or gives up a resource through the socket is left alone with it.
+HANDS_OFF = 300.0
+#: Seconds after which the thread turns even if nothing is due.
+_LONGEST_SLEEP = 5.0
 Log = Callable[..., None]
 
 
 class Job:
-    """A request on its way through the holder's thread."""
+    """A request on its way through the holder's thread. Without one it only wakes the thread."""
 
-    def __init__(self, request: Request, give_up: float) -> None:
+    def __init__(self, request: Request | None, give_up: float) -> None:
         self.request, self.give_up = request, give_up
         self._done = threading.Event()
         self._error: HoldfastError | None = None
@@ -47,7 +51,7 @@ class Job:
     def result(self, limit: float) -> None:
         """Wait for the end. Raises what went wrong."""
         if not self._done.wait(limit):
-            raise NotConverged(f"the checker is busy with {self.request.tag}; see its log, and ask again")
+            raise NotConverged(f"the checker is busy with {self.request.tag if self.request else 'it'}; see its log, and ask again")
         if self._error is not None:
             raise self._error
 
@@ -62,15 +66,34 @@ class Holder(threading.Thread):
     def __init__(self, tag: str, keeper: Keeper, address: ProtectedAddress, log: Log, clock: Callable[[], float] = boottime) -> None:
         super().__init__(name=f"lease {tag}", daemon=True)
         self.tag = tag
-        self._keeper, self._address, self._log, self._clock = keeper, address, log, clock
+        self._keeper, self.address, self._log, self._clock = keeper, address, log, clock
         self._timing = keeper.state.timing
         self._inbox: queue.Queue[Job] = queue.Queue()
         self._waiting: Job | None = None
-        self._settled = self._ending = False
-        self._serving = False
+        self._settled = self._ending = self._claiming = False
+        self.serving = False
         self._link: str | None = None
         self._alive_until = 0.0
         self._trouble = ""
+        #: Held while the address gets a lifetime, so that none gets one once it is to go.
+        self._lock = threading.RLock()
+        self._closing = False
+        #: When this lease came to be held here, and whether it was somebody else's, or free.
+        self.since, self.taken = LONG_AGO, False
+        #: Whether it came by a hand-off, so that nobody else can have the address.
+        self.handed = False
+        self.hands_off_until = LONG_AGO
+        self._released_at = LONG_AGO
+        self.turned_at = clock()
+        # What belongs to the rest of the checker; each must not wait, but for `stop_dependents`.
+        self.claim_at: Callable[[RuleState], float] = lambda state: NEVER
+        self.changed: Callable[[], None] = lambda: None
+        self.released: Callable[[str], None] = lambda handoff_to: None
+        self.remember: Callable[[int], None] = lambda epoch: None
+        self.stop_dependents: Callable[[float], None] = lambda limit: None
+        self._remembered = keeper.state.highest
+
+    # --- for other threads ---------------------------------------------------------------------------------------------
 
     def ask(self, request: Request) -> None:
         """Have it done, from another thread. Raises why it was not."""
@@ -78,51 +101,109 @@ class Holder(threading.Thread):
         self._inbox.put(job)
         job.result(request.wait + 2 * PATIENCE)
 
-    def end(self) -> None:
+    def wake(self) -> None:
+        """Turn at once."""
+        self._inbox.put(Job(None, 0.0))
+
+    def nudge(self) -> None:
+        """Read the record at once: somebody says that it has changed."""
+        self._keeper.look()
+        self.wake()
+
+    def end(self, handoff_to: str = "") -> None:
         """Take the address down, let the lease go if it is held, and end the thread. Safe to repeat."""
         self._ending = True
         if self.is_alive():
-            self.ask(Request("release", self.tag))
+            self.ask(Request("release", self.tag, handoff_to=handoff_to))
+
+    def grant(self, give: Callable[[int], None]) -> int:
+        """Give an address the seconds that the lease allows now; see `address.Grant`. Raises `LeaseOver`."""
+        with self._lock:
+            held = self._keeper.state.held
+            if held is None or self._closing:
+                raise LeaseOver("this node does not hold the lease, or is about to give it up")
+            before = self._clock()
+            seconds = extend(held.deadline, self._timing, give, self._clock)
+            self._alive_until = before + seconds
+            return seconds
+
+    def serve(self, link: str | None) -> None:
+        """From now on the address lives as long as the lease; it stands on ``link``. Raises `LeaseOver`."""
+        with self._lock:
+            if self._keeper.state.held is None or self._closing:
+                raise LeaseOver("this node does not hold the lease, or is about to give it up")
+            self.serving, self._link = True, link
+        self.changed()
+
+    @property
+    def state(self) -> RuleState:
+        """Where the rule stands."""
+        return self._keeper.state
 
     def status(self) -> dict[str, Any]:
-        """How things stand, as another thread sees it."""
+        """How things stand with the lease, as another thread sees it."""
         state, error = self._keeper.state, self._keeper.error
         held, record = state.held, state.seen.record if state.seen else None
         left = None if held is None else round(held.deadline - self._clock(), 1)
         return {
-            **dict.fromkeys(_NOT_KNOWN),
             "tag": self.tag,
             "held": held is not None and left is not None and left > 0,
             "epoch": held.epoch if held else None,
             "expires_in": left,
-            "serving": self._serving,
+            "serving": self.serving,
             "holder": record.holder if record else None,
             "watching": self.is_alive() and state.seen is not None and error is None,
             "error": error.message if error else self._trouble,
         }
 
+    @property
+    def store_error(self) -> str:
+        """Why the store could not be reached; empty while it can."""
+        error = self._keeper.error
+        return error.message if error is not None else ""
+
+    # --- the thread ----------------------------------------------------------------------------------------------------
+
     def run(self) -> None:
         """Until `end`."""
         while not (self._ending and self._waiting is None and self._inbox.empty() and self._keeper.state.held is None and self._settled):
+            self.turned_at = self._clock()
+            before = self._keeper.state
             for action in self._keeper.turn():
                 self._follow(action)
             self._settle()
             self._attend()
+            self._consider()
+            self._notice(before)
             try:
-                job = self._inbox.get(timeout=max(0.0, self._next_due() - self._clock()))
+                job = self._inbox.get(timeout=min(_LONGEST_SLEEP, max(0.0, self._next_due() - self._clock())))
             except queue.Empty:
                 continue
-            self._begin(job)
+            if job.request is not None:
+                self._begin(job, job.request)
 
     def _next_due(self) -> float:
-        due = self._keeper.state.due
+        state = self._keeper.state
+        due = state.due
+        if state.intent is Intent.WATCH and self._settled and not self._ending:
+            due = min(due, max(self._when_to_claim(state), self._clock() + 0.01))
         return due if self._waiting is None else min(due, self._waiting.give_up)
+
+    def _notice(self, before: RuleState) -> None:
+        """What others may want to know of."""
+        state = self._keeper.state
+        if state.highest > self._remembered:
+            self._remembered = state.highest
+            self.remember(state.highest)
+        if (before.held is None) != (state.held is None) or before.seen != state.seen:
+            self.changed()
 
     # --- what the rule wants -------------------------------------------------------------------------------------------
 
     def _follow(self, action: Action) -> None:
         if isinstance(action, Serve):
-            self._prolong(action.deadline)
+            self._closing = False
+            self._prolong()
         elif isinstance(action, Demote):
             self._step_down(action.reason)
         elif isinstance(action, Released):
@@ -131,41 +212,57 @@ class Holder(threading.Thread):
         elif isinstance(action, Notice):
             self._log("notice", tag=self.tag, text=action.text)
 
-    def _prolong(self, deadline: float) -> None:
+    def _prolong(self) -> None:
         """The address lives as long as the lease. One that somebody removed stays away: what to do about that is not the lease's question."""
-        if not self._serving:
+        if not self.serving:
             return
         ran_out = self._clock() >= self._alive_until
         try:
-            link = self._address.prolong(lambda give: self._grant(deadline, give), self._link if ran_out else None)
+            link = self.address.prolong(self.grant, self._link if ran_out else None)
         except LeaseOver as over:
-            self._keeper.tell(Intent.WATCH)
-            self._step_down(over.message)
+            if self._keeper.state.held is not None:
+                self._keeper.tell(Intent.WATCH)
+                self._step_down(over.message)
         except HoldfastError as error:
             self._note(error.message)
         else:
             self._link = link or self._link
             self._note("" if link else "the address is on no interface of this host; run holdfast.ha.recover")
 
-    def _grant(self, deadline: float, give: Callable[[int], None]) -> int:
-        before = self._clock()
-        seconds = extend(deadline, self._timing, give, self._clock)
-        self._alive_until = before + seconds
-        return seconds
-
     def _step_down(self, reason: str) -> None:
-        self._serving = False
+        """The lease is lost: what needs the address stops within the time that is left, unless another node has the lease already."""
+        with self._lock:
+            self._closing = True
+        record = self._keeper.state.seen.record if self._keeper.state.seen else None
+        theirs = record is not None and record.holder not in ("", self._keeper.state.me.name)
         self._log("lost", tag=self.tag, reason=reason)
+        if not theirs:
+            self.stop_dependents(max(0.0, min(self._timing.stop_budget, self._alive_until - self._clock())))
+        self.serving = False
         self._remove()
+        if theirs:
+            self.stop_dependents(0.0)
+        self._out_of_service()
         self._finish("acquire", NotConverged(f"the lease of {self.tag} could not be held: {reason}; see which node holds it"))
+        self.changed()
 
     def _remove(self) -> HoldfastError | None:
         try:
-            self._address.take_down()
+            self.address.take_down()
         except HoldfastError as error:
             self._note(error.message)
             return error
         return None
+
+    def _out_of_service(self) -> None:
+        """Record that the resource is not in service here, where the record says that it is."""
+        try:
+            known = self.address.known()
+            if known.in_service:
+                state = learn(known, interface=known.interface, backup_interface=known.backup_interface)
+                self.address.files.save(replace(state, in_service=False))
+        except HoldfastError as error:
+            self._note(error.message)
 
     def _settle(self) -> None:
         """Once, after the first reading: go on as the holder that this node still is, or clear what is left from before."""
@@ -175,86 +272,130 @@ class Holder(threading.Thread):
         self._settled = True
         record = state.seen.record if state.seen else None
         try:
-            places = self._address.places()
+            places = self.address.places()
             if record is not None and state.me.owns(record) and state.intent is Intent.WATCH and not self._ending:
-                self._serving, self._link = bool(places), places[0][0].name if places else None
+                self.serving, self._link = bool(places), places[0][0].name if places else None
                 self._keeper.tell(Intent.CLAIM)
+                self.since, self.taken = self._clock(), False
                 self._log("resumed", tag=self.tag, epoch=record.epoch)
-            elif record is not None and record.holder not in ("", state.me.name) and places:
-                self._log("removed", tag=self.tag, reason=f"{record.holder} holds the lease, and the address was still here")
-                self._address.take_down()
+            elif record is not None and record.holder not in ("", state.me.name):
+                if places:
+                    self._log("removed", tag=self.tag, reason=f"{record.holder} holds the lease, and the address was still here")
+                    self.address.take_down()
+                self._out_of_service()
         except HoldfastError as error:
             self._note(error.message)
 
+    # --- what the policy wants -----------------------------------------------------------------------------------------
+
+    def _when_to_claim(self, state: RuleState) -> float:
+        at = self.claim_at(state)
+        if at == LONG_AGO:
+            return at
+        return max(at, self._released_at + self._timing.wait(0.0))  # who has just let go does not take it back at once
+
+    def _consider(self) -> None:
+        """Claim the lease if it is this node's turn, and leave it when it no longer is."""
+        state, now = self._keeper.state, self._clock()
+        if self._waiting is not None or self._ending or not self._settled:
+            return
+        if state.held is not None:
+            if self._claiming:
+                self._claiming = False
+                self._log("acquired", tag=self.tag, epoch=state.held.epoch)
+            return
+        wanted = now >= self._when_to_claim(state)
+        if wanted and state.intent is Intent.WATCH:
+            record = state.seen.record if state.seen else None
+            self._came(handed=record is not None and not record.holder and record.handoff_to == state.me.name)
+            self._claiming = True
+            self._keeper.tell(Intent.CLAIM)
+            for action in self._keeper.turn():
+                self._follow(action)
+            self._consider()
+        elif not wanted and self._claiming and state.intent is Intent.CLAIM:
+            self._claiming = False
+            self._keeper.tell(Intent.WATCH)
+
+    def _came(self, *, handed: bool) -> None:
+        record = self._keeper.state.seen.record if self._keeper.state.seen else None
+        self.since, self.handed, self._closing = self._clock(), handed, False
+        self.taken = record is None or not self._keeper.state.me.owns(record)
+
     # --- what people and playbooks want ----------------------------------------------------------------------------------
 
-    def _begin(self, job: Job) -> None:
-        op = job.request.op
+    def _begin(self, job: Job, request: Request) -> None:
+        self.hands_off_until = self._clock() + HANDS_OFF
         try:
-            if op in ("acquire", "release"):
-                self._begin_waiting(job)
+            if request.op in ("acquire", "release"):
+                self._begin_waiting(job, request)
                 return
-            if op == "serve":
-                self._serve(job.request.gateway)
-            else:
-                self._serving, self._link = False, None
-                self._address.take_down()
-            self._log(op, tag=self.tag)
-        except LeaseOver as over:
-            self._keeper.tell(Intent.WATCH)
-            self._step_down(over.message)
-            job.finish(over)
+            with self._lock:
+                self.serving, self._link, self._closing = False, None, True
+            try:
+                self.address.take_down()
+            finally:
+                self._closing = False
+            self._log(request.op, tag=self.tag)
         except HoldfastError as error:
             job.finish(error)
         else:
             job.finish()
+        self.changed()
 
-    def _begin_waiting(self, job: Job) -> None:
-        if self._waiting is not None:
-            if job.request.op == "acquire":
+    def _begin_waiting(self, job: Job, request: Request) -> None:
+        if self._waiting is not None and self._waiting.request is not None:
+            if request.op == "acquire":
                 raise Refused(f"the checker is at work on the lease of {self.tag} already; ask again")
             self._finish(self._waiting.request.op, Refused(f"the lease of {self.tag} was to be released meanwhile"))
-        if job.request.op == "acquire":
+        self._claiming = False
+        if request.op == "acquire":
+            if self._keeper.state.held is None:
+                self._came(handed=False)
             self._keeper.tell(Intent.CLAIM)
         else:
-            self._serving, self._link = False, None
-            self._address.take_down()  # before the release, or another node may have it while it is here
-            self._keeper.tell(Intent.RELEASE, job.request.handoff_to)
+            with self._lock:
+                self.serving, self._link, self._closing = False, None, True
+            try:
+                self.address.take_down()  # before the release, or another node may have it while it is here
+            except HoldfastError:
+                self._closing = False
+                raise
+            if self._keeper.state.held is not None:
+                self._released_at = self._clock()
+            self._out_of_service()
+            self._keeper.tell(Intent.RELEASE, request.handoff_to)
         self._waiting = job
 
     def _attend(self) -> None:
         """See whether what somebody waits for has come about, or will not."""
         job, state, error = self._waiting, self._keeper.state, self._keeper.error
-        if job is None:
+        if job is None or job.request is None:
             return
         if job.request.op == "acquire" and state.held is not None:
             self._log("acquired", tag=self.tag, epoch=state.held.epoch)
             self._finish("acquire")
         elif error is not None and not (error.retryable or error.ambiguous):
-            self._give_up(job, error)
+            self._give_up(job, job.request, error)
         elif self._clock() >= job.give_up:
             record = state.seen.record if state.seen else None
             who = f"{record.holder} holds it" if record and record.holder else "it is reserved, or its record is missing"
-            self._give_up(job, error or NotConverged(f"the lease of {self.tag} was not free within {job.request.wait:g} s: {who}"))
+            late = NotConverged(f"the lease of {self.tag} was not free within {job.request.wait:g} s: {who}")
+            self._give_up(job, job.request, error or late)
 
-    def _give_up(self, job: Job, error: HoldfastError) -> None:
-        if job.request.op == "acquire":
+    def _give_up(self, job: Job, request: Request, error: HoldfastError) -> None:
+        if request.op == "acquire":
             self._keeper.tell(Intent.WATCH)
-        self._log("gave up", tag=self.tag, op=job.request.op, reason=error.message)
-        self._finish(job.request.op, error)
-
-    def _serve(self, gateway: str | None) -> None:
-        held = self._keeper.state.held
-        if held is None:
-            raise Refused(f"this node does not hold the lease of {self.tag}; acquire it first")
-        self._address.bring_up(lambda give: self._grant(held.deadline, give), gateway)
-        self._serving, self._link = True, self._address.known().interface
-        self._prolong(held.deadline)
+        self._log("gave up", tag=self.tag, op=request.op, reason=error.message)
+        self._finish(request.op, error)
 
     def _finish(self, op: str, error: HoldfastError | None = None) -> None:
         job = self._waiting
-        if job is not None and job.request.op == op:
+        if job is not None and job.request is not None and job.request.op == op:
             self._waiting = None
+            if op == "release" and error is None:
+                self.hands_off_until = LONG_AGO
+                self.released(job.request.handoff_to)
             job.finish(error)
 
     def _note(self, trouble: str) -> None:
@@ -262,8 +403,3 @@ class Holder(threading.Thread):
         if trouble != self._trouble:
             self._trouble = trouble
             self._log("trouble" if trouble else "well", tag=self.tag, **({"reason": trouble} if trouble else {}))
-
-
-def describe(holders: Mapping[str, Holder]) -> list[dict[str, Any]]:
-    """The status of each, by tag."""
-    return [holders[tag].status() for tag in sorted(holders)]

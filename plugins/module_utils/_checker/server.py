@@ -10,20 +10,20 @@ import socketserver
 import stat
 import struct
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import Config
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.holder import Holder, describe
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.protocol import LONGEST, Request, encode, parse_request, refusal
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.version import version
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.watch import Watch
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged, NotFound, Refused
 
 #: Seconds in which a caller has to have sent its line.
 _PATIENCE = 5.0
 _OTHERS_WRITE = 0o022
 _umask = threading.Lock()
+#: What the thread of the lease answers; the rest is for the loop that watches.
+_OF_THE_LEASE = ("acquire", "release", "withdraw")
 
 
 class Server(socketserver.ThreadingUnixStreamServer):
@@ -32,31 +32,31 @@ class Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, path: Path, config: Config, holders: Mapping[str, Holder]) -> None:
-        self.config, self.holders = config, holders
+    def __init__(self, path: Path, watches: Mapping[str, Watch], about: Callable[[], Mapping[str, Any]]) -> None:
+        self._watches, self._about = watches, about
         _make_way(path)
         with _umask:  # the socket is private from its first moment
             old = os.umask(0o177)
             try:
                 super().__init__(str(path), _Caller)
-            except OSError as error:
-                raise NotConverged(f"cannot answer at {path}: {error.strerror}; see its folder") from None
             finally:
                 os.umask(old)
 
     def answer(self, request: Request) -> dict[str, Any]:
         """What the caller is told. Raises `HoldfastError`."""
-        about = {"ok": True, "cluster": self.config.cluster, "node": self.config.node}
+        about = self._about()
         if not request.tag:
-            timing = {"profile": self.config.profile, **dataclasses.asdict(self.config.timing)}
-            rest: dict[str, Any] = {"peers": [], "armed": None, "store_error": None}
-            return {**about, "version": version(), "timing": timing, **rest, "resources": describe(self.holders)}
-        holder = self.holders.get(request.tag)
-        if holder is None:
-            raise NotFound(f"the checker watches no resource {request.tag}; it has {', '.join(sorted(self.holders)) or 'none'}")
-        if request.op != "status":
-            holder.ask(request)
-        return {**about, **holder.status()}
+            for tag in sorted(self._watches) if request.op != "status" else ():
+                self._watches[tag].ask(dataclasses.replace(request, tag=tag))
+            return {"ok": True, **about, "resources": [self._watches[tag].status() for tag in sorted(self._watches)]}
+        watch = self._watches.get(request.tag)
+        if watch is None:
+            raise NotFound(f"the checker watches no resource {request.tag}; it has {', '.join(sorted(self._watches)) or 'none'}")
+        if request.op in _OF_THE_LEASE:
+            watch.holder.ask(request)
+        elif request.op != "status":
+            watch.ask(request)
+        return {"ok": True, "cluster": about["cluster"], "node": about["node"], **watch.status()}
 
 
 class _Caller(socketserver.StreamRequestHandler):

@@ -21,6 +21,11 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import T
 _ONE_AT_A_TIME = threading.Lock()  # a process has one such timer
 
 
+def hold_still() -> None:
+    """No address is prolonged by this process any more, and no timer of `guard` runs: what comes before it executes another program."""
+    _ONE_AT_A_TIME.acquire()
+
+
 class LeaseOver(HoldfastError):
     """The deadline has come: stop serving and remove the address."""
 

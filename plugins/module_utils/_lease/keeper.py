@@ -11,11 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import BOTO3_IMPORT_ERROR
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd import EtcdStore
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule import step
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import (
     Acknowledged,
@@ -45,8 +42,13 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 def open_store(settings: StoreSettings, timing: Timing) -> Store:
     """The store that the settings name; a call takes `Timing.call` at most. Raises `BadInput`, `ServiceError`."""
     if settings.type == "etcd":
+        from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd import EtcdStore
+
         return EtcdStore.connect(settings, timing.call)
-    if settings.type == "dynamodb":
+    if settings.type == "dynamodb":  # boto3 takes 30 MB, so it is loaded only where it is used
+        from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import BOTO3_IMPORT_ERROR
+        from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
+
         if BOTO3_IMPORT_ERROR is not None:
             raise BadInput("store: type dynamodb needs the Python library boto3 on this host; install it, or use etcd", path="store.type")
         return DynamoDbStore.connect(settings, timing.call)

@@ -42,15 +42,19 @@ _GONE = ("No such process", "No such file or directory", "Cannot assign requeste
 
 @dataclass(frozen=True)
 class Kernel:
-    """How this host's network is reached. ``pause`` waits so many seconds; ``settings`` is where the kernel's switches are."""
+    """How this host's network is reached. ``pause`` waits so many seconds; ``settings`` is where the kernel's switches are.
+
+    ``look`` tells the links in a quicker way than `ip` does, where there is one.
+    """
 
     run: Runner
     pause: Callable[[float], None] = time.sleep
     settings: Path = Path("/proc/sys/net")
+    look: Callable[[], tuple[Link, ...]] | None = None
 
     def links(self) -> NetState:
         """Links and addresses alone."""
-        return NetState(observe_links(self.run, self.settings))
+        return NetState(self.look() if self.look is not None else observe_links(self.run, self.settings))
 
     def ip(self, *words: str) -> None:
         """`ip WORDS`; `CommandFailed` when it reports failure."""

@@ -29,12 +29,13 @@ def observe(run: Runner, settings: Path = _SETTINGS) -> NetState:
 
 def observe_links(run: Runner, settings: Path = _SETTINGS) -> tuple[Link, ...]:
     """The links with their addresses alone: one program instead of five."""
-    everywhere = _flag(settings / "ipv4/conf/all/promote_secondaries")
+    everywhere = flag_of(settings / "ipv4/conf/all/promote_secondaries")
     shown = _rows(checked(run, ["ip", "-N", "-j", "-d", "address", "show"]))
-    return tuple(_link(row, everywhere or _flag(settings / "ipv4/conf" / str(row["ifname"]) / "promote_secondaries")) for row in shown)
+    return tuple(_link(row, everywhere or flag_of(settings / "ipv4/conf" / str(row["ifname"]) / "promote_secondaries")) for row in shown)
 
 
-def _flag(path: Path) -> bool:
+def flag_of(path: Path) -> bool:
+    """Whether a switch of the kernel is on."""
     try:
         return path.read_text().strip() != "0"
     except OSError:

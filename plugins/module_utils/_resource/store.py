@@ -97,9 +97,10 @@ def _read(path: Path, advice: str) -> object:
     except OSError as error:
         cause = "it is a symbolic link" if path.is_symlink() else error.strerror
         raise Refused(f"cannot read {path}: {cause}; {advice}", path=str(path)) from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise Refused(f"cannot read {path}: it is not a regular file; {advice}", path=str(path))
     with open(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise Refused(f"cannot read {path}: it is not a regular file; {advice}", path=str(path))
         text = file.read(_LARGEST + 1)
     try:
         if len(text) > _LARGEST:
@@ -110,6 +111,12 @@ def _read(path: Path, advice: str) -> object:
     if content is None:
         raise BadInput(f"{path} is damaged (it is empty); {advice}", path=str(path))
     return content
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that nobody else may read, so that a reader sees the old one or the new one. Raises `OSError`, `Refused`."""
+    _make_private(path.parent)
+    _replace(path, text)
 
 
 def _make_private(folder: Path) -> None:

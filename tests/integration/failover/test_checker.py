@@ -169,7 +169,7 @@ def test_the_socket_is_private(cluster: Cluster) -> None:
         ({"store": {"type": "none"}}, "type none keeps no leases"),
         ({"store": None}, "no store is set"),
         ({"timing": "slow"}, "'slow' is none of fast, standard"),
-        ({"peers": []}, "'peers' is not known here"),
+        ({"peer": []}, "'peer' is not known here"),
     ],
 )
 def test_a_configuration_that_cannot_work_is_refused_in_one_line(cluster: Cluster, change: dict[str, object], cause: str) -> None:

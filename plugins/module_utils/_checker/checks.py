@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One look at a resource, through what the modules look and plan with: at the kernel, at those that are to answer a probe, at EC2."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import STRAY, Look
+from ansible_collections.holdfast.ha.plugins.module_utils._command import Runner
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, ProbeFailed, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Association, Ec2Parts, Eip, Health, LocalEni
+from ansible_collections.holdfast.ha.plugins.module_utils._net.probe import targets_of, verify
+from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import address_health
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.probing import probe_from, probe_of
+
+if TYPE_CHECKING:  # boto3 is loaded only where EC2 is asked
+    from ansible_collections.holdfast.ha.plugins.module_utils._model import Eni, RouteTable
+
+#: Seconds for which it is remembered which network interface is behind a link: it changes only with the hardware.
+_REMEMBERED = 3600.0
+
+
+def look_at_kernel(known: Effective, net: NetState, *, held: bool, elsewhere: bool) -> Look:
+    """Whether it is where it should be, on a link that is up; on a standby nowhere. ``elsewhere``: another node holds the lease."""
+    if not held and not elsewhere:
+        return Look("kernel", Health.HEALTHY)
+    health, reasons = address_health(replace(known, in_service=held), net)
+    if health is Health.HEALTHY:
+        return Look("kernel", health)
+    if not held:
+        return Look("kernel", health, (STRAY,), reasons)
+    link = net.find(known.interface)
+    down = link is None or not link.up
+    missing = len(reasons) > (1 if down else 0)
+    return Look("kernel", health, (("link",) if down else ()) + (("address",) if missing else ()), reasons)
+
+
+def look_by_probe(known: Effective, net: NetState, run: Runner) -> Look | None:
+    """Whether those answer that should; ``None`` where nobody is named who could."""
+    link = net.find(known.interface)
+    if known.resource is None or link is None:
+        return None
+    address = probe_from(known, link)
+    probe = probe_of(known, address, known.resource.probe)
+    try:
+        targets_of(address, probe)
+        verify(run, address, link.name, probe)
+    except BadInput:
+        return None
+    except ProbeFailed as error:
+        return Look("probe", Health.FAILED, ("probe",), (error.message,))
+    except HoldfastError as error:
+        return Look("probe", Health.UNKNOWN, (), (error.message,))
+    return Look("probe", Health.HEALTHY)
+
+
+@dataclass(frozen=True)
+class Ec2Sight:
+    """What EC2 shows of a resource. ``error``: why it could not be asked. On a standby only whether it answers."""
+
+    error: str = ""
+    faults: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    routes_right: int | None = None
+    routes_total: int | None = None
+    source_dest_check: bool | None = None
+    elastic_ip: str | None = None
+    elastic_ip_right: bool | None = None
+
+    @property
+    def look(self) -> Look:
+        """For the machine: what could not be asked is not known, whatever was wrong before."""
+        if self.error:
+            return Look("ec2", Health.UNKNOWN, (), (f"EC2 could not be asked: {self.error}",))
+        return Look("ec2", Health.FAILED if self.faults else Health.HEALTHY, self.faults, self.reasons)
+
+    def shown(self, ago: float) -> dict[str, Any]:
+        """As the status has it."""
+        return {
+            "checked_ago": round(ago, 1),
+            "error": self.error,
+            "routes_right": self.routes_right,
+            "routes_total": self.routes_total,
+            "source_dest_check": self.source_dest_check,
+            "elastic_ip": self.elastic_ip,
+            "elastic_ip_right": self.elastic_ip_right,
+        }
+
+
+class Ec2Eyes:
+    """Looks at EC2 for all resources of this node; threads may share it. Two API calls a look, whatever the number of tables below one page.
+
+    :param aws: Options of EC2 calls, as ``holdfast_aws``.
+    :param clock: Seconds.
+    :param made: Is given each client, for example to count its calls.
+    """
+
+    def __init__(self, aws: Mapping[str, Any], clock: Callable[[], float], made: Callable[[Any], None] = lambda client: None) -> None:
+        self._aws, self._clock, self._made = aws, clock, made
+        self._lock = threading.Lock()
+        self._clients: dict[Any, Any] = {}
+        self._enis: dict[str, tuple[float, str | None, LocalEni]] = {}
+
+    def look(self, known: Effective, parts: Ec2Parts, *, active: bool) -> Ec2Sight:
+        """What is wrong; for a standby whether EC2 answers this node. Never raises `HoldfastError`."""
+        try:
+            return self._look(known, parts, active=active)
+        except HoldfastError as error:
+            return Ec2Sight(error.message, elastic_ip=parts.elastic_ip)
+
+    def gateway(self, link: str) -> str | None:
+        """The VPC's router in the subnet of a link, where that is known by now."""
+        from ansible_collections.holdfast.ha.plugins.module_utils._ec2.local import gateway
+
+        remembered = self._enis.get(link)
+        return gateway(remembered[2]) if remembered is not None else None
+
+    def _look(self, known: Effective, parts: Ec2Parts, *, active: bool) -> Ec2Sight:
+        from ansible_collections.holdfast.ha.plugins.module_utils._ec2 import observe
+
+        client = self._client(parts)
+        here = self._eni(known.interface)
+        eni = observe.network_interface(client, here.id)
+        if not active:
+            return Ec2Sight(elastic_ip=parts.elastic_ip)
+        tables: tuple[RouteTable, ...] | None = None
+        if parts.route_tables is not None:
+            if parts.route_tables == ("all",):
+                tables = observe.route_tables(client, vpc_id=parts.extra.get("vpc_id") or here.vpc_id)
+            else:
+                tables = observe.route_tables(client, ids=parts.route_tables)
+        return judge(known, parts, here, eni, tables)
+
+    def _client(self, parts: Ec2Parts) -> Any:
+        from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import BOTO3_IMPORT_ERROR, AwsOptions, ec2_client
+        from ansible_collections.holdfast.ha.plugins.module_utils._ec2.imds import Imds
+
+        if BOTO3_IMPORT_ERROR is not None:
+            raise BadInput("the Python library boto3 is missing on this host; install it")
+        own = {name: value for name, value in parts.extra.items() if name in ("region", "profile", "endpoint_url", "aws_ca_bundle", "external_id")}
+        options = AwsOptions.from_params({**self._aws, **own, **({"role_arn": parts.role_arn} if parts.role_arn else {})})
+        with self._lock:
+            if options not in self._clients:
+                self._clients[options] = ec2_client(options, Imds().region)
+                self._made(self._clients[options])
+            return self._clients[options]
+
+    def _eni(self, link: str) -> LocalEni:
+        """The network interface behind a link, by instance metadata, which is not asked each time."""
+        from ansible_collections.holdfast.ha.plugins.module_utils._ec2.imds import Imds, mac_of
+        from ansible_collections.holdfast.ha.plugins.module_utils._ec2.local import choose
+
+        with self._lock:
+            mac, now = mac_of(link), self._clock()
+            known = self._enis.get(link)
+            if known is None or known[1] != mac or now - known[0] > _REMEMBERED:
+                imds = Imds()
+                try:
+                    enis = imds.interfaces()
+                finally:
+                    imds.close()
+                for eni in enis:
+                    if eni.interface is not None:
+                        self._enis[eni.interface] = (now, eni.mac, eni)
+                self._enis[link] = (now, mac, choose(enis, link, mac))
+            return self._enis[link][2]
+
+
+def judge(known: Effective, parts: Ec2Parts, here: LocalEni, eni: Eni, tables: tuple[RouteTable, ...] | None) -> Ec2Sight:
+    """What the plans of the modules would change. Raises `HoldfastError` where they refuse to look at it."""
+    from ansible_collections.holdfast.ha.plugins.module_utils._ec2 import plan, plan_interface
+
+    faults: list[str] = []
+    reasons: list[str] = []
+    right = total = check = None
+    if tables is not None:
+        check = eni.source_dest_check
+        if plan_interface.plan_source_dest_check(False, eni):
+            faults.append("source_dest_check")
+            reasons.append(f"the source/destination check of {eni.id} is on")
+        destination = str(known.address.host_network)
+        ids = None if parts.route_tables == ("all",) else parts.route_tables
+        wish = plan.RouteWish((destination,), eni.id, ids, parts.extra.get("vpc_id") or here.vpc_id, parts.extra.get("missing", "fail"))
+        entries = [found for table in tables if (found := plan.entry(table, destination)) is not None]
+        right, total = sum(plan.is_right(found, wish) for found in entries), len(entries)
+        wrong = plan.plan_routes(wish, tables)
+        if wrong:
+            faults.append("routes")
+            targets = {found.route_table_id: found for found in entries}
+            for action in wrong[:5]:
+                old = targets.get(action.route_table_id)
+                where = f"leads to {old.target}" + (", a black hole" if old.state.value == "blackhole" else "") if old else "is missing"
+                reasons.append(f"{destination} in {action.route_table_id} {where}")
+            if len(wrong) > 5:
+                reasons.append(f"and in {len(wrong) - 5} more route tables")
+    eip_right = None
+    if parts.elastic_ip is not None:
+        private = parts.extra.get("private_ip_address") or next(
+            (one.private_ip for one in eni.addresses if one.private_ip == known.address.host), None
+        )
+        now = next((one for one in eni.addresses if one.public_ip == parts.elastic_ip), None)
+        held = None if now is None else Association(now.association_id or "", eni.id, now.private_ip)
+        eip = Eip(parts.elastic_ip, (now.allocation_id or "") if now else "", held)
+        try:
+            eip_right = not plan_interface.plan_eip(plan_interface.EipWish(eni.id, private), plan_interface.EipState(eip, eni))
+            cause = f"{parts.elastic_ip} is not associated with {eni.id}"
+        except Refused as error:
+            eip_right, cause = False, error.message
+        if not eip_right:
+            faults.append("elastic_ip")
+            reasons.append(cause)
+    return Ec2Sight("", tuple(faults), tuple(reasons), right, total, check, parts.elastic_ip, eip_right)

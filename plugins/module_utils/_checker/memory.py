@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the checker keeps across restarts, in private files beside the states of the resources: who is paused, and the highest epoch seen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import write_private
+
+_LARGEST = 100
+
+
+class Memory:
+    """Its files are TAG.paused and TAG.epoch. What cannot be kept is told, and is no reason to stop.
+
+    :param folder: Where the states are.
+    :param log: Takes the name of an event and its facts.
+    """
+
+    def __init__(self, folder: Path, log: Callable[..., None]) -> None:
+        self._folder, self._log = folder, log
+
+    def is_paused(self, tag: str) -> bool:
+        """Whether it was paused and not resumed."""
+        return (self._folder / f"{tag}.paused").exists()
+
+    def set_paused(self, tag: str, paused: bool) -> None:
+        """Raises `HoldfastError` where it cannot be kept."""
+        path = self._folder / f"{tag}.paused"
+        try:
+            if paused:
+                write_private(path, "paused\n")
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise Refused(f"cannot keep in {path} whether it is paused: {error.strerror}; see the folder's owner and free space") from None
+
+    def highest_epoch(self, tag: str) -> int:
+        """0 where none is known."""
+        try:
+            with open(os.open(self._folder / f"{tag}.epoch", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+                return max(0, int(file.read(_LARGEST)))
+        except (OSError, ValueError):
+            return 0
+
+    def remember_epoch(self, tag: str, epoch: int) -> None:
+        """It may be lost with the power: the record itself has it too."""
+        try:
+            write_private(self._folder / f"{tag}.epoch", f"{epoch}\n")
+        except (OSError, HoldfastError) as error:
+            self._log("trouble", tag=tag, reason=f"the epoch could not be kept in {self._folder}: {error}")

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All that a checker consists of, put together from its configuration: begun, ended in good order, or left for a process that goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.address import ProtectedAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import Ec2Eyes
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import Config
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.events import EventLog
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.holder import Holder
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.memory import Memory
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.metrics import make_metrics
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.netlink import Change, Monitor
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers import ready_standby
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers_link import Peers, read_key
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.programs import run_command
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.server import Server
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.version import version
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.watch import Surroundings, Watch
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper, identity, new_state, open_store
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import NOBODY, lease_key
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Resource
+from ansible_collections.holdfast.ha.plugins.module_utils._net import rtnetlink
+from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
+
+#: Seconds: a thread that has not turned for so long is stuck; dependents have so long to stop at an orderly end; a run that was called off, too.
+_STUCK, _DEPENDENTS, _CALLED_OFF = 30.0, 60.0, 5.0
+
+
+class Service:
+    """Makes nothing before `start`.
+
+    :param files: Where the resources are defined, and what was learned of them.
+    :param path: The socket.
+    """
+
+    def __init__(self, config: Config, files: Store, log: EventLog, path: Path) -> None:
+        self._config, self._files, self._log, self._path = config, files, log, path
+        self.watches: dict[str, Watch] = {}
+        self._metrics = make_metrics(config.reporting.metrics, config.cluster, config.node)
+        self._triggers: Any = None
+        self._peers: Peers | None = None
+        self._notifier: Any = None
+        self._server: Server | None = None
+        self._threads: list[threading.Thread] = []
+
+    def check(self) -> None:
+        """Whether all of it can be used; nothing is begun. Raises `HoldfastError`."""
+        for resource in self._resources():
+            self._timing(resource)
+        if self._config.peers is not None:
+            read_key(self._config.peers.key_file)
+
+    def start(self) -> None:
+        """Begin to watch, and to answer. Raises `HoldfastError`."""
+        config = self._config
+        self._start_reporting()
+        run = self._make_triggers()
+        if config.peers is not None:
+            key = read_key(config.peers.key_file)
+            self._peers = Peers(config.peers, key, config.cluster, config.node, config.nodes, config.timing, self._log, self._on_nudge)
+        around = Surroundings(
+            node=config.node,
+            nodes=config.nodes,
+            checks=config.checks,
+            reflex=config.reflex,
+            log=self._log,
+            eyes=Ec2Eyes(config.aws, boottime, self._metrics.watch_client),
+            memory=Memory(self._files.states, self._log),
+            metrics=self._metrics,
+            run=run,
+            peers=self._peers.describe if self._peers is not None else None,
+            announce=self._peers.announce if self._peers is not None else lambda tag, about: None,
+        )
+        self.watches = {resource.tag: self._make_watch(resource, around) for resource in self._resources()}
+        self._server = Server(self._path, self.watches, self.about)
+        monitor = Monitor(self._on_change)
+        self._threads = [threading.Thread(target=self._server.serve_forever, name="socket", daemon=True), monitor]
+        for thread in self._threads:
+            thread.start()
+        for watch in self.watches.values():
+            watch.holder.start()
+            watch.start()
+        if self._peers is not None:
+            self._peers.start()
+        self._metrics.start(lambda: [watch.status() for watch in self.watches.values()])
+        if self._triggers is not None and self.watches:
+            self._triggers.arm()
+
+    def about(self) -> dict[str, Any]:
+        """What the status says of the node."""
+        config = self._config
+        errors = (watch.holder.store_error for watch in self.watches.values())
+        return {
+            "cluster": config.cluster,
+            "node": config.node,
+            "version": version(),
+            "timing": {"profile": config.profile, **dataclasses.asdict(config.timing)},
+            "peers": self._peers.describe() if self._peers is not None else [],
+            "armed": self._triggers.describe()["armed"] if self._triggers is not None else None,
+            "store_error": next((error for error in errors if error), None),
+        }
+
+    def summary(self) -> str:
+        """For systemctl status."""
+        active = [tag for tag, watch in self.watches.items() if watch.holder.state.held is not None]
+        return f"{len(self.watches)} resources, active here: {', '.join(sorted(active)) or 'none'}"
+
+    def is_turning(self) -> bool:
+        """Whether every thread lives and goes on."""
+        now = boottime()
+        live = all(thread.is_alive() for thread in self._threads)
+        return live and all(
+            watch.holder.is_alive() and watch.is_turning and now - min(watch.turned_at, watch.holder.turned_at) < _STUCK
+            for watch in self.watches.values()
+        )
+
+    def is_busy(self) -> bool:
+        """Whether something is under way that is better waited for."""
+        return any(watch.is_busy for watch in self.watches.values())
+
+    def end(self) -> None:
+        """Hand over in good order: each resource in a thread of its own."""
+        enders = [threading.Thread(target=self._hand_over, args=(watch,), daemon=True) for watch in self.watches.values()]
+        for ender in enders:
+            ender.start()
+        for ender in enders:
+            ender.join()
+        self.leave()
+        self._path.unlink(missing_ok=True)
+
+    def leave(self) -> None:
+        """End all but the leases and the addresses: they are for the next process to go on with."""
+        for watch in self.watches.values():
+            watch.stop()
+        if self._triggers is not None:
+            self._triggers.close()
+        if self._peers is not None:
+            self._peers.stop()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+        self._metrics.stop()
+        if self._notifier is not None:
+            self._notifier.stop()
+
+    # --- the parts -----------------------------------------------------------------------------------------------------
+
+    def _resources(self) -> list[Resource]:
+        found = (self._files.definition(tag) for tag in self._files.tags())
+        return [resource for resource in found if resource is not None]  # a state alone is what is left of one that was defined once
+
+    def _timing(self, resource: Resource) -> Timing:
+        return dataclasses.replace(self._config.timing, stop_budget=resource.stop_budget).validate()
+
+    def _make_watch(self, resource: Resource, around: Surroundings) -> Watch:
+        tag, timing = resource.tag, self._timing(resource)
+        store = open_store(self._config.store, timing)  # one each: a client is not for several threads
+        state = new_state(identity(self._config.node), timing, highest=around.memory.highest_epoch(tag))
+        keeper = Keeper(store, lease_key(self._config.cluster, tag), state)
+        holder = Holder(tag, keeper, ProtectedAddress(tag, Kernel(run_command, look=rtnetlink.links), self._files), self._log)
+        holder.released = lambda handoff_to: self._tell_of_release(tag, handoff_to)
+        if self._peers is not None:
+            self._peers.attach(tag, keeper, holder.wake)
+        return Watch(holder, around)
+
+    def _make_triggers(self) -> Callable[..., Any] | None:
+        if not self._config.triggers:
+            return None
+        from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger import Triggers
+
+        self._triggers = Triggers(
+            self._config.triggers, self._log, cluster=self._config.cluster, node=self._config.node, definitions=self._files.definitions
+        )
+        run: Callable[..., Any] = self._triggers.run
+        return run
+
+    def _start_reporting(self) -> None:
+        if self._config.reporting.notify:
+            from ansible_collections.holdfast.ha.plugins.module_utils._checker.notify import Notifier
+
+            self._notifier = Notifier(self._config.reporting.notify, self._log)
+            self._log.add(self._notifier)
+            self._notifier.start()
+
+    def _on_change(self, change: Change) -> None:
+        for watch in self.watches.values():
+            watch.on_change(change)
+
+    def _on_nudge(self, tag: str) -> None:
+        watch = self.watches.get(tag)
+        if watch is not None:
+            watch.holder.nudge()
+
+    def _tell_of_release(self, tag: str, handoff_to: str) -> None:
+        if self._peers is None or handoff_to == NOBODY:
+            return
+        for node in [handoff_to] if handoff_to else [str(one["node"]) for one in self._peers.describe()]:
+            self._peers.nudge(node, tag)
+
+    def _hand_over(self, watch: Watch) -> None:
+        """The dependents first, then the address, then the lease. A resource that is paused is left as it is."""
+        tag, holder = watch.tag, watch.holder
+        held = holder.state.held is not None
+        watch.stop()
+        if watch.paused and held:
+            self._log("left", tag=tag, reason="it is paused: its address stays until its lease runs out, for a checker that starts before that")
+            return
+        watch.wait_for_run(_CALLED_OFF)
+        to = ready_standby(self._peers.describe(), tag) if self._peers is not None and held else ""
+        try:
+            if held:
+                watch.stop_dependents(_DEPENDENTS)
+            holder.end(to)
+        except HoldfastError as error:
+            self._log("not released", tag=tag, reason=error.message)
+        else:
+            if held:
+                self._log("handed over", tag=tag, to=to)

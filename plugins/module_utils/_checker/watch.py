@@ -1,0 +1,644 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One resource, watched: what the looks find goes into the state machine, and what it wants is done (DESIGN.md sections 7 and 8).
+
+Three threads: the loop, which looks at the kernel, decides and repairs what needs no more than the kernel; one that looks at EC2 and probes,
+each of which may take seconds; and one for a run while there is one. The lease has a thread of its own (`holder`) and waits for none of them.
+"""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.holdfast.ha.plugins.module_utils._checker import machine
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import Ec2Eyes, Ec2Sight, look_at_kernel, look_by_probe
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.dependents import states, stop_all
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.holder import Holder
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_claim import WORST_PRIORITY, Candidate, Situation, claim_at
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import (
+    LONG_AGO,
+    NEVER,
+    TAKEOVER,
+    Action,
+    Asked,
+    Checks,
+    Event,
+    Lease,
+    LeaseSeen,
+    Looked,
+    LookNow,
+    Phase,
+    Reflex,
+    ReflexEnded,
+    RunEnded,
+    StartRun,
+    State,
+    Tell,
+    Tick,
+)
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.memory import Memory
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.metrics import Metrics
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.netlink import Change
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.protocol import Request
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.reflex import Reflexes, Repaired
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import Order, Outcome
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import LeaseOver, boottime
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import State as RuleState
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Health
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective
+
+Log = Callable[..., None]
+#: Seconds after which the loop turns even if nothing is due, and until a request has to be answered beyond its own ``wait``.
+_LONGEST_SLEEP, _PATIENCE = 5.0, 25.0
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all resources of a checker share.
+
+    :param run: Has the triggers run an order; ``None`` where there is no trigger.
+    :param peers: What `Peers.describe` tells; ``None`` where there is no channel.
+    :param nodes: Every node of the cluster.
+    """
+
+    node: str
+    nodes: tuple[str, ...]
+    checks: Checks
+    reflex: bool
+    log: Log
+    eyes: Ec2Eyes
+    memory: Memory
+    metrics: Metrics
+    run: Callable[[Order, threading.Event], Outcome] | None = None
+    peers: Callable[[], Sequence[Mapping[str, Any]]] | None = None
+    announce: Callable[[str, Mapping[str, Any]], None] = lambda tag, about: None
+
+
+@dataclass
+class _Job:
+    """A request on its way through the loop. ``done`` when it is answered."""
+
+    request: Request
+    done: threading.Event = field(default_factory=threading.Event)
+    error: HoldfastError | None = None
+
+    def finish(self, error: HoldfastError | None = None) -> None:
+        self.error = error
+        self.done.set()
+
+
+@dataclass(frozen=True)
+class _RunOver:
+    """The end of a run, as its thread tells the loop."""
+
+    outcome: Outcome
+
+
+class Watch(threading.Thread):
+    """The loop of one resource. Its other threads are started with it."""
+
+    def __init__(self, holder: Holder, around: Surroundings, clock: Callable[[], float] = boottime) -> None:
+        super().__init__(name=f"watch {holder.tag}", daemon=True)
+        self.tag, self.holder, self._around, self._clock = holder.tag, holder, around, clock
+        self._address = holder.address
+        self._reflexes = Reflexes(self._address, holder.grant, self._gateway)
+        paused = around.memory.is_paused(self.tag)
+        self._machine = State(around.checks, clock(), may_reflex=around.reflex, may_run=around.run is not None, paused=paused)
+        self._inbox: queue.Queue[_Job | _RunOver | Event | None] = queue.Queue()
+        self._deep = threading.Event()
+        self._ending = threading.Event()
+        self._cancel = threading.Event()
+        self._runner: threading.Thread | None = None
+        self._run_of = ""
+        self._waiters: list[_Job] = []
+        self._link_indexes: tuple[int, ...] = ()
+        self._expected: tuple[int, Any] | None = None
+        self._link_up: bool | None = None
+        self._sight: tuple[float, Ec2Sight] | None = None
+        self._dependents: list[dict[str, Any]] = []
+        self._last: dict[str, Any] | None = None
+        self._last_at = 0.0
+        self._fault_at: float | None = None
+        self._better: tuple[str, float] | None = None
+        self._trouble = ""
+        self._next_look = clock()
+        self._looks_wanted = threading.Event()
+        self.turned_at = clock()
+        holder.claim_at, holder.changed = self._claim_at, self.wake
+        holder.remember = lambda epoch: around.memory.remember_epoch(self.tag, epoch)
+        holder.stop_dependents = self.stop_dependents
+        self._deep_thread = threading.Thread(target=self._look_deep, name=f"ec2 {self.tag}", daemon=True)
+
+    # --- for other threads ---------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """See at once how things stand."""
+        self._inbox.put(None)
+
+    def on_change(self, change: Change) -> None:
+        """The kernel reports something: look, where it concerns this resource and is not of its own making."""
+        if change.held is not None:
+            expected = self._expected
+            if expected is not None:
+                if change.held.address.ip != expected[1].ip:
+                    return
+                if not change.gone and (change.index, change.held.address) == expected and not change.held.dadfailed:
+                    return  # its lifetime was prolonged
+        elif change.index and self._link_indexes and change.index not in self._link_indexes:
+            return
+        self._looks_wanted.set()
+        self.wake()
+
+    def ask(self, request: Request) -> None:
+        """Have it done. Raises why it was not; a run that goes on beyond ``wait`` is no error."""
+        job = _Job(request)
+        self._inbox.put(job)
+        patience = request.wait if request.op in ("recover", "switchover") else request.wait + _PATIENCE
+        if not job.done.wait(patience + (2.0 if request.op in ("recover", "switchover") else 0.0)):
+            if request.op in ("recover", "switchover"):
+                return
+            raise NotConverged(f"the checker is busy with {self.tag}; see its log, and ask again")
+        if job.error is not None:
+            raise job.error
+
+    @property
+    def is_turning(self) -> bool:
+        """Whether its threads live."""
+        return self.is_alive() and (self._deep_thread.is_alive() or self._ending.is_set())
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is to be done."""
+        return self._machine.paused
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is under way."""
+        return self._machine.work is not None
+
+    def stop(self) -> None:
+        """Begin nothing any more, and call off what runs. Safe to repeat."""
+        self._ending.set()
+        self._cancel.set()
+        self._deep.set()
+        self.wake()
+
+    def wait_for_run(self, limit: float) -> None:
+        """Until a run that was called off has ended, so many seconds at most."""
+        if self._runner is not None:
+            self._runner.join(limit)
+
+    def stop_dependents(self, limit: float) -> None:
+        """Stop what needs the address, and wait for that so many seconds at most."""
+        self._cancel.set()
+        try:
+            known = self._address.known()
+        except HoldfastError:
+            return
+        if known.resource is not None:
+            stop_all(self.tag, known.resource.dependents, self._around.run, self._around.log, limit)
+
+    def start(self) -> None:
+        """The loop and the thread that looks at EC2."""
+        super().start()
+        self._deep_thread.start()
+
+    # --- the loop ------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Until `stop`."""
+        while not self._ending.is_set():
+            self.turned_at = now = self._clock()
+            if now >= self._next_look or self._looks_wanted.is_set():
+                self._look()
+            self._emit(LeaseSeen(self._clock(), self._lease()))
+            self._tell_peers()
+            timeout = min(self._next_look, machine.due(self._machine, now), now + _LONGEST_SLEEP) - self._clock()
+            try:
+                item = self._inbox.get(timeout=max(0.0, timeout))
+            except queue.Empty:
+                self._emit(Tick(self._clock()))
+                continue
+            while True:  # what has come meanwhile is seen together
+                self._take(item)
+                try:
+                    item = self._inbox.get_nowait()
+                except queue.Empty:
+                    break
+
+    def _take(self, item: _Job | _RunOver | Event | None) -> None:
+        if isinstance(item, _Job):
+            try:
+                self._begin(item)
+            except HoldfastError as error:
+                item.finish(error)
+        elif isinstance(item, _RunOver):
+            self._run_over(item.outcome)
+        elif item is not None:
+            self._emit(item)
+
+    def _emit(self, event: Event) -> None:
+        """One step of the machine, and what it wants."""
+        before = machine.health(self._machine)
+        self._machine, actions = machine.step(self._machine, event)
+        self._measure(before)
+        for action in actions:
+            self._do(action)
+
+    def _measure(self, before: Health) -> None:
+        after, now = machine.health(self._machine), self._clock()
+        if after is Health.FAILED and self._fault_at is None and self.holder.serving:
+            self._fault_at = now
+        elif after is Health.HEALTHY and self._fault_at is not None:
+            if before is not Health.HEALTHY:
+                self._around.metrics.outage(self.tag, now - self._fault_at)
+            self._fault_at = None
+
+    def _do(self, action: Action) -> None:
+        if isinstance(action, Tell):
+            self._around.log(action.event, tag=self.tag, **action.facts)
+        elif isinstance(action, LookNow):
+            self._next_look = self._clock()
+            self._deep.set()
+        elif isinstance(action, Reflex):
+            self._reflex(action)
+        elif isinstance(action, StartRun):
+            self._start_run(action)
+
+    def _look(self) -> None:
+        """At the kernel."""
+        self._looks_wanted.clear()
+        self._next_look = self._clock() + self._around.checks.interval
+        try:
+            known, net = self._address.known(), self._address.kernel.links()
+        except HoldfastError as error:
+            self._note(error.message)
+            return
+        self._note("")
+        link = net.find(known.interface)
+        backup = net.find(known.backup_interface) if known.backup_interface else None
+        self._link_indexes = tuple(one.index for one in (link, backup) if one is not None)
+        self._expected = (link.index if link else 0, known.address)
+        self._link_up = link is not None and link.up
+        record = self.holder.state.seen.record if self.holder.state.seen else None
+        elsewhere = record is not None and record.holder not in ("", self._around.node)
+        look = look_at_kernel(known, net, held=self.holder.state.held is not None, elsewhere=elsewhere)
+        self._around.metrics.check(self.tag, look.health.value)
+        self._emit(Looked(self._clock(), look))
+
+    def _lease(self) -> Lease:
+        held, record = self.holder.state.held, self.holder.state.seen.record if self.holder.state.seen else None
+        return Lease(
+            held=held is not None,
+            epoch=held.epoch if held else 0,
+            since=self.holder.since,
+            taken=self.holder.taken,
+            serving=self.holder.serving,
+            in_service=self._in_service(),
+            elsewhere=record is not None and record.holder not in ("", self._around.node),
+            hands_off_until=self.holder.hands_off_until,
+            better=self._better_node(),
+        )
+
+    def _in_service(self) -> bool | None:
+        try:
+            return self._address.known().in_service
+        except HoldfastError:
+            return None
+
+    # --- repairs -------------------------------------------------------------------------------------------------------
+
+    def _reflex(self, action: Reflex) -> None:
+        begin = self._clock()
+        outage, ok = action.faults, True
+        try:
+            done = self._reflexes.repair(action.faults, unique=TAKEOVER in action.faults and not self.holder.handed and self.holder.taken)
+            self._served(done)
+            what, message = done.what, ""
+        except LeaseOver as over:
+            ok, what, message = False, "nothing", over.message
+        except HoldfastError as error:
+            ok, what, message = False, "tried to repair it in the kernel", error.message
+        took = self._clock() - begin
+        name = "takeover" if TAKEOVER in outage else "reflex"
+        cause = {"message": message} if message else {}
+        self._around.log(name, tag=self.tag, ok=ok, what=what, faults=list(outage), seconds=round(took, 4), **cause)
+        self._over(ok, took, what, message)
+        self._looks_wanted.set()
+        self._look()
+        self._emit(LeaseSeen(self._clock(), self._lease()))
+        self._emit(ReflexEnded(self._clock(), ok))
+
+    def _served(self, done: Repaired) -> None:
+        if done.serving is not None:
+            self.holder.serve(done.serving)
+
+    def _start_run(self, action: StartRun) -> None:
+        run = self._around.run
+        variables = {"to": action.to} if action.to else {}
+        order = Order(self.tag, action.playbook, action.reason, action.faults, variables)
+        self._cancel, self._run_of = threading.Event(), action.playbook
+        cancel = self._cancel
+        if self._ending.is_set():
+            cancel.set()
+
+        def go() -> None:
+            if run is None:
+                outcome = Outcome(False, "none", "no trigger is set; give the role holdfast.ha.monitor at least one", 0.0)
+            else:
+                outcome = run(order, cancel)
+            self._inbox.put(_RunOver(outcome))
+
+        self._runner = threading.Thread(target=go, name=f"run {self.tag}", daemon=True)
+        self._runner.start()
+
+    def _run_over(self, outcome: Outcome) -> None:
+        self._around.metrics.recovery(self.tag, outcome.ok, outcome.seconds)
+        self._over(outcome.ok, outcome.seconds, f"{self._run_of} by {outcome.trigger}", outcome.message)
+        if self.holder.state.held is not None:
+            self.holder.hands_off_until = LONG_AGO  # what was done to the resource through the socket, this run did
+        self._next_look = self._clock()
+        self._emit(LeaseSeen(self._clock(), self._lease()))
+        self._emit(RunEnded(self._clock(), outcome.ok, random.random(), outcome.final))
+        self._look()
+        waiters, self._waiters = self._waiters, []
+        for job in waiters:
+            job.finish()
+
+    def _over(self, ok: bool, seconds: float, what: str, message: str) -> None:
+        self._last_at = self._clock()
+        self._last = {"seconds": round(seconds, 3), "ok": ok, "what": what, "message": message}
+
+    # --- what people and playbooks want --------------------------------------------------------------------------------
+
+    def _begin(self, job: _Job) -> None:
+        op = job.request.op
+        if op == "serve":
+            self._serve(job.request.gateway)
+        elif op == "move":
+            self._move()
+        elif op in ("pause", "resume"):
+            self._around.memory.set_paused(self.tag, op == "pause")
+            self._emit(Asked(self._clock(), op))
+        elif op == "check":
+            self._check(job)
+            return
+        elif op in ("recover", "switchover"):
+            self._ask_for_run(job)
+            return
+        job.finish()
+
+    def _serve(self, gateway: str | None) -> None:
+        if self.holder.state.held is None:
+            raise Refused(f"this node does not hold the lease of {self.tag}; acquire it first")
+        self._address.bring_up(self.holder.grant, gateway or self._gateway(self._address.known().interface))
+        self.holder.serve(self._address.known().interface)
+        self._around.log("serve", tag=self.tag)
+        self._looks_wanted.set()
+
+    def _move(self) -> None:
+        if self.holder.state.held is None or not self.holder.serving:
+            raise Refused(f"{self.tag} is not in service here, so there is nothing to move")
+        self._served(self._reflexes.move())
+        self._around.log("moved", tag=self.tag, to=self._address.known().interface)
+        self._looks_wanted.set()
+        self._deep.set()
+
+    def _check(self, job: _Job) -> None:
+        """Looked at by the loop, and by the thread that answers the request, so that EC2 holds up nobody."""
+        self._look()
+        threading.Thread(target=self._check_deep, args=(job,), name=f"check {self.tag}", daemon=True).start()
+
+    def _check_deep(self, job: _Job) -> None:
+        self._look_once()
+        self._inbox.put(None)
+        job.finish()
+
+    def _ask_for_run(self, job: _Job) -> None:
+        if self._machine.paused:
+            raise Refused(f"{self.tag} is paused, so nothing is done to it; resume it first: holdfast resume {self.tag}")
+        if self._around.run is None:
+            raise Refused("no trigger is set, so there is nothing that could run; give the role holdfast.ha.monitor at least one")
+        work = self._machine.work
+        if work is not None and (job.request.op == "switchover" or work.kind == "reflex"):
+            raise Refused(f"a {work.kind} of {self.tag} is under way; ask again when it has ended")
+        self._waiters.append(job)
+        if work is None:
+            self._emit(Asked(self._clock(), job.request.op, job.request.to))
+
+    # --- EC2, probe, dependents ----------------------------------------------------------------------------------------
+
+    def _look_deep(self) -> None:
+        """The thread for looks that take a while."""
+        deep_at = 0.0
+        while not self._ending.is_set():
+            now = self._clock()
+            asked = self._deep.is_set()
+            if asked or now >= deep_at:
+                self._deep.clear()
+                self._look_once()
+                deep_at = self._clock() + self._around.checks.deep_interval * random.uniform(0.8, 1.0)
+            else:
+                self._probe()
+            self._deep.wait(max(0.05, min(self._around.checks.interval, deep_at - self._clock())))
+
+    def _look_once(self) -> None:
+        try:
+            known = self._address.known()
+        except HoldfastError:
+            return
+        parts, epoch = known.resource.ec2 if known.resource else None, self._epoch()
+        if parts is not None:
+            sight = self._around.eyes.look(known, parts, active=epoch is not None)
+            self._sight = (self._clock(), sight)
+            self._around.metrics.check(self.tag, sight.look.health.value)
+            if epoch is not None and epoch == self._epoch():  # else it is about a time that is over
+                self._inbox.put(Looked(self._clock(), sight.look))
+        if known.resource is not None and known.resource.dependents:
+            self._dependents = states(known.resource.dependents)
+        self._probe(known)
+
+    def _probe(self, known: Effective | None = None) -> None:
+        epoch = self._epoch()
+        if epoch is None or not self.holder.serving or not self._link_up:
+            return
+        try:
+            look = look_by_probe(known or self._address.known(), self._address.kernel.links(), self._address.kernel.run)
+        except HoldfastError:
+            return
+        if look is not None and epoch == self._epoch() and self.holder.serving:
+            self._inbox.put(Looked(self._clock(), look))
+
+    def _epoch(self) -> int | None:
+        held = self.holder.state.held
+        return held.epoch if held else None
+
+    def _gateway(self, link: str) -> str | None:
+        known = self._address.known()
+        if known.resource is None:
+            return None
+        if known.resource.gateway is not None:
+            return known.resource.gateway
+        return self._around.eyes.gateway(link) if known.resource.ec2 is not None and known.address.version == 4 else None
+
+    # --- who takes the lease -------------------------------------------------------------------------------------------
+
+    def readiness(self) -> tuple[bool, str]:
+        """Whether this node could take the resource over, and if not, why."""
+        if self._trouble:
+            return False, self._trouble
+        if self._link_up is not True:
+            try:
+                return False, f"{self._address.known().interface} is down"
+            except HoldfastError as error:
+                return False, error.message
+        if self.holder.store_error:
+            return False, f"the lease cannot be read: {self.holder.store_error}"
+        if self.holder.state.seen is None:
+            return False, "the lease has not been read yet"
+        if self._has_ec2():
+            if self._sight is None:
+                return False, "EC2 has not been asked yet"
+            if self._sight[1].error:
+                return False, f"EC2: {self._sight[1].error}"
+        return True, ""
+
+    def _has_ec2(self) -> bool:
+        try:
+            resource = self._address.known().resource
+        except HoldfastError:
+            return False
+        return resource is not None and resource.ec2 is not None
+
+    def _claim_at(self, state: RuleState) -> float:
+        """See `machine_claim.claim_at`. Called by the holder's thread."""
+        if self._ending.is_set():
+            return NEVER
+        try:
+            known = self._address.known()
+        except HoldfastError:
+            return NEVER
+        resource = known.resource
+        alone = resource is not None and resource.ec2 is None and not resource.dependents
+        able = self._around.run is not None or alone  # else a person finishes what a takeover is
+        record = state.seen.record if state.seen else None
+        priorities = resource.priority if resource is not None else {}
+        situation = Situation(
+            me=self._around.node,
+            priority=priorities.get(self._around.node, WORST_PRIORITY),
+            willing=able and not self._machine.paused and self.readiness()[0],
+            going_on=able,
+            seen=state.seen is not None,
+            record=record,
+            owned=record is not None and state.me.owns(record),
+            since=state.since,
+            free_at=state.free_at(),
+            others=tuple(self._candidates(priorities)),
+        )
+        return claim_at(situation, state.timing)
+
+    def _candidates(self, priorities: Mapping[str, int]) -> list[Candidate]:
+        told = {str(one["node"]): one for one in self._around.peers()} if self._around.peers is not None else {}
+        found = []
+        for name in {*self._around.nodes, *told} - {self._around.node}:
+            about = told.get(name)
+            mine = about["resources"].get(self.tag) if about is not None else None
+            able = about is None or bool(about["alive"] and mine is not None and mine.get("ready") and not mine.get("paused"))
+            found.append(Candidate(name, priorities.get(name, WORST_PRIORITY), able))
+        return found
+
+    def _better_node(self) -> tuple[str, float] | None:
+        """For failback: a ready node of better priority, and since when."""
+        try:
+            resource = self._address.known().resource
+        except HoldfastError:
+            resource = None
+        if resource is None or resource.failback != "automatic" or self._around.peers is None or self.holder.state.held is None:
+            self._better = None
+            return None
+        mine = (resource.priority.get(self._around.node, WORST_PRIORITY), self._around.node)
+        better = [one for one in self._candidates(resource.priority) if one.able and (one.priority, one.node) < mine and one.priority < mine[0]]
+        best = min(better, key=lambda one: (one.priority, one.node), default=None)
+        if best is None:
+            self._better = None
+        elif self._better is None or self._better[0] != best.node:
+            self._better = (best.node, self._clock())
+        return self._better
+
+    def _tell_peers(self) -> None:
+        ready, reason = self.readiness()
+        about = {"ready": ready, "reason": reason, "priority": self._priority(), "held": self._epoch() is not None, "epoch": self._epoch()}
+        self._around.announce(self.tag, {**about, "paused": self._machine.paused})
+
+    def _priority(self) -> int | None:
+        try:
+            resource = self._address.known().resource
+        except HoldfastError:
+            return None
+        return resource.priority.get(self._around.node) if resource is not None else None
+
+    # --- status --------------------------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """How things stand, as another thread sees it."""
+        now, state = self._clock(), self._machine
+        told: dict[str, Any] = {**self.holder.status()}
+        ready, reason = self.readiness()
+        health = machine.health(state)
+        active = bool(told["held"])
+        known: Effective | None
+        try:
+            known = self._address.known()
+        except HoldfastError as error:
+            known, told["error"] = None, error.message
+        next_at = max((at for at in (state.next_at, machine.held_down_until(state)) if at > now), default=None)
+        waiting = state.phase in (Phase.BACKING_OFF, Phase.HELD_DOWN)
+        parts = known.resource.ec2 if known is not None and known.resource is not None else None
+        told.update(
+            role="active" if active else "standby",
+            phase=state.phase.value,
+            health=health.value,
+            reasons=list(machine.reasons(state)),
+            faults=list(machine.faults(state)),
+            address=str(known.address) if known else None,
+            interface=known.interface if known else None,
+            backup_interface=known.backup_interface if known else None,
+            interface_up=self._link_up,
+            ec2=self._sight[1].shown(now - self._sight[0]) if parts is not None and self._sight is not None else None,
+            dependents=self._dependents,
+            in_service=known.in_service if known else None,
+            ready=ready,
+            ready_reason=reason,
+            priority=self._priority(),
+            last_recovery={"ago": round(now - self._last_at, 1), **self._last} if self._last is not None else None,
+            next_attempt_in=round(next_at - now, 1) if waiting and next_at is not None else None,
+            flapping=machine.is_flapping(state, now),
+            paused=state.paused,
+            peers=self._peers(),
+            advice=self._advice(health, active),
+        )
+        return told
+
+    def _peers(self) -> list[dict[str, Any]]:
+        found = []
+        for one in self._around.peers() if self._around.peers is not None else ():
+            about = one["resources"].get(self.tag, {})
+            shown = {name: about.get(name) for name in ("ready", "reason", "priority", "held")}
+            found.append({"node": one["node"], "alive": one["alive"], **shown})
+        return found
+
+    def _advice(self, health: Health, active: bool) -> str:
+        if active and health is Health.FAILED and not self._machine.may_run:
+            return "no trigger is set, so only what the kernel can do is repaired; see to it, or set one with the role holdfast.ha.monitor"
+        return ""
+
+    def _note(self, trouble: str) -> None:
+        """Log a trouble once, and its end."""
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._around.log("trouble" if trouble else "well", tag=self.tag, **({"reason": trouble} if trouble else {}))

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Links and addresses straight from the kernel, within this process: the same values as `observe.observe_links`, without starting `ip`.
+
+Source: rtnetlink(7), include/uapi/linux/rtnetlink.h, if_link.h, if_addr.h.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import netaddr
+
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import CommandFailed
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Link, LinkAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import flag_of
+
+_DONE, _ERROR = 3, 2
+NEW_LINK, DEL_LINK, GET_LINK = 16, 17, 18
+NEW_ADDRESS, DEL_ADDRESS, GET_ADDRESS = 20, 21, 22
+NEW_ROUTE, DEL_ROUTE = 24, 25
+_REQUEST, _DUMP = 0x1, 0x300
+_HEADER, _LINK, _ADDR, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BxHiII"), struct.Struct("=BBBBI"), struct.Struct("=HH")
+_UP, _LOOPBACK, _NOARP, _LOWER_UP = 0x1, 0x8, 0x80, 0x10000
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _INFO_KIND = 1, 3, 10, 18, 1
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_BROADCAST, _IFA_CACHEINFO, _IFA_FLAGS, _IFA_METRIC = 1, 2, 3, 4, 6, 8, 9
+_SECONDARY, _DADFAILED, _TENTATIVE, _PERMANENT, _NOPREFIXROUTE = 0x1, 0x8, 0x40, 0x80, 0x200
+_SCOPES = {0: "global", 200: "site", 253: "link", 254: "host"}
+_FOREVER = 2**32 - 1
+#: Seconds; the kernel answers at once.
+_PATIENCE = 2.0
+_BUFFER = 1 << 18
+_TYPE_MASK = 0x3FFF
+
+
+@dataclass(frozen=True)
+class AddressMessage:
+    """One address on one link, as a message tells it. ``index`` is the link's."""
+
+    index: int
+    held: LinkAddress
+
+
+def links(settings: Path = Path("/proc/sys/net")) -> tuple[Link, ...]:
+    """Every link with its addresses. Raises `CommandFailed`."""
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
+            netlink.settimeout(_PATIENCE)
+            found = [_parse_link(body) for body in _dump(netlink, GET_LINK)]
+            held = [parse_address(body) for body in _dump(netlink, GET_ADDRESS)]
+    except OSError as error:
+        raise CommandFailed(f"the kernel does not tell its links: {error.strerror or error}") from None
+    names = {raw.index: raw.name for raw in found}
+    everywhere = flag_of(settings / "ipv4/conf/all/promote_secondaries")
+    return tuple(
+        Link(
+            name=raw.name,
+            index=raw.index,
+            mac=raw.mac,
+            admin_up=bool(raw.flags & _UP),
+            carrier=bool(raw.flags & _LOWER_UP),
+            kind=raw.kind,
+            master=names.get(raw.master),
+            loopback=bool(raw.flags & _LOOPBACK),
+            arp=not raw.flags & (_LOOPBACK | _NOARP),
+            promote_secondaries=everywhere or flag_of(settings / "ipv4/conf" / raw.name / "promote_secondaries"),
+            addresses=tuple(message.held for message in held if message is not None and message.index == raw.index),
+        )
+        for raw in found
+    )
+
+
+def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(type, what follows the header) of each message in what the kernel sent."""
+    place = 0
+    while place + _HEADER.size <= len(data):
+        length, kind, _flags, _sequence, _port = _HEADER.unpack_from(data, place)
+        if length < _HEADER.size or place + length > len(data):
+            return
+        yield kind, data[place + _HEADER.size : place + length]
+        place += (length + 3) & ~3
+
+
+def parse_address(body: bytes) -> AddressMessage | None:
+    """What a message about an address tells; ``None`` for one of another family."""
+    family, prefixlen, low_flags, scope, index = _ADDR.unpack_from(body)
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    fields = dict(_attributes(body[_ADDR.size :]))
+    version = 4 if family == socket.AF_INET else 6
+    packed = fields.get(_IFA_LOCAL) or fields.get(_IFA_ADDRESS)
+    if packed is None:
+        return None
+    flags = struct.unpack("=I", fields[_IFA_FLAGS])[0] if _IFA_FLAGS in fields else low_flags
+    preferred, valid = struct.unpack_from("=II", fields[_IFA_CACHEINFO]) if _IFA_CACHEINFO in fields else (_FOREVER, _FOREVER)
+    broadcast, metric = fields.get(_IFA_BROADCAST), fields.get(_IFA_METRIC)
+    held = LinkAddress(
+        address=Address(netaddr.IPAddress(int.from_bytes(packed, "big"), version), prefixlen),
+        valid_lft=None if valid == _FOREVER else valid,
+        preferred_lft=None if preferred == _FOREVER else preferred,
+        secondary=version == 4 and bool(flags & _SECONDARY),
+        tentative=bool(flags & _TENTATIVE),
+        dadfailed=bool(flags & _DADFAILED),
+        dynamic=not flags & _PERMANENT,
+        noprefixroute=bool(flags & _NOPREFIXROUTE),
+        scope=_SCOPES.get(scope, str(scope)),
+        label=_text(fields.get(_IFA_LABEL)),
+        broadcast=None if broadcast is None else socket.inet_ntop(socket.AF_INET, broadcast),
+        metric=struct.unpack("=I", metric)[0] if metric else None,
+    )
+    return AddressMessage(index, held)
+
+
+def link_index(body: bytes) -> int:
+    """Which link a message about a link is about."""
+    return int(_LINK.unpack_from(body)[2])
+
+
+@dataclass(frozen=True)
+class _RawLink:
+    index: int
+    name: str
+    mac: str
+    flags: int
+    kind: str
+    master: int
+
+
+def _parse_link(body: bytes) -> _RawLink:
+    _family, _kind, index, flags, _change = _LINK.unpack_from(body)
+    fields = dict(_attributes(body[_LINK.size :]))
+    about = dict(_attributes(fields.get(_IFLA_LINKINFO, b"")))
+    master = fields.get(_IFLA_MASTER)
+    return _RawLink(
+        index,
+        _text(fields.get(_IFLA_IFNAME)) or "",
+        fields.get(_IFLA_ADDRESS, b"").hex(":"),
+        flags,
+        _text(about.get(_INFO_KIND)) or "",
+        struct.unpack("=I", master)[0] if master else 0,
+    )
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    place = 0
+    while place + _ATTRIBUTE.size <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, place)
+        if length < _ATTRIBUTE.size:
+            return
+        yield kind & _TYPE_MASK, data[place + _ATTRIBUTE.size : place + length]
+        place += (length + 3) & ~3
+
+
+def _text(data: bytes | None) -> str | None:
+    return None if data is None else data.rstrip(b"\0").decode("utf-8", "replace")
+
+
+def _dump(netlink: socket.socket, kind: int) -> Iterator[bytes]:
+    """The messages that answer one question; asked anew by the caller when the kernel was interrupted by a change, at the next look."""
+    netlink.send(_HEADER.pack(_HEADER.size + 4, kind, _REQUEST | _DUMP, kind, 0) + b"\0\0\0\0")
+    while True:
+        for answer, body in messages(netlink.recv(_BUFFER)):
+            if answer == _DONE:
+                return
+            if answer == _ERROR:
+                code = -struct.unpack_from("=i", body)[0]
+                raise OSError(code, os.strerror(code))
+            yield body
