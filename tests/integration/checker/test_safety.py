@@ -64,7 +64,8 @@ def still(small: SmallNode) -> Iterator[SmallNode]:
 def say(small: SmallNode, text: bytes, *, half: bool = True, nobody: bool = False) -> tuple[str, str]:
     """The reply to a text, and what went wrong on the way."""
     words = text.decode("latin-1")
-    script = (DROP if nobody else "") + _SAY.replace("sys.stdin.buffer.read()", "sys.stdin.buffer.read().decode().encode('latin-1')")
+    script = _SAY.replace("sys.stdin.buffer.read()", "sys.stdin.buffer.read().decode().encode('latin-1')")
+    script = script.replace("import socket, sys\n", f"import socket, sys\n{DROP if nobody else ''}")
     done = small.namespace.run(sys.executable, "-I", "-c", script, SOCKET, str(int(half)), check=False, input=words, timeout=60)
     return done.stdout, done.stderr
 
