@@ -6,9 +6,12 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Union
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.parameters import remove_values
+from ansible.module_utils.errors import UnsupportedError
 
 from ansible_collections.holdfast.ha.plugins.module_utils._command import Completed, Runner
 from ansible_collections.holdfast.ha.plugins.module_utils._converge import Reconciler, Run, converge, preview
@@ -18,6 +21,10 @@ from ansible_collections.holdfast.ha.plugins.module_utils._errors import Holdfas
 _SPELLED_OUT = 5
 #: Check mode writes nothing that would have to be waited for: seconds for which errors that may pass are tried again.
 _PATIENCE = 3.0
+
+
+#: For how many seconds `converge` tries, or what makes that of the parameters.
+Settle = Union[float, Callable[[Mapping[str, Any]], float]]
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ def run_change(
     *,
     argument_spec: Mapping[str, Any],
     libraries: Sequence[Library] = (),
-    settle: float | Callable[[Mapping[str, Any]], float] = 0.0,
+    settle: Settle = 0.0,
     **spec: Any,
 ) -> None:
     """Be a module that changes something: exits through Ansible.
@@ -52,18 +59,61 @@ def run_change(
     :param spec: More of AnsibleModule's arguments, such as ``mutually_exclusive``.
     """
 
-    def body(module: AnsibleModule, host: Host) -> None:
-        task = build(host)
-        patience = settle(host.params) if callable(settle) else settle
-        run = preview(task, settle=min(patience, _PATIENCE)) if module.check_mode else converge(task, settle=patience)
-        returns: dict[str, Any] = {"changed": run.changed, **task.result(run)}
-        if module._diff:
-            returns["diff"] = {"before": task.table(run.before), "after": task.table(run.after)}
-        if run.errors:
-            module.fail_json(msg=_summary(run), errors=[error.as_dict() for error in run.errors.values()], **returns)
-        module.exit_json(**returns)
+    def body(module: AnsibleModule, host: Host) -> Mapping[str, Any]:
+        return _change(build, host, settle, check=module.check_mode, diff=module._diff)
 
     _run(body, argument_spec, libraries, spec)
+
+
+def run_change_here(
+    build: Callable[[Host], Reconciler[Any, Any]],
+    args: Mapping[str, Any],
+    *,
+    name: str,
+    check: bool,
+    diff: bool,
+    argument_spec: Mapping[str, Any],
+    libraries: Sequence[Library] = (),
+    settle: Settle = 0.0,
+    **spec: Any,
+) -> dict[str, Any] | None:
+    """What the module ``name`` would answer to ``args``, without a process of its own: for an action plugin whose target is this host.
+
+    The other parameters are those of `run_change`. ``None`` where only the module can tell, since a library is missing in this process.
+    """
+    if any(library.import_error is not None for library in libraries):
+        return None
+    given = ArgumentSpecValidator(dict(argument_spec), **spec).validate(dict(args))
+    params, secrets = given.validated_parameters, given._no_log_values
+    warnings: list[str] = []
+
+    def work() -> Mapping[str, Any]:
+        if given.error_messages:
+            error = given.errors[0]
+            unknown = f"Unsupported parameters for ({name}) module: " if isinstance(error, UnsupportedError) else ""
+            return {"failed": True, "msg": f"{unknown}{error}"}
+        return _change(build, Host(params, _no_programs, warnings.append), settle, check=check, diff=diff)
+
+    answer = {**_guarded(work), "invocation": {"module_args": dict(params)}, **({"warnings": warnings} if warnings else {})}
+    cleared: dict[str, Any] = remove_values(answer, secrets)
+    return cleared
+
+
+def _no_programs(argv: Sequence[str]) -> Completed:
+    return Completed(127, "", f"{argv[0]}: not to be run here")
+
+
+def _change(build: Callable[[Host], Reconciler[Any, Any]], host: Host, settle: Settle, *, check: bool, diff: bool) -> Mapping[str, Any]:
+    """Do it, or foresee it; the answer. Raises `HoldfastError`."""
+    task = build(host)
+    patience = settle(host.params) if callable(settle) else settle
+    run = preview(task, settle=min(patience, _PATIENCE)) if check else converge(task, settle=patience)
+    returns: dict[str, Any] = {"changed": run.changed, **task.result(run)}
+    if diff:
+        returns["diff"] = {"before": task.table(run.before), "after": task.table(run.after)}
+    if run.errors:
+        return {"failed": True, "msg": _summary(run), "errors": [error.as_dict() for error in run.errors.values()], **returns}
+    return returns
 
 
 def run_info(
@@ -75,14 +125,14 @@ def run_info(
 ) -> None:
     """Be a module that only looks; ``changed`` is always false. ``read`` returns the module's return values."""
 
-    def body(module: AnsibleModule, host: Host) -> None:
-        module.exit_json(changed=False, **read(host))
+    def body(module: AnsibleModule, host: Host) -> Mapping[str, Any]:
+        return {"changed": False, **read(host)}
 
     _run(body, argument_spec, libraries, spec)
 
 
 def _run(
-    body: Callable[[AnsibleModule, Host], None],
+    body: Callable[[AnsibleModule, Host], Mapping[str, Any]],
     argument_spec: Mapping[str, Any],
     libraries: Sequence[Library],
     spec: Mapping[str, Any],
@@ -91,13 +141,22 @@ def _run(
     for library in libraries:
         if library.import_error is not None:
             module.fail_json(msg=missing_required_lib(library.name), exception=library.import_error)
+    answer = _guarded(lambda: body(module, Host(module.params, _runner(module), module.warn)))
+    if answer.pop("failed", False):
+        module.fail_json(**answer)
+    module.exit_json(**answer)
+
+
+def _guarded(work: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """The answer of ``work``; of what it raises, the failure in one line."""
     try:
-        body(module, Host(module.params, _runner(module), module.warn))
+        return dict(work())
     except HoldfastError as error:
-        module.fail_json(msg=error.message, changed=False, errors=[error.as_dict()], **error.returns)
+        return {"failed": True, "msg": error.message, "changed": False, "errors": [error.as_dict()], **error.returns}
     except Exception as error:  # a defect of ours: still one line, with the traceback where -vvv shows it
         cause = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        module.fail_json(msg=f"This is a defect in holdfast.ha, please report it with the output of -vvv: {cause}", exception=traceback.format_exc())
+        told = f"This is a defect in holdfast.ha, please report it with the output of -vvv: {cause}"
+        return {"failed": True, "msg": told, "exception": traceback.format_exc()}
 
 
 def _runner(module: AnsibleModule) -> Runner:

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The second door to a module: on a local connection its work is done in Ansible's worker, without the process of its own that takes most time.
+
+Both doors lead to the same core, and give the same answer. Where anything about the task asks for a process (another user, an environment, async, a
+remote connection, a library that only the module's interpreter has), the module is run as ever.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.holdfast.ha.plugins.module_utils._run import Host, run_change_here
+
+
+class InWorker(ActionBase):  # type: ignore[misc]
+    """A subclass names the module's ``build`` and ``SPEC``."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_diff = True
+    _supports_async = True
+
+    BUILD: Callable[[Host], Any]
+    SPEC: Mapping[str, Any]
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The module's answer."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        answer = self._answer_here() if self._may_stay() else None
+        if answer is None:
+            answer = self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val)
+        return {**result, **answer}
+
+    def _may_stay(self) -> bool:
+        """Whether a process of its own would do nothing else."""
+        if getattr(self._connection, "transport", "") != "local" or self._task.async_val or any(self._task.environment or ()):
+            return False
+        become = getattr(self._connection, "become", None)
+        return become is None or (os.geteuid() == 0 and self.get_become_option("become_user") in (None, "", "root"))
+
+    def _answer_here(self) -> dict[str, Any] | None:
+        try:
+            args = json.loads(json.dumps(self._task.args))  # plain values, as a module gets them
+        except (TypeError, ValueError):
+            return None  # something that only Ansible's own way of passing arguments can carry
+        check, diff = bool(self._task.check_mode), bool(self._task.diff)
+        return run_change_here(type(self).BUILD, args, name=self._task.action, check=check, diff=diff, **self.SPEC)
