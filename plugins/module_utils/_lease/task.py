@@ -61,7 +61,8 @@ class LeaseTask:
         self._timing = Timing(ttl=float(params["ttl"])).validate()
         self._store = open_store(parse_store(params["store"]), self._timing)
         self._keeper = Keeper(self._store, self._key, new_state(identity(holder, trusting=True), self._timing), clock)
-        self._tag, self._checker = params["tag"], status_of(params["cluster"], params["tag"])
+        self._cluster, self._tag = params["cluster"], params["tag"]
+        self._checker = status_of(self._cluster, self._tag)
         if self._checker is not None and self._checker["node"] != holder:
             raise BadInput(f"holder: the checker of this host is {self._checker['node']}, not {holder}; run this on {holder}", path="holder")
 
@@ -107,6 +108,8 @@ class LeaseTask:
         give_up = self._clock() + patience
         self._keeper.tell(Intent.CLAIM)
         while self._keeper.state.held is None:
+            if status_of(self._cluster, self._tag) is not None:  # it may have acknowledged the holder, which this run does not know
+                raise NotConverged(f"a checker was started on this host, and it alone may take the lease {self._key} now; run this again")
             for action in self._keeper.turn():
                 if isinstance(action, Demote):
                     raise NotConverged(f"the lease {self._key} could not be held: {action.reason}; run it again")
