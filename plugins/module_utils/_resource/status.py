@@ -77,6 +77,15 @@ def status_table(entries: Sequence[Mapping[str, Any]], width: int = 0) -> str:
     return table + "".join(_advice(entry) for entry in ordered)
 
 
+def status_rows(entries: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]], list[str]]:
+    """What `status_table` shows, as a header, rows, and the lines under them."""
+    ordered = sorted(entries, key=lambda entry: (str(entry["tag"]), not entry["in_service"], str(entry["node"])))
+    left_out = () if any(entry.get("checker") for entry in ordered) else _FROM_CHECKERS
+    kept = [index for index, name in enumerate(_HEADER) if name not in left_out]
+    rows = [[row[index] for index in kept] for row in map(_row, ordered)]
+    return [_HEADER[index] for index in kept], rows, "".join(map(_advice, ordered)).splitlines()
+
+
 def _table(rows: Sequence[Mapping[str, str]], left_out: set[str]) -> str:
     shown = [name for name in _HEADER if name not in left_out]
     return text_table(shown, [[row[name] for name in shown] for row in rows])

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report: one HTML page of a cluster that needs nothing else, for a browser and for paper."""
+
+from __future__ import annotations
+
+import datetime
+import html
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.status import status_rows
+
+#: What begins and what ends a node's time of holding a resource.
+_BEGINS = ("acquired", "resumed", "takeover", "serve")
+_ENDS = ("released", "lost", "removed", "withdraw", "handed over")
+#: Facts of an event that are shown in columns of their own.
+_APART = ("time", "cluster", "node", "event", "tag")
+_MOST_EVENTS = 300
+#: Size of the timeline, in the drawing's units.
+_LEFT, _WIDTH, _LANE, _TICKS = 170, 830, 26, 6
+
+_STYLE = """
+:root { --ink: #1c2430; --soft: #5b6675; --line: #d5dbe3; --paper: #fff; --good: #1f7a4d; --bad: #b3261e; --odd: #8a6100; --bar: #3b6fb5; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6eaf0; --soft: #9aa5b4; --line: #39424f; --paper: #161b22; --good: #5ec48f;
+  --bad: #ff8a80; --odd: #e0b252; --bar: #6fa0e0; } }
+* { box-sizing: border-box; }
+body { margin: 2rem auto; padding: 0 1.25rem; max-width: 66rem; background: var(--paper); color: var(--ink);
+  font: 15px/1.45 system-ui, sans-serif; }
+h1 { font-size: 1.6rem; margin: 0; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; } p { margin: .3rem 0; } .soft { color: var(--soft); }
+table { border-collapse: collapse; width: 100%; font-size: .87rem; } th { text-align: left; font-weight: 600; color: var(--soft); }
+th, td { padding: .32rem .6rem .32rem 0; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
+.wide { overflow-x: auto; } .good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; } .odd { color: var(--odd); font-weight: 600; }
+svg { width: 100%; height: auto; font: 12px system-ui, sans-serif; } svg text { fill: var(--ink); } svg .soft { fill: var(--soft); }
+.bar { fill: var(--bar); } .out { fill: var(--bad); } .grid { stroke: var(--line); } code { font: .85em ui-monospace, monospace; }
+@media print { :root { --ink: #000; --soft: #444; --line: #bbb; --paper: #fff; --good: #000; --bad: #000; --odd: #000; --bar: #888; }
+  body { margin: 0; max-width: none; font-size: 10pt; } h2 { break-after: avoid; } tr, svg { break-inside: avoid; } .wide { overflow: visible; }
+  thead { display: table-header-group; } @page { margin: 15mm; } }
+"""
+
+
+@dataclass(frozen=True)
+class Stay:
+    """A time span, in seconds since 1970, on a node: of holding a resource, or of it failing. ``what``: one line."""
+
+    tag: str
+    node: str
+    begin: float
+    end: float
+    what: str = ""
+    over: bool = True
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasted."""
+        return self.end - self.begin
+
+
+def read_events(lines: Iterable[str]) -> tuple[list[dict[str, Any]], int]:
+    """The events in lines of the checkers' files, in order of time, each once, with ``at`` in seconds since 1970; and how many lines were none."""
+    events, broken = {}, 0
+    for line in lines:
+        if not line.strip():
+            continue
+        try:
+            told = json.loads(line)
+            at = datetime.datetime.fromisoformat(str(told["time"]).replace("Z", "+00:00"))
+            if at.tzinfo is None:
+                at = at.replace(tzinfo=datetime.timezone.utc)
+            events[line.strip()] = {"node": "", **told, "event": str(told["event"]), "at": at.timestamp()}
+        except (ValueError, LookupError, TypeError, RecursionError, OverflowError):
+            broken += 1
+    return sorted(events.values(), key=lambda event: float(event["at"])), broken
+
+
+def stays(events: Sequence[Mapping[str, Any]], until: float) -> list[Stay]:
+    """Who held what, as the events say; a stay without an end lasts until another node's begins, or until ``until``."""
+    found: list[Stay] = []
+    running: dict[tuple[str, str], float] = {}
+    for event in events:
+        tag, node, at = event.get("tag"), str(event["node"]), float(event["at"])
+        if tag is None or event.get("ok") is False:
+            continue
+        if event["event"] in _BEGINS:
+            for old in [key for key in running if key[0] == tag and key[1] != node]:
+                found.append(Stay(old[0], old[1], running.pop(old), at))
+            running.setdefault((str(tag), node), at)
+        elif event["event"] in _ENDS and (tag, node) in running:
+            found.append(Stay(str(tag), node, running.pop((tag, node)), at))
+    found += [Stay(key[0], key[1], begin, max(begin, until), over=False) for key, begin in running.items()]
+    return sorted(found, key=lambda stay: (stay.tag, stay.begin))
+
+
+def outages(events: Sequence[Mapping[str, Any]], until: float) -> list[Stay]:
+    """From each fault to the resource being healthy again, on whatever node."""
+    found: list[Stay] = []
+    running: dict[str, Stay] = {}
+    for event in events:
+        tag, at = str(event.get("tag")), float(event["at"])
+        if event["event"] == "fault" and tag not in running:
+            reasons = event.get("reasons") or event.get("faults") or ()
+            running[tag] = Stay(tag, str(event["node"]), at, at, "; ".join(map(str, reasons if isinstance(reasons, list) else [reasons])))
+        elif event["event"] == "recovered" and tag in running:
+            begun = running.pop(tag)
+            found.append(Stay(tag, begun.node, begun.begin, at, begun.what))
+    found += [Stay(one.tag, one.node, one.begin, max(one.begin, until), one.what, over=False) for one in running.values()]
+    return sorted(found, key=lambda stay: stay.begin)
+
+
+def report_page(
+    entries: Sequence[Mapping[str, Any]], lines: Iterable[str] = (), looked: Sequence[Mapping[str, Any]] = (), cluster: str = "", now: float = 0.0
+) -> str:
+    """The page.
+
+    :param entries: As for `status_table`.
+    :param lines: Of the checkers' event files, of all nodes.
+    :param looked: As ``entries``, with the route table entries before and after the repair that they need.
+    :param now: Seconds since 1970.
+    """
+    events, broken = read_events(lines)
+    held, failing = stays(events, now), outages(events, now)
+    title = f"{cluster or 'holdfast.ha'}: protected addresses"
+    body = [
+        f"<h1>{_text(title)}</h1>",
+        f'<p class="soft">{_moment(now)}</p>',
+        "<h2>Resources</h2>",
+        *_resources(entries),
+        "<h2>Before and after</h2>",
+        *_routes(looked or entries),
+        "<h2>Timeline</h2>",
+        *_timeline(held, failing),
+        "<h2>Outages, as the checkers saw them</h2>",
+        *_outages(failing),
+        "<h2>Events</h2>",
+        *_events(events, broken),
+    ]
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_text(title)}</title><style>{_STYLE}</style>'
+    return f'<!doctype html>\n<html lang="en">\n<head>{head}</head>\n<body>\n' + "\n".join(body) + "\n</body>\n</html>\n"
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value))
+
+
+def _moment(at: float) -> str:
+    return datetime.datetime.fromtimestamp(at, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows of HTML, already escaped."""
+    head = "".join(f"<th>{_text(name)}</th>" for name in header)
+    lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>\n" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{lines}</tbody></table></div>'
+
+
+def _resources(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not entries:
+        return ["<p>No resource is known on any of these nodes.</p>"]
+    header, rows, advice = status_rows(entries)
+    kinds = {"healthy": "good", "standby": "good", "failed": "bad", "not ready": "odd", "unknown": "odd"}
+    shown = [[*map(_text, row[:-1]), f'<span class="{kinds.get(row[-1], "odd")}">{_text(row[-1])}</span>'] for row in rows]
+    return [_table([name.capitalize() for name in header], shown), *(f'<p class="odd">{_text(line)}</p>' for line in advice)]
+
+
+def _routes(looked: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows = []
+    for entry in looked:
+        if not entry.get("in_service"):
+            continue
+        for route in entry["ec2"]["routes"]:
+            same = route["before"] == route["after"]
+            state = '<span class="good">right</span>' if same else '<span class="bad">to be changed</span>'
+            rows.append([*map(_text, (entry["tag"], route["route_table_id"], route["destination"], route["before"], route["after"])), state])
+    if not rows:
+        return ["<p>No route table entry belongs to a resource in service.</p>"]
+    return [
+        "<p>Each route table entry of the protected addresses: to where it leads now, and to where a recovery would let it lead.</p>",
+        _table(("Resource", "Table", "Destination", "Before", "After", "State"), rows),
+    ]
+
+
+def _timeline(held: Sequence[Stay], failing: Sequence[Stay]) -> list[str]:
+    lanes = sorted({(stay.tag, stay.node) for stay in (*held, *failing)})
+    if not lanes:
+        return ["<p>The checkers have told of no holder.</p>"]
+    begin = min(stay.begin for stay in (*held, *failing))
+    span = max(max(stay.end for stay in (*held, *failing)) - begin, 1.0)
+    height = _LANE * len(lanes) + 30
+
+    def x(at: float) -> float:
+        return round(_LEFT + (at - begin) / span * _WIDTH, 2)
+
+    parts = [f'<svg viewBox="0 0 {_LEFT + _WIDTH + 10} {height}" role="img" aria-label="Who held each resource, and when it failed">']
+    for index in range(_TICKS + 1):
+        at = begin + span * index / _TICKS
+        moment = datetime.datetime.fromtimestamp(at, datetime.timezone.utc).strftime("%H:%M:%S" if span < 172800 else "%m-%d %H:%M")
+        anchor = "end" if index == _TICKS else "middle" if index else "start"
+        parts.append(f'<line class="grid" x1="{x(at)}" x2="{x(at)}" y1="0" y2="{height - 24}"/>')
+        parts.append(f'<text class="soft" x="{x(at)}" y="{height - 8}" text-anchor="{anchor}">{moment}</text>')
+    for lane, (tag, node) in enumerate(lanes):
+        parts.append(f'<text x="0" y="{lane * _LANE + 17}">{_text(tag)} on {_text(node)}</text>')
+        for kind, thick, many in (("bar", 14, held), ("out", 6, failing)):
+            for stay in many:
+                if (stay.tag, stay.node) == (tag, node):
+                    wide = max(round(x(stay.end) - x(stay.begin), 2), 2)
+                    top = lane * _LANE + (_LANE - thick) / 2
+                    about = f"{stay.tag} on {stay.node}, {_moment(stay.begin)}, {_duration(stay)}{': ' if stay.what else ''}{stay.what}"
+                    shape = f'<rect class="{kind}" x="{x(stay.begin)}" y="{top}" width="{wide}" height="{thick}">'
+                    parts.append(f"{shape}<title>{_text(about)}</title></rect>")
+    return ["<p>Wide bars: the node held the resource. Narrow ones: it failed there.</p>", "".join(parts) + "</svg>"]
+
+
+def _duration(stay: Stay) -> str:
+    seconds = stay.seconds
+    text = f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    return text if stay.over else f"{text} and going on"
+
+
+def _outages(failing: Sequence[Stay]) -> list[str]:
+    if not failing:
+        return ["<p>None.</p>"]
+    rows = [[_text(_moment(one.begin)), _text(one.tag), _text(one.node), _text(_duration(one)), _text(one.what)] for one in failing]
+    return [_table(("Began", "Resource", "Node", "Lasted", "What failed"), rows)]
+
+
+def _events(events: Sequence[Mapping[str, Any]], broken: int) -> list[str]:
+    told = list(events)[-_MOST_EVENTS:]
+    rows = []
+    for event in told:
+        facts = ", ".join(f"{name}: {_fact(value)}" for name, value in event.items() if name not in (*_APART, "at"))
+        rows.append([_text(event["time"]), _text(event["node"]), _text(event.get("tag", "")), _text(event["event"]), _text(facts)])
+    lines = [_table(("Time", "Node", "Resource", "Event", "Facts"), rows)] if rows else ["<p>None.</p>"]
+    if len(events) > len(told):
+        lines.insert(0, f"<p>The last {len(told)} of {len(events)}.</p>")
+    if broken:
+        lines.append(f'<p class="odd">{broken} lines of the event files could not be read.</p>')
+    return lines
+
+
+def _fact(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
