@@ -11,6 +11,8 @@ import pytest
 from ansible_collections.holdfast.ha.tests.integration.failover.cluster import CLUSTER, STORE, TAG, Cluster
 from ansible_collections.holdfast.ha.tests.integration.failover.etcd import LabEtcd
 from lab.checker import Checker
+from lab.control import Call
+from lab.playbook import PlaybookRun, run_playbook
 from lab.router import API_ADDRESS
 from lab.waiting import until
 
@@ -91,3 +93,78 @@ def test_a_checker_whose_store_does_not_work_says_so_and_takes_nothing(bare: Clu
         assert SECRET not in repr([told, status, checker.events, checker.other])
     finally:
         checker.kill()
+
+
+# --- the playbooks, on the node itself ------------------------------------------------------------------------------------
+
+
+def play(cluster: Cluster, playbook: str, store: object, **variables: Any) -> PlaybookRun:
+    """On node-a, without SSH, which has the resource's definition as the checker has it."""
+    node = cluster.lab.node_a
+    shared = {"holdfast_cluster": CLUSTER, "holdfast_node": node.name, "holdfast_store": store, "holdfast_resources": [cluster.web], "tag": TAG}
+    given = {name: value for name, value in {**shared, **variables}.items() if value is not None}
+    return run_playbook(playbook, given, where=node.namespace, environment=node.environment)
+
+
+def refused(cluster: Cluster, run: PlaybookRun, cause: str) -> None:
+    """It failed for that cause, told in one line, and changed nothing."""
+    print(f"{run.seconds:.1f} s: {run.message}")
+    assert run.status != 0
+    assert cause in run.message
+    assert "\n" not in run.message
+    assert [task.task for task in run.changed] == []
+    assert [call.action for call in cluster.lab.control.calls.mutating() if call.service == "ec2" or (call.effective and not _renews(call))] == []
+    assert SECRET not in repr(run)
+    assert "Traceback" not in run.other
+
+
+def _renews(call: Call) -> bool:
+    """A checker's own renewal, which goes on all the time."""
+    return call.action == "PutItem" and call.params["Item"].get("holder", {}).get("S") == "node-a"
+
+
+@pytest.mark.parametrize("name", sorted(_DEAD))
+def test_a_playbook_whose_store_does_not_work(bare: Cluster, etcd: LabEtcd, name: str) -> None:
+    """The checker of the node has the same store, as an installation would."""
+    bare.lab.control.calls.reset()
+    store = _store(name, etcd)
+    checker = Checker(bare.lab.node_a, {"cluster": CLUSTER, "store": store}, [bare.web]).start()
+    try:
+        until(lambda: checker.ask("status", tag=TAG)["error"], 20, "no error in its status")
+        refused(bare, play(bare, "switchover", store, to="node-a"), _DEAD[name][1])
+        assert not bare.has_address(bare.lab.node_a)
+    finally:
+        checker.kill()
+
+
+@pytest.fixture(scope="module")
+def in_service(bare: Cluster) -> Iterator[Cluster]:
+    """The address and the lease on node-a, whose checker hears of no other node."""
+    checker = Checker(bare.lab.node_a, {"cluster": CLUSTER, "store": STORE}, [bare.web]).start()
+    bare.checkers["node-a"] = checker
+    bare.put_in_service(bare.lab.node_a)
+    yield bare
+    bare.stop()
+
+
+@pytest.mark.parametrize(
+    ("playbook", "changes", "cause"),
+    [
+        ("failover", {"store": {"type": "none"}}, "there is no store of leases, so nothing can be failed over; set holdfast_store"),
+        ("switchover", {"store": None, "to": "node-b"}, "there is no store of leases, so nothing can be failed over; set holdfast_store"),
+        ("failover", {"tag": "wbe"}, "No resource has the tag wbe; there is web"),
+        ("switchover", {"to": "node-z"}, "no node is ready to take web over, so nothing was released (no ready standby is known on this node"),
+        ("failover", {}, "no node is ready to take web over, so nothing was released (no ready standby is known on this node"),
+        ("switchover", {}, "Say to which node: -e to=NODE"),
+    ],
+)
+def test_a_playbook_that_cannot_be_meant(in_service: Cluster, playbook: str, changes: dict[str, Any], cause: str) -> None:
+    before = in_service.record()
+    in_service.lab.control.calls.reset()
+    given = {"store": STORE, **changes}
+    refused(in_service, play(in_service, playbook, given.pop("store"), **given), cause)
+    after = in_service.record()
+    assert before is not None
+    assert after is not None
+    assert (after.holder, after.epoch) == (before.holder, before.epoch)
+    assert in_service.has_address(in_service.lab.node_a)
