@@ -344,7 +344,8 @@ def test_who_knows_nothing_of_the_record_acknowledges() -> None:
 
 
 def test_nudged_it_looks_at_once() -> None:
-    state, _actions = after(Nudged(101.3), state=claiming(OTHERS))
-    assert after(Tick(101.3), state=state)[1] == (Read(),)
-    assert after(Nudged(101.3), state=holding())[0] == holding()
+    assert after(Tick(100.3), state=claiming(OTHERS))[1] == ()
+    state, _actions = after(Nudged(100.3), state=claiming(OTHERS))
+    assert after(Tick(100.3), state=state)[1] == (Read(),)
+    assert after(Nudged(100.3), state=holding())[0] == holding()
     assert holding().contact is Contact.GOOD
