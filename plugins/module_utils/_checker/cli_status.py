@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._model import text_table
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.status import RUNNING
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.status import count_running
 
 Status = Mapping[str, Any]
 
@@ -250,9 +250,8 @@ def _wrong(word: str, one: Status) -> str:
 
 
 def _dependents(one: Status) -> str:
-    each = one.get("dependents") or ()
-    running = "?" if any(one.get("state") is None for one in each) else sum(1 for one in each if one.get("state") in RUNNING)
-    return f"{running}/{len(each)} running" if each else "-"
+    count = count_running(one.get("dependents") or ())
+    return count if count in ("-", "?") else f"{count} running"
 
 
 def _last(one: Status) -> str:
@@ -321,7 +320,7 @@ def _peers(status: Status, width: int) -> str:
     rows, reasons = [], []
     for peer in sorted(peers, key=lambda one: str(one.get("node"))):
         node, announced = _word(peer.get("node")), peer.get("resources") or {}
-        ready = [tag for tag in sorted(announced) if announced[tag].get("ready")]
+        ready = [tag + (" (paused)" if announced[tag].get("paused") else "") for tag in sorted(announced) if announced[tag].get("ready")]
         holds = [tag for tag in sorted(announced) if announced[tag].get("held")]
         age = f", for {_ago(peer['age'])}" if peer.get("age") is not None and not peer.get("alive") else ""
         alive = "yes" if peer.get("alive") else f"SILENT{age}"

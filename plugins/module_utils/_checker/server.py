@@ -39,6 +39,8 @@ class Server(socketserver.ThreadingUnixStreamServer):
             old = os.umask(0o177)
             try:
                 super().__init__(str(path), _Caller)
+            except OSError as error:
+                raise NotConverged(f"cannot answer at {path}: {error.strerror}; see its folder") from None
             finally:
                 os.umask(old)
 

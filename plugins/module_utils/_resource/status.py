@@ -108,7 +108,7 @@ def _row(entry: Mapping[str, Any]) -> list[str]:
         f"{right}/{total}" if total else "-",
         {True: "on", False: "off"}.get(ec2["source_dest_check"], "-"),
         _elastic_ip(ec2),
-        _dependents(checker.get("dependents") or ()),
+        count_running(checker.get("dependents") or ()),
         _health(entry),
     ]
 
@@ -120,9 +120,12 @@ def _routes(ec2: Mapping[str, Any]) -> tuple[int | None, int | None]:
     return len(_right(ec2)), len(ec2["routes"])
 
 
-def _dependents(dependents: Sequence[Mapping[str, Any]]) -> str:
-    running = sum(1 for one in dependents if one.get("state") in RUNNING)
-    return f"{running}/{len(dependents)}" if dependents else "-"
+def count_running(dependents: Sequence[Mapping[str, Any]]) -> str:
+    """How many run, of how many whose state can be told: of those that are task files it cannot. ``-`` where there are none."""
+    if not dependents:
+        return "-"
+    told = [one.get("state") for one in dependents if one.get("state") not in (None, "unknown")]
+    return f"{sum(state in RUNNING for state in told)}/{len(told)}" if told else "?"
 
 
 def _right(ec2: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -414,6 +414,19 @@ def test_what_did_not_work_is_one_line_and_status_1(call: Any, checker: Scripted
     assert cause in ended.err
 
 
+def test_a_run_that_nobody_waits_for(call: Any, checker: Scripted) -> None:
+    checker.says("recover", phase="recovering")
+    ended = call("recover", "web", "--wait", "0")
+    assert (ended.status, ended.out) == (0, "web: begun; see holdfast status\n")
+
+
+def test_an_earlier_failure_is_not_this_one(call: Any, checker: Scripted) -> None:
+    checker.says("switchover", last_recovery={"ok": False, "ago": 300.0, "message": "long ago"})
+    assert call("switchover", "web", "--to", "node-b").status == 0
+    checker.says("switchover", last_recovery={"ok": False, "ago": 0.0, "message": "just now"})
+    assert "just now" in call("switchover", "web", "--to", "node-b").err
+
+
 def test_a_refusal_is_told(call: Any, checker: Scripted) -> None:
     checker.default = encode({"ok": False, "kind": "Refused", "message": "only root may talk to the checker"})
     for words in ("recover web", "pause", "check web", "switchover web --to node-b"):

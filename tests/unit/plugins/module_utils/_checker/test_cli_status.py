@@ -36,7 +36,7 @@ WEB: dict[str, Any] = {
     "interface_up": True,
     "backup_interface": "eth1",
     "ec2": EC2,
-    "dependents": [{"name": "app", "kind": "service", "state": "active"}, {"name": "warm", "kind": "tasks", "state": "started"}],
+    "dependents": [{"name": "app", "kind": "service", "state": "active"}, {"name": "warm", "kind": "tasks", "state": "unknown"}],
     "ready": True,
     "ready_reason": "",
     "last_recovery": {"ago": 185, "seconds": 1.24, "ok": True, "what": "routes", "message": ""},
@@ -52,7 +52,7 @@ PEERS = [
         "node": "node-b",
         "alive": True,
         "age": 0.4,
-        "resources": {"db": {"ready": False, "held": True}, "web": {"ready": False, "held": False, "reason": "eth0 is down"}},
+        "resources": {"db": {"ready": True, "held": True, "paused": True}, "web": {"ready": False, "held": False, "reason": "eth0 is down"}},
     },
     {"node": "node-c", "alive": False, "age": 340, "resources": {}},
 ]
