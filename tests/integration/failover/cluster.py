@@ -44,8 +44,11 @@ class Cluster:
         made.create(pause=lambda _: time.sleep(0.05))
         return made
 
-    def reset(self, **changes: Any) -> None:
-        """Nothing in service, the lease left for a person to claim, a fresh checker on each node. ``changes``: of the resource."""
+    def reset(self, *, peers: bool = False, **changes: Any) -> None:
+        """Nothing in service, the lease left for a person to claim, a fresh checker on each node.
+
+        ``peers``: the checkers hear of each other. ``changes``: of the resource.
+        """
         self.stop()
         clear(self.lab)
         for node in self.lab.nodes:
@@ -58,9 +61,17 @@ class Cluster:
         seed = Record("", old.epoch + 1 if old else 1, f"seed.{time.monotonic_ns()}", NOBODY)
         assert self.store.write(f"{CLUSTER}/{TAG}", token, seed) is not None
         settings = {"cluster": CLUSTER, "store": self.settings, "timing": self.timing}
+        if peers:
+            settings.update(self._channel())
         self.resource = {**self.web, **changes}
         for node in self.lab.nodes:
             self.checkers[node.name] = Checker(node, settings, [self.resource]).start()
+
+    def _channel(self) -> dict[str, Any]:
+        names = [node.name for node in self.lab.nodes]
+        for node in self.lab.nodes:
+            node.run("install", "-m", "0600", "/dev/stdin", "/etc/holdfast/peer.key", input="k" * 64)
+        return {"nodes": names, "peers": {"addresses": {node.name: node.place.interface("eth0").address for node in self.lab.nodes}}}
 
     def stop(self) -> None:
         """End the checkers."""

@@ -17,6 +17,7 @@ from harness.module import run_module
 from lab.control import Fault
 from lab.faults import strike
 from lab.forwarding import router_address
+from lab.node import Node
 from lab.playbook import run_playbook
 from lab.prober import Report
 from lab.rights import NODE_RIGHTS
@@ -297,6 +298,31 @@ def test_on_the_node_itself(cluster: Cluster, tmp_path: Path) -> None:
         assert "nothing was released (no ready standby is known on this node" in run.message
     cluster.all_on("node-a")
     assert epoch(cluster) == before
+
+
+def test_on_the_node_itself_the_other_half_goes_through_the_lease(cluster: Cluster, tmp_path: Path) -> None:
+    """Released to the peer that is ready, whose checker takes the lease and puts the address up; then the run there does the rest."""
+    a, b = cluster.lab.nodes
+    cluster.reset(peers=True, dependents=dependents(cluster, tmp_path))
+    cluster.place_on(a)
+    until(lambda: [one for one in _peers(cluster, a) if one["alive"] and one["ready"]], 20, "node-a does not hear of node-b")
+    run = cluster.play_on(a, "switchover", tag=TAG, to="node-b")
+    assert run.status == 0, run.message or run.other
+    assert cluster.holder() == "node-b"
+    assert (tmp_path / "diary").read_text().splitlines()[:2] == ["second stopped node-a 1", "first stopped node-a 1"]
+    until(lambda: cluster.has_address(b), 10, "node-b has the lease and no address")
+    assert not cluster.has_address(a)
+    taken = cluster.play_on(a, "switchover", tag=TAG, to="node-a")
+    assert "node-b holds web and is alive; run this on node-b, or from a controller" in taken.message
+    finished = cluster.play_on(b, "recover", tag=TAG)
+    assert finished.status == 0, finished.message or finished.other
+    cluster.all_on("node-b")
+    assert (tmp_path / "diary").read_text().splitlines()[2:] == ["first started node-b 1", "second started node-b 1"]
+
+
+def _peers(cluster: Cluster, node: Node) -> list[dict[str, Any]]:
+    lease = cluster.module_of(node, "ip_resource_info")["resources"][0]["lease"]
+    return list(lease["peers"]) if lease else []
 
 
 def test_dependents_alone(cluster: Cluster, tmp_path: Path) -> None:
