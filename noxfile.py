@@ -60,6 +60,26 @@ def types(session: nox.Session) -> None:
     session.run("mypy", *(f"--package={name}" for name in packages), env={"MYPYPATH": f"{ROOT}/.tree:{ROOT}/tests"})
 
 
+@nox.session(venv_backend="none")
+def docsite(session: nox.Session) -> None:
+    """The documentation as a site: guides, modules, roles and filters; every warning is an error. With an argument, kept in that folder."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-") as place:
+        site = Path(place)
+        there = {"ANSIBLE_COLLECTIONS_PATH": f"{ROOT}/.tree"}
+        words = ("--use-current", "--squash-hierarchy", "--sphinx-theme", "alabaster", "--dest-dir", place, "holdfast.ha")
+        session.run("antsibull-docs", "sphinx-init", *words, env=there, silent=True)
+        settings = (site / "conf.py").read_text(encoding="utf-8")
+        # What lies on other sites is not looked up, so that the site can be built without a network.
+        settings = re.sub(r"(?ms)^intersphinx_mapping = \{.*?^\}\n", "", settings.replace("'sphinx.ext.intersphinx', ", ""))
+        (site / "conf.py").write_text(f"{settings}suppress_warnings = ['ref.ref']\n", encoding="utf-8")
+        session.run("bash", f"{place}/build.sh", env=there, silent=True, external=True)
+        guides = {path.stem for path in (ROOT / "docs/docsite/rst").glob("*.rst")}
+        if left_out := guides - {path.stem for path in (site / "build/html/docsite").glob("*.html")}:
+            session.error(f"these guides are not in docs/docsite/extra-docs.yml: {', '.join(sorted(left_out))}")
+        if session.posargs:
+            shutil.copytree(site / "build/html", session.posargs[0], dirs_exist_ok=True)
+
+
 @nox.session(venv_backend="none", default=False)
 def suite(session: nox.Session) -> None:
     """Unit and integration tests; arguments go to pytest."""
