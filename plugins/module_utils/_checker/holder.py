@@ -82,6 +82,8 @@ class Holder(threading.Thread):
         self.since, self.taken = LONG_AGO, False
         #: Whether it came by a hand-off, so that nobody else can have the address.
         self.handed = False
+        #: Whether it was not let go of in good order by who had it before, as far as is known here.
+        self.expired = False
         self.hands_off_until = LONG_AGO
         self._released_at = LONG_AGO
         self.turned_at = clock()
@@ -276,7 +278,7 @@ class Holder(threading.Thread):
             if record is not None and state.me.owns(record) and state.intent is Intent.WATCH and not self._ending:
                 self.serving, self._link = bool(places), places[0][0].name if places else None
                 self._keeper.tell(Intent.CLAIM)
-                self.since, self.taken = self._clock(), False
+                self.since, self.taken, self.expired = self._clock(), False, True  # how it came here was known to the process before
                 self._log("resumed", tag=self.tag, epoch=record.epoch)
             elif record is not None and record.holder not in ("", state.me.name):
                 if places:
@@ -321,6 +323,7 @@ class Holder(threading.Thread):
         record = self._keeper.state.seen.record if self._keeper.state.seen else None
         self.since, self.handed, self._closing = self._clock(), handed, False
         self.taken = record is None or not self._keeper.state.me.owns(record)
+        self.expired = record is not None and record.holder not in ("", self._keeper.state.me.name)
 
     # --- what people and playbooks want ----------------------------------------------------------------------------------
 

@@ -120,7 +120,9 @@ def _looked(state: State, look: Look) -> Step:
     state = replace(state, tracks={**state.tracks, look.source: Track(look, bad, good, confirmed)})
     told: tuple[Action, ...] = ()
     if confirmed and not failed:
-        told = (Tell("fault", {"faults": list(look.faults), "reasons": list(look.reasons)}),)
+        facts = {"faults": list(look.faults), "reasons": list(look.reasons)}
+        drifted = look.source == "ec2" and old is not None and old.last.health is Health.HEALTHY
+        told = (Tell("fault", facts), *((Tell("drift", facts),) if drifted else ()))
     elif failed and not confirmed and not faults(state):
         told = (Tell("recovered", {"source": look.source}),)
     return _well(state), told
@@ -213,6 +215,8 @@ def _unfinished(state: State) -> tuple[str, ...]:
 def _for_reflex(state: State, found: tuple[str, ...], now: float) -> tuple[str, ...]:
     """What a reflex may repair: not what one has repaired within the window, unless nobody else would."""
     if not state.may_reflex:
+        return ()
+    if state.lease.fence_first and not state.lease.serving:
         return ()
     mine = tuple(fault for fault in found if fault in IN_THE_KERNEL or (fault == TAKEOVER and not state.lease.serving))
     if not state.may_run:

@@ -85,6 +85,7 @@ class Lease:
 
     :param since: When it came to be held here. ``taken``: from another node, or it was free.
     :param serving: The address is kept up here.
+    :param fence_first: Who had it before has to be fenced before the address is up, which is the playbook's work.
     :param elsewhere: Another node holds it.
     :param hands_off_until: Somebody else is at work on the resource here, and is left alone until then.
     :param better: A node of better priority, if failback is automatic, and since when it is ready.
@@ -99,6 +100,7 @@ class Lease:
     elsewhere: bool = False
     hands_off_until: float = LONG_AGO
     better: tuple[str, float] | None = None
+    fence_first: bool = False
 
 
 @dataclass(frozen=True)

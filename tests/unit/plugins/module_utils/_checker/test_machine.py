@@ -82,6 +82,16 @@ def test_without_a_trigger_the_reflex_tries_on() -> None:
     assert done == [Reflex(("address",))]
 
 
+def test_what_has_to_be_fenced_first_is_not_put_up_by_a_reflex() -> None:
+    begin = replace(HELD, serving=False, in_service=False, taken=True)
+    _end, done = after(state(), LeaseSeen(1, replace(begin, epoch=8)))
+    assert [type(action) for action in done] == [Reflex]
+    end, done = after(state(), LeaseSeen(1, replace(begin, epoch=8, fence_first=True)), Looked(1.1, GONE))
+    assert [(type(action), getattr(action, "playbook", "")) for action in done] == [(StartRun, "recover")]
+    _end, done = after(end, RunEnded(5, False, 1.0), Looked(5, GONE), Tick(5 + CHECKS.backoff))
+    assert [type(action) for action in done] == [StartRun]
+
+
 def test_what_is_not_in_the_kernel_is_the_playbooks() -> None:
     _end, done = after(state(), Looked(1, WRONG_ROUTE))
     assert done == [StartRun("recover", WRONG_ROUTE.reasons[0], ("routes",))]
