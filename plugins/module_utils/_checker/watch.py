@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker import machine
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import Ec2Eyes, Ec2Sight, look_at_kernel, look_by_probe
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.cli_status import advice_for
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.dependents import states, stop_all
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.holder import Holder
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_claim import WORST_PRIORITY, Candidate, Situation, claim_at
@@ -620,8 +621,8 @@ class Watch(threading.Thread):
             flapping=machine.is_flapping(state, now),
             paused=state.paused,
             peers=self._peers(),
-            advice=self._advice(health, active),
         )
+        told["advice"] = self._advice(health, active) or advice_for(told)
         return told
 
     def _peers(self) -> list[dict[str, Any]]:
@@ -633,7 +634,7 @@ class Watch(threading.Thread):
         return found
 
     def _advice(self, health: Health, active: bool) -> str:
-        if active and health is Health.FAILED and not self._machine.may_run:
+        if active and health is Health.FAILED and not self._machine.may_run and not self._machine.paused:
             return "no trigger is set, so only what the kernel can do is repaired; see to it, or set one with the role holdfast.ha.monitor"
         return ""
 
