@@ -290,9 +290,9 @@ def _detail(one: Status, watched: bool, width: int, colour: bool) -> str:
 
 def advice_for(one: Status, watched: bool = True) -> str:
     """One line: what to do. The checker's own where it has given one; empty where there is nothing to do or to wait for."""
+    tag, state = one["tag"], state_of(one, watched)
     if one.get("advice"):
         return _word(one["advice"])
-    tag, state = one["tag"], state_of(one, watched)
     if state == "FAILED" and not watched:
         return "start the checker, and see that it takes this up"
     if one.get("paused"):
