@@ -24,8 +24,10 @@ _MODULE = "ansible_collections.holdfast.ha.plugins.module_utils._checker"
 class Checker:
     """One process in a node's namespace. ``events``: what it has logged, in order. Start it from a thread that lasts."""
 
-    def __init__(self, node: Node, settings: Mapping[str, Any], resources: Sequence[Mapping[str, Any]]) -> None:
-        self.node = node
+    def __init__(
+        self, node: Node, settings: Mapping[str, Any], resources: Sequence[Mapping[str, Any]], environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.node, self._environment = node, dict(environment or {})
         self.events: list[dict[str, Any]] = []
         self.other: list[str] = []
         write(node, "/etc/holdfast/checker.json", {"node": node.name, **settings})
@@ -39,7 +41,7 @@ class Checker:
         """Returns once it answers on its socket. Raises TimeoutError with what it said."""
         self.events.clear()
         self.other.clear()
-        environment = {**self.node.environment, "PYTHONPATH": str(_TREE)}
+        environment = {**self.node.environment, "PYTHONPATH": str(_TREE), **self._environment}
         argv = (sys.executable, "-m", _MODULE)
         # not through Namespace.spawn: its helper would stand between us and the process that is to be stopped and killed
         self._process = subprocess.Popen(

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import NotConverged
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Link, LinkAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import Action, AddAddress, AddRoute, RefreshAddress, RemoveAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel, apply, await_detection
@@ -24,18 +24,27 @@ _SOME = 1
 
 
 class Definition:
-    """A resource as this node is to treat it now, read anew only when one of its two files has changed."""
+    """A resource as this node is to treat it now, read anew only when one of its two files has changed.
+
+    What can no longer be read stays as it was: an address in service is not to go for that. ``trouble`` says why, in a line.
+    """
 
     def __init__(self, tag: str, files: Store) -> None:
         self._tag, self._files = tag, files
         self._seen: tuple[object, ...] = ()
         self._known: Effective | None = None
+        self.trouble = ""
 
     def __call__(self) -> Effective:
-        """Raises `HoldfastError`."""
+        """Raises `HoldfastError` where it could never be read."""
         now = tuple(_stamp(folder / f"{self._tag}.json") for folder in (self._files.definitions, self._files.states))
         if self._known is None or now != self._seen:
-            self._known, self._seen = self._files.effective(self._tag), now
+            try:
+                self._known, self._seen, self.trouble = self._files.effective(self._tag), now, ""
+            except HoldfastError as error:
+                if self._known is None:
+                    raise
+                self._seen, self.trouble = now, error.message
         return self._known
 
 

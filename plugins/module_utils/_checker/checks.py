@@ -40,8 +40,8 @@ def look_at_kernel(known: Effective, net: NetState, *, held: bool, elsewhere: bo
     return Look("kernel", health, (("link",) if down else ()) + (("address",) if missing else ()), reasons)
 
 
-def look_by_probe(known: Effective, net: NetState, run: Runner) -> Look | None:
-    """Whether those answer that should; ``None`` where nobody is named who could."""
+def look_by_probe(known: Effective, net: NetState, run: Runner, *, answered: bool) -> Look | None:
+    """Whether those answer that should; ``None`` where that says nothing: no target is set, and the broadcast ping was never ``answered``."""
     link = net.find(known.interface)
     if known.resource is None or link is None:
         return None
@@ -53,7 +53,7 @@ def look_by_probe(known: Effective, net: NetState, run: Runner) -> Look | None:
     except BadInput:
         return None
     except ProbeFailed as error:
-        return Look("probe", Health.FAILED, ("probe",), (error.message,))
+        return Look("probe", Health.FAILED, ("probe",), (error.message,)) if probe.targets or answered else None
     except HoldfastError as error:
         return Look("probe", Health.UNKNOWN, (), (error.message,))
     return Look("probe", Health.HEALTHY)

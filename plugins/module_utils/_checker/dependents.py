@@ -28,7 +28,7 @@ def stop_all(tag: str, dependents: Sequence[Dependent], run: RunOrder | None, lo
     worker = threading.Thread(target=lambda: done.append(_stop(tag, dependents, run, log)), name=f"dependents {tag}", daemon=True)
     worker.start()
     worker.join(max(0.0, limit))
-    if not done:
+    if not done and limit > 0:
         log("trouble", tag=tag, reason=f"the dependents had not stopped within {limit:.1f} s; they are stopped without the address")
     return done == [True]
 

@@ -228,7 +228,7 @@ class Holder(threading.Thread):
         except HoldfastError as error:
             self._note(error.message)
         else:
-            self._link = link or self._link
+            self._link = link  # none: somebody removed it, so it does not come back when its time has run out
             self._note("" if link else "the address is on no interface of this host; run holdfast.ha.recover")
 
     def _step_down(self, reason: str) -> None:

@@ -127,6 +127,8 @@ class Watch(threading.Thread):
         self._fault_at: float | None = None
         self._better: tuple[str, float] | None = None
         self._trouble = ""
+        #: Links on which a probe was answered.
+        self._answered: set[str] = set()
         self._next_look = clock()
         self._looks_wanted = threading.Event()
         self.turned_at = clock()
@@ -280,7 +282,7 @@ class Watch(threading.Thread):
         except HoldfastError as error:
             self._note(error.message)
             return
-        self._note("")
+        self._note(self._address.known.trouble)
         link = net.find(known.interface)
         backup = net.find(known.backup_interface) if known.backup_interface else None
         self._link_indexes = tuple(one.index for one in (link, backup) if one is not None)
@@ -304,7 +306,16 @@ class Watch(threading.Thread):
             elsewhere=record is not None and record.holder not in ("", self._around.node),
             hands_off_until=self.holder.hands_off_until,
             better=self._better_node(),
+            fence_first=self._fence_first(),
         )
+
+    def _fence_first(self) -> bool:
+        """Whether the address waits for a fence: what comes from a node that did not let go, and is not in service here yet."""
+        try:
+            known = self._address.known()
+        except HoldfastError:
+            return True
+        return self.holder.expired and not known.in_service and known.resource is not None and known.resource.fence != "none"
 
     def _in_service(self) -> bool | None:
         try:
@@ -342,6 +353,8 @@ class Watch(threading.Thread):
     def _start_run(self, action: StartRun) -> None:
         run = self._around.run
         variables = {"to": action.to} if action.to else {}
+        if action.playbook == "recover" and self._fence_first():
+            variables["holdfast_expired"] = "true"
         order = Order(self.tag, action.playbook, action.reason, action.faults, variables)
         self._cancel, self._run_of = threading.Event(), action.playbook
         cancel = self._cancel
@@ -469,9 +482,13 @@ class Watch(threading.Thread):
         if epoch is None or not self.holder.serving or not self._link_up:
             return
         try:
-            look = look_by_probe(known or self._address.known(), self._address.kernel.links(), self._address.kernel.run)
+            known = known or self._address.known()
+            answered = known.interface in self._answered
+            look = look_by_probe(known, self._address.kernel.links(), self._address.kernel.run, answered=answered)
         except HoldfastError:
             return
+        if look is not None and look.health is Health.HEALTHY:
+            self._answered.add(known.interface)
         if look is not None and epoch == self._epoch() and self.holder.serving:
             self._inbox.put(Looked(self._clock(), look))
 

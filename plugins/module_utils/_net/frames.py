@@ -33,13 +33,16 @@ def find_claimant(address: Address, link: Link, own_macs: Iterable[str], now: Ca
     """
     mine = {_mac(mac) for mac in own_macs}
     with _arp_socket(link) as raw:
-        for _turn in range(_ASKED):
-            raw.send(arp_frame(_mac(link.mac), b"\0" * 4, address.ip.packed))
-            deadline = now() + _WAIT
-            while select.select([raw], [], [], max(0.0, deadline - now()))[0]:
-                claimant = claims(raw.recv(2048), address.ip.packed)
-                if claimant is not None and claimant not in mine:
-                    return claimant.hex(":")
+        try:
+            for _turn in range(_ASKED):
+                raw.send(arp_frame(_mac(link.mac), b"\0" * 4, address.ip.packed))
+                deadline = now() + _WAIT
+                while select.select([raw], [], [], max(0.0, deadline - now()))[0]:
+                    claimant = claims(raw.recv(2048), address.ip.packed)
+                    if claimant is not None and claimant not in mine:
+                        return claimant.hex(":")
+        except OSError as error:  # the link may have gone down this moment
+            raise CommandFailed(f"cannot ask {link.name} who has {address.host}: {error.strerror}", interface=link.name) from None
     return None
 
 
@@ -70,11 +73,14 @@ def announce(address: Address, link: Link, count: int, pause: Callable[[float], 
         for turn in range(count):
             if turn:
                 pause(_SPACING)
-            if address.version == 4:
-                raw.send(arp_frame(_mac(link.mac), address.ip.packed, address.ip.packed))
-            else:
-                packet = advertisement(address.ip.packed, _mac(link.mac), router=_forwards(link.name))
-                raw.sendto(packet, ("ff02::1", 0, 0, link.index))
+            try:
+                if address.version == 4:
+                    raw.send(arp_frame(_mac(link.mac), address.ip.packed, address.ip.packed))
+                else:
+                    packet = advertisement(address.ip.packed, _mac(link.mac), router=_forwards(link.name))
+                    raw.sendto(packet, ("ff02::1", 0, 0, link.index))
+            except OSError as error:  # the link may have gone down this moment
+                raise CommandFailed(f"cannot announce {address.host} on {link.name}: {error.strerror}", interface=link.name) from None
 
 
 def _arp_socket(link: Link) -> socket.socket:

@@ -38,8 +38,10 @@ class Pair:
         self.store.create(pause=lambda _: time.sleep(0.05))
         self.checkers: dict[str, Checker] = {}
 
-    def reset(self, *, start: bool = True, settings: Mapping[str, Any] | None = None, **changes: Any) -> None:
-        """node-a is active, and node-b stands by. ``settings``: of the checkers; ``changes``: of the resource."""
+    def reset(
+        self, *, start: bool = True, settings: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None, **changes: Any
+    ) -> None:
+        """node-a is active, and node-b stands by. ``settings``: of the checkers, ``environment``: of node-a's; ``changes``: of the resource."""
         self.stop()
         self.lan.control.faults.clear()
         for node in self.lan.nodes:
@@ -61,12 +63,15 @@ class Pair:
             **(settings or {}),
         }
         for node in self.lan.nodes:
-            self.checkers[node.name] = Checker(node, self.settings, [{**WEB, **changes}])
+            more = environment if node.name == "node-a" else None
+            self.checkers[node.name] = Checker(node, self.settings, [{**WEB, **changes}], more)
         if start:
             for name in ("node-a", "node-b"):
                 self.checkers[name].start()
                 self.until_serving("node-a")
             until(lambda: self.status("node-b")["ready"], 20, "node-b does not become ready")
+            if self.settings.get("peers"):
+                until(lambda: self.status("node-a")["peers"][0]["ready"], 20, "node-a does not hear that node-b is ready")
 
     def stop(self) -> None:
         """End the checkers as a crash would: nothing is handed over."""

@@ -4,15 +4,21 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
+import socket
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import PROFILES
+from lab.control import Fault
 from lab.lan import VIP, Lan
 from lab.waiting import until
 
-from .pair import KEY, Pair
+from .pair import CHECKS, KEY, TAG, Pair
 
 TIMING = PROFILES["fast"]
 
@@ -37,15 +43,203 @@ def pair(shared: Pair) -> Iterator[Pair]:
         yield shared
 
 
-def test_a_deleted_address_is_back_at_once(pair: Pair) -> None:
+def test_what_needs_only_the_kernel_is_mended_at_once(pair: Pair) -> None:
+    a = pair.checkers["node-a"]
     with pair.lan.prober() as prober:
         prober.wait_until_answered(10, by="node-a")
         pair.node("node-a").drop(VIP)
-        until(lambda: pair.checkers["node-a"].seen("reflex"), 10, "no reflex")
+        until(lambda: a.seen("reflex"), 10, "no reflex")
         prober.wait_until_answered(10, by="node-a")
-        report = prober.stop()
-    told = pair.checkers["node-a"].seen("reflex")[0]
-    assert (told["ok"], told["faults"]) == (True, ["address"])
-    assert report.longest_ms < 1000
-    assert pair.status("node-a")["last_recovery"]["ok"]
-    assert pair.status("node-b")["held"] is False
+        deleted = prober.report().longest_ms
+    assert (a.seen("reflex")[0]["ok"], a.seen("reflex")[0]["faults"]) == (True, ["address"])
+    assert deleted < 1000
+    with pair.lan.prober() as prober:
+        prober.wait_until_answered(10, by="node-a")
+        pair.lan.switch.ip("link set node-a-0 down")
+        until(lambda: pair.places("node-a") == ["eth1"], 10, "it did not move to the backup")
+        prober.wait_until_answered(10, by="node-a")
+        moved = prober.report().longest_ms
+    print(f"address deleted: {deleted:.0f} ms; link down: {moved:.0f} ms")
+    assert moved < 2000
+    until(lambda: len(a.seen("reflex")) == 2, 5, "not told")
+    status = until(lambda: told if (told := pair.status("node-a"))["health"] == "healthy" else None, 10, "it is not healthy again")
+    assert (status["interface"], status["backup_interface"], status["interface_up"]) == ("eth1", "eth0", True)
+    pair.lan.switch.ip("link set node-a-0 up")
+    until(lambda: pair.status("node-a")["phase"] == "watching", 10, "it is still at work")
+    assert pair.places("node-a") == ["eth1"]
+    assert pair.places("node-b") == []
+
+
+def test_who_goes_in_order_hands_over_and_who_is_gone_is_replaced(pair: Pair) -> None:
+    a, b = pair.checkers["node-a"], pair.checkers["node-b"]
+    begin = time.monotonic()
+    a.stop()
+    pair.until_serving("node-b", 10)
+    assert time.monotonic() - begin < TIMING.ttl, "taken over as if nobody had handed over"
+    assert (a.exit_code, a.seen("handed over")[0]["to"], pair.places("node-a")) == (0, "node-b", [])
+    a.start()  # a returning node leaves it where it is
+    until(lambda: pair.status("node-a")["ready"], 20, "node-a is not ready")
+    assert (pair.status("node-a")["role"], pair.status("node-b")["role"]) == ("standby", "active")
+    until(lambda: pair.status("node-b")["peers"][0]["ready"], 10, "node-b does not hear that node-a is ready")
+    begin = time.monotonic()
+    pair.ask("node-b", "release", handoff_to="node-a")
+    pair.until_serving("node-a", 10)
+    assert time.monotonic() - begin < TIMING.ttl
+    a.kill()
+    killed = time.monotonic()
+    pair.until_serving("node-b")
+    assert time.monotonic() - killed > TIMING.ttl - TIMING.renew - 1, "taken before the lease can have run out"
+    assert b.seen("acquired")
+    a.start()
+    until(lambda: pair.status("node-a")["ready"], 20, "node-a is not ready")
+    b.send(signal.SIGSTOP)
+    pair.until_serving("node-a")
+    b.send(signal.SIGCONT)
+    until(lambda: b.exit_code is not None or b.seen("lost"), 10, "node-b did not notice")
+    assert pair.places("node-b") == []
+    assert pair.places("node-a") == ["eth0"]
+
+
+def test_paused_nothing_is_done_also_by_the_next_process(pair: Pair) -> None:
+    a, node = pair.checkers["node-a"], pair.node("node-a")
+    assert pair.ask("node-a", "pause")["paused"] is True
+    node.drop(VIP)
+    until(lambda: pair.status("node-a")["health"] == "failed", 10, "the fault is not seen")
+    with pytest.raises(RuntimeError, match="resume it first"):
+        pair.ask("node-a", "recover")
+    a.kill()
+    a.start()
+    until(lambda: pair.status("node-a")["held"], 10, "it does not go on with its lease")
+    status = until(lambda: told if (told := pair.status("node-a"))["health"] == "failed" else None, 10, "the fault is not seen")
+    assert (status["phase"], status["paused"], pair.places("node-a")) == ("paused", True, [])
+    assert not a.seen("reflex")
+    assert not a.seen("takeover")
+    pair.ask("node-a", "resume")
+    until(lambda: pair.places("node-a") == ["eth0"], 10, "it is not put back")
+    pair.ask("node-a", "pause")
+    a.stop()  # left as it is, for the next process
+    assert pair.places("node-a") == ["eth0"]
+    a.start()
+    until(lambda: a.seen("resumed"), 10, "it does not go on with its lease")
+    assert pair.record().holder == "node-a"  # type: ignore[union-attr]
+
+
+def test_a_reload_moves_nothing_and_a_wrong_one_changes_nothing(pair: Pair) -> None:
+    a = pair.checkers["node-a"]
+    pid, epoch = a.pid, pair.status("node-a")["epoch"]
+    pair.configure("node-a", checks={**CHECKS, "interval": -1})
+    a.send(signal.SIGHUP)
+    told = until(lambda: a.seen("kept old configuration"), 10, "nothing was said")
+    assert "checks.interval" in told[0]["reason"]
+    assert "\n" not in told[0]["reason"]
+    pair.configure("node-a", reflex=False)
+    a.send(signal.SIGHUP)
+    until(lambda: a.seen("reloaded"), 15, "it did not reload")
+    until(lambda: pair.status("node-a")["held"] and pair.status("node-a")["serving"], 15, "it does not go on with its lease")
+    assert (a.pid, a.exit_code, pair.status("node-a")["epoch"]) == (pid, None, epoch)
+    assert not a.seen("lost")
+    assert pair.places("node-a") == ["eth0"]
+    pair.node("node-a").drop(VIP)  # the new configuration holds: nothing mends it
+    until(lambda: pair.status("node-a")["health"] == "failed", 10, "the fault is not seen")
+    assert not a.seen("reflex")
+
+
+def test_flapping_is_held_down(shared: Pair) -> None:
+    shared.reset(settings={"checks": {**CHECKS, "max_recoveries": 2, "backoff": 0.1}})
+    a = shared.checkers["node-a"]
+
+    def delete() -> bool:
+        shared.node("node-a").drop(VIP)
+        return bool(a.seen("held down"))
+
+    until(delete, 30, "it is never held down", every=0.3)
+    assert len(a.seen("takeover")) + len(a.seen("reflex")) == 2  # the first was at the start
+    status = shared.status("node-a")
+    assert (status["phase"], status["flapping"], status["health"]) == ("held down", True, "failed")
+    assert 0 < status["next_attempt_in"] <= 600
+
+
+def test_the_store_is_away(shared: Pair) -> None:
+    """For shorter than the lease nothing happens. For longer, without a channel among the nodes, the address goes in time, and is back after."""
+    shared.reset(settings={"peers": None})
+    a = shared.checkers["node-a"]
+    with shared.lan.oracle(KEY):
+        shared.lan.control.faults.inject(Fault("silent", "dynamodb:*"))
+        time.sleep(1.0)  # shorter than the lease
+        shared.lan.control.faults.clear()
+        until(lambda: shared.status("node-a")["watching"], 10, "the store is not seen again")
+        assert not a.seen("lost")
+        shared.lan.control.faults.inject(Fault("silent", "dynamodb:*"))
+        until(lambda: not shared.places("node-a"), 3 * TIMING.ttl, "the address is still there")
+        until(lambda: a.seen("lost"), 10, "nothing was said")
+        assert shared.places("node-b") == []
+        shared.lan.control.faults.clear()
+        until(lambda: bool(shared.places("node-a")) != bool(shared.places("node-b")), 30, "nobody took it up again")
+
+
+def test_with_a_channel_the_active_node_stays_when_the_store_is_away(pair: Pair) -> None:
+    a = pair.checkers["node-a"]
+    pair.lan.control.faults.inject(Fault("silent", "dynamodb:*"))
+    until(lambda: a.seen("failsafe"), 20, "no failsafe")
+    end = time.monotonic() + 2 * TIMING.ttl
+    while time.monotonic() < end:
+        assert pair.places("node-a") == ["eth0"]
+        time.sleep(0.1)
+    pair.lan.control.faults.clear()
+    until(lambda: pair.status("node-a")["watching"], 10, "the store is not seen again")
+    assert not a.seen("lost")
+
+
+def test_what_was_taken_out_of_service_waits_for_a_person(pair: Pair) -> None:
+    pair.ask("node-a", "release", handoff_to="-")
+    epoch = pair.record().epoch  # type: ignore[union-attr]
+    end = time.monotonic() + TIMING.wait(0) + 4 * TIMING.poll
+    while time.monotonic() < end:
+        assert (pair.places("node-a"), pair.places("node-b")) == ([], [])
+        time.sleep(0.1)
+    pair.ask("node-b", "acquire", wait=5)
+    pair.ask("node-b", "serve")
+    assert pair.places("node-b") == ["eth0"]
+    assert pair.record().epoch > epoch  # type: ignore[union-attr]
+
+
+def test_an_address_on_the_standby_is_removed(shared: Pair) -> None:
+    shared.reset()
+    shared.node("node-b").hold(VIP, "eth1")
+    until(lambda: not shared.places("node-b"), 10, "it is still there")
+    assert shared.checkers["node-b"].seen("reflex")[0]["faults"] == ["stray"]
+    assert shared.places("node-a") == ["eth0"]
+
+
+def test_systemd_is_told(shared: Pair, tmp_path: Path) -> None:
+    """Ready, alive, reloading, stopping; and a checker without a resource is idle."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(20)
+        shared.reset(start=False, environment={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000000"})
+        a = shared.checkers["node-a"]
+        shared.node("node-a").run("rm", f"/etc/holdfast/resources/{TAG}.json")
+
+        def hear(word: str) -> str:
+            while not (said := systemd.recv(4096).decode()).startswith(word):
+                pass
+            return said
+
+        a.start()
+        assert "0 resources" in hear("READY=1")
+        hear("WATCHDOG=1")
+        a.send(signal.SIGHUP)
+        assert "MONOTONIC_USEC=" in hear("RELOADING=1")
+        hear("READY=1")
+        hear("WATCHDOG=1")
+        a.send(signal.SIGSTOP)  # alive no more: systemd would end it
+        systemd.setblocking(False)
+        said = [1]
+        while said:  # what it said before
+            said = [1 for _ in select.select([systemd], [], [], 0.2)[0] if systemd.recv(4096)]
+        assert select.select([systemd], [], [], 2) == ([], [], [])
+        systemd.settimeout(20)
+        a.send(signal.SIGCONT)
+        a.send(signal.SIGTERM)
+        hear("STOPPING=1")
+        until(lambda: a.exit_code == 0, 20, "it did not end")

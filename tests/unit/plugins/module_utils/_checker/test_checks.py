@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one look makes of what it sees, and which of the kernel's messages are worth one."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import Ec2Sight, judge, look_at_kernel
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.netlink import ANYTHING, Change, change_of
+from ansible_collections.holdfast.ha.plugins.module_utils._model import (
+    Address,
+    Ec2Parts,
+    Eni,
+    EniAddress,
+    Health,
+    Link,
+    LinkAddress,
+    LocalEni,
+    Resource,
+    Route,
+    RouteState,
+    RouteTable,
+)
+from ansible_collections.holdfast.ha.plugins.module_utils._net.lifetime import message
+from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import DEL_ADDRESS, DEL_ROUTE, NEW_ADDRESS, messages
+from ansible_collections.holdfast.ha.plugins.module_utils._net.state import OUR_PROTOCOL, NetState
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective
+
+VIP = Address.parse("10.1.0.10/32")
+UP = Link("eth0", 2, "02:00:00:00:00:01", True, True, addresses=(LinkAddress(VIP),))
+PARTS = Ec2Parts(("all",), "203.0.113.5")
+RESOURCE = Resource("web", VIP, "eth0", ec2=PARTS)
+KNOWN = Effective("web", VIP, "eth0", None, True, RESOURCE)
+ENI = Eni(
+    "eni-01234567", "02:00:00:00:00:01", "vpc-1", "subnet-1", False, (EniAddress("10.0.1.10", True, "203.0.113.5", "eipalloc-1", "eipassoc-1"),)
+)
+HERE = LocalEni("eni-01234567", ENI.mac, "eth0", 0, "subnet-1", "vpc-1")
+RIGHT = tuple(RouteTable(f"rtb-{n}", "vpc-1", (Route(f"rtb-{n}", "10.1.0.10/32", ENI.id), Route(f"rtb-{n}", "10.0.0.0/16", "local"))) for n in "ab")
+
+
+@pytest.mark.parametrize(
+    ("link", "faults"),
+    [
+        (UP, ()),
+        (replace(UP, addresses=()), ("address",)),
+        (replace(UP, addresses=(LinkAddress(replace(VIP, prefixlen=24)),)), ("address",)),
+        (replace(UP, addresses=(LinkAddress(VIP, dadfailed=True),)), ("address",)),
+        (replace(UP, carrier=False), ("link",)),
+        (replace(UP, admin_up=False), ("link",)),
+        (replace(UP, carrier=False, addresses=()), ("link", "address")),
+        (replace(UP, name="eth1"), ("link", "address")),
+    ],
+)
+def test_the_kernel(link: Link, faults: tuple[str, ...]) -> None:
+    look = look_at_kernel(KNOWN, NetState((link,)), held=True, elsewhere=False)
+    assert look.faults == faults
+    assert look.health is (Health.FAILED if faults else Health.HEALTHY)
+    assert bool(look.reasons) == bool(faults)
+
+
+def test_a_standby_should_have_the_address_nowhere() -> None:
+    net = NetState((UP,))
+    assert look_at_kernel(KNOWN, net, held=False, elsewhere=True).faults == ("stray",)
+    assert look_at_kernel(KNOWN, net, held=False, elsewhere=False).faults == ()  # nobody holds it: not ours to remove
+    assert look_at_kernel(KNOWN, NetState((replace(UP, addresses=()),)), held=False, elsewhere=True).faults == ()
+
+
+def wrong(number: int, **changes: object) -> tuple[RouteTable, ...]:
+    """`RIGHT` with a changed entry in one table."""
+    tables = list(RIGHT)
+    table = tables[number]
+    tables[number] = replace(table, routes=(replace(table.routes[0], **changes), *table.routes[1:]))  # type: ignore[arg-type]
+    return tuple(tables)
+
+
+@pytest.mark.parametrize(
+    ("eni", "tables", "faults", "right"),
+    [
+        (ENI, RIGHT, (), 2),
+        (ENI, wrong(0, target="eni-89abcdef"), ("routes",), 1),
+        (ENI, wrong(1, state=RouteState.BLACKHOLE), ("routes",), 1),
+        (replace(ENI, source_dest_check=True), RIGHT, ("source_dest_check",), 2),
+        (replace(ENI, addresses=(EniAddress("10.0.1.10", True),)), RIGHT, ("elastic_ip",), 2),
+        (replace(ENI, addresses=(EniAddress("10.0.1.10", True, "203.0.113.9", "eipalloc-9", "x"),)), RIGHT, ("elastic_ip",), 2),
+        (replace(ENI, addresses=(EniAddress("10.0.1.10", True), EniAddress("10.0.1.11", False, "203.0.113.5", "e", "x"))), RIGHT, ("elastic_ip",), 2),
+    ],
+)
+def test_ec2(eni: Eni, tables: tuple[RouteTable, ...], faults: tuple[str, ...], right: int) -> None:
+    sight = judge(KNOWN, PARTS, HERE, eni, tables)
+    assert (sight.faults, sight.routes_right, sight.routes_total) == (faults, right, 2)
+    assert len(sight.reasons) == len(faults)
+    assert sight.look.health is (Health.FAILED if faults else Health.HEALTHY)
+
+
+def test_many_wrong_tables_are_told_in_few_words() -> None:
+    tables = tuple(RouteTable(f"rtb-{n}", "vpc-1", (Route(f"rtb-{n}", "10.1.0.10/32", "eni-89abcdef"),)) for n in range(250))
+    sight = judge(KNOWN, PARTS, HERE, ENI, tables)
+    assert (sight.faults, sight.routes_right, sight.routes_total, len(sight.reasons)) == (("routes",), 0, 250, 6)
+    assert sight.reasons[-1] == "and in 245 more route tables"
+
+
+def test_an_api_in_trouble_is_not_a_fault() -> None:
+    look = Ec2Sight("no reply", elastic_ip="203.0.113.5").look
+    assert (look.health, look.faults) == (Health.UNKNOWN, ())
+
+
+def test_an_address_going_is_told() -> None:
+    ((_kind, body),) = messages(message(VIP, 2, 7))
+    gone, there = change_of(DEL_ADDRESS, body), change_of(NEW_ADDRESS, body)
+    assert gone is not None
+    assert there is not None
+    assert (gone.index, gone.gone, there.gone) == (2, True, False)
+    assert gone.held is not None
+    assert (gone.held.address, gone.held.valid_lft) == (VIP, 7)
+
+
+@pytest.mark.parametrize(("protocol", "worth"), [(int(OUR_PROTOCOL), ANYTHING), (2, None), (186, None)])
+def test_of_routes_only_our_own_matter(protocol: int, worth: Change | None) -> None:
+    assert change_of(DEL_ROUTE, struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, 254, protocol, 0, 1, 0)) is worth
