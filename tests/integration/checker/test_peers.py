@@ -43,6 +43,11 @@ class Peers(Pair):
         """Returns once the two have seen each other."""
         until(lambda: all(checker.seen("peer alive") for checker in self.checkers.values()), 10, "they do not see each other")
 
+    def told_of_a(self) -> tuple[str, bool, bool | None]:
+        """What node-b knows of node-a: its name, whether it lives, and whether it holds the lease."""
+        (peer,) = self.checkers["node-b"].ask("status")["peers"]
+        return peer["node"], peer["alive"], peer["resources"].get(TAG, {}).get("held")
+
     def lose(self, node: Node, *, store: bool = False, peer: bool = False) -> None:
         """What this node sends to the store, or to its peer, no longer arrives."""
         rules = ["tcp dport 80 drop"] * store + [f"udp dport {PORT} drop"] * peer
@@ -65,8 +70,9 @@ class Peers(Pair):
         """The address is on node-a, and on it alone, for so long."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            assert self.has_address(self.a)
-            assert not self.has_address(self.b)
+            a, b = (self.checkers[node.name] for node in self.lan.nodes)
+            assert self.has_address(self.a), (a.exit_code, a.events[-12:])
+            assert not self.has_address(self.b), (b.exit_code, b.events[-12:])
             time.sleep(0.05)
 
     def goes(self) -> float:
@@ -96,6 +102,7 @@ def lan() -> Iterator[Lan]:
 def test_the_store_is_lost_and_the_address_stays_while_the_peer_agrees(lan: Lan) -> None:
     with Peers(lan) as pair, Oracle({node.name: node.namespace for node in lan.nodes}, VIP):
         pair.met()
+        until(lambda: pair.told_of_a() == ("node-a", True, True), 10, "node-b does not know that node-a holds the lease")
         pair.lose(pair.a, store=True)  # node-b still reaches it, and could take over
         pair.stays(1.5 * TIMING.ttl)
         assert pair.failsafe() == [True]

@@ -112,7 +112,10 @@ def test_nor_what_is_lost(keeper: Keeper, shelf: Shelf, clock: Clock) -> None:
 def test_a_promise_is_kept_although_the_store_is_being_read(keeper: Keeper, shelf: Shelf, clock: Clock) -> None:
     keeper.tell(Intent.CLAIM)
     given: list[bool] = []
-    ask: Callable[[], None] = lambda: given.append(keeper.acknowledge("other", 9, 10.0))
+
+    def ask() -> None:
+        given.append(keeper.acknowledge("other", 9, 10.0))
+
     shelf.before = ask
     keeper.turn()
     assert given == [True]
