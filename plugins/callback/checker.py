@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import socket
@@ -22,7 +23,7 @@ description:
   - The checker starts playbooks with this plugin switched on, and with a socket that it inherits; in every other run it does nothing.
   - It reports the message of each task that fails, and the end of the playbook, so that the checker goes on without waiting for the process to end.
   - In a run that is started in advance it also makes the clients of the EC2 API before there is anything to do,
-    so that the EC2 tasks need not.
+    and loads what the modules need, so that the tasks need not.
 requirements:
   - to be enabled, which the checker does
 """
@@ -30,6 +31,19 @@ requirements:
 #: The variable in which the checker gives the number of the socket.
 _REPORT = "HOLDFAST_RUN_REPORT"
 _LONGEST = 2000
+#: The modules that a recovery runs in Ansible's worker: what they import is imported before there is anything to do.
+_AHEAD = (
+    "ec2_eip_association",
+    "ec2_local_eni_info",
+    "ec2_route_target",
+    "ec2_source_dest_check",
+    "ip_probe",
+    "ip_resource",
+    "ip_resource_info",
+    "ip_source_route",
+    "lease",
+    "lease_address",
+)
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]
@@ -59,6 +73,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             return
         from ansible_collections.holdfast.ha.plugins.module_utils._ec2.ahead import make_clients
 
+        for name in _AHEAD:
+            importlib.import_module(f"ansible_collections.holdfast.ha.plugins.modules.{name}")
         make_clients(variables.get("holdfast_aws"), variables.get("holdfast_resources"))
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:

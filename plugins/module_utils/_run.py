@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +39,19 @@ class Host:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What Ansible wants of the module ``name``. ``args`` as they were given; empty where Ansible has passed them itself."""
+
+    name: str
+    args: Mapping[str, Any]
+    check: bool
+    diff: bool
+
+
+Body = Callable[[Asked, Host], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
 class Library:
     """A Python library that a module needs, and the traceback of its import if it is missing."""
 
@@ -59,61 +74,18 @@ def run_change(
     :param spec: More of AnsibleModule's arguments, such as ``mutually_exclusive``.
     """
 
-    def body(module: AnsibleModule, host: Host) -> Mapping[str, Any]:
-        return _change(build, host, settle, check=module.check_mode, diff=module._diff)
+    def body(asked: Asked, host: Host) -> Mapping[str, Any]:
+        task = build(host)
+        patience = settle(host.params) if callable(settle) else settle
+        run = preview(task, settle=min(patience, _PATIENCE)) if asked.check else converge(task, settle=patience)
+        returns: dict[str, Any] = {"changed": run.changed, **task.result(run)}
+        if asked.diff:
+            returns["diff"] = {"before": task.table(run.before), "after": task.table(run.after)}
+        if run.errors:
+            return {"failed": True, "msg": _summary(run), "errors": [error.as_dict() for error in run.errors.values()], **returns}
+        return returns
 
     _run(body, argument_spec, libraries, spec)
-
-
-def run_change_here(
-    build: Callable[[Host], Reconciler[Any, Any]],
-    args: Mapping[str, Any],
-    *,
-    name: str,
-    check: bool,
-    diff: bool,
-    argument_spec: Mapping[str, Any],
-    libraries: Sequence[Library] = (),
-    settle: Settle = 0.0,
-    **spec: Any,
-) -> dict[str, Any] | None:
-    """What the module ``name`` would answer to ``args``, without a process of its own: for an action plugin whose target is this host.
-
-    The other parameters are those of `run_change`. ``None`` where only the module can tell, since a library is missing in this process.
-    """
-    if any(library.import_error is not None for library in libraries):
-        return None
-    given = ArgumentSpecValidator(dict(argument_spec), **spec).validate(dict(args))
-    params, secrets = given.validated_parameters, given._no_log_values
-    warnings: list[str] = []
-
-    def work() -> Mapping[str, Any]:
-        if given.error_messages:
-            error = given.errors[0]
-            unknown = f"Unsupported parameters for ({name}) module: " if isinstance(error, UnsupportedError) else ""
-            return {"failed": True, "msg": f"{unknown}{error}"}
-        return _change(build, Host(params, _no_programs, warnings.append), settle, check=check, diff=diff)
-
-    answer = {**_guarded(work), "invocation": {"module_args": dict(params)}, **({"warnings": warnings} if warnings else {})}
-    cleared: dict[str, Any] = remove_values(answer, secrets)
-    return cleared
-
-
-def _no_programs(argv: Sequence[str]) -> Completed:
-    return Completed(127, "", f"{argv[0]}: not to be run here")
-
-
-def _change(build: Callable[[Host], Reconciler[Any, Any]], host: Host, settle: Settle, *, check: bool, diff: bool) -> Mapping[str, Any]:
-    """Do it, or foresee it; the answer. Raises `HoldfastError`."""
-    task = build(host)
-    patience = settle(host.params) if callable(settle) else settle
-    run = preview(task, settle=min(patience, _PATIENCE)) if check else converge(task, settle=patience)
-    returns: dict[str, Any] = {"changed": run.changed, **task.result(run)}
-    if diff:
-        returns["diff"] = {"before": task.table(run.before), "after": task.table(run.after)}
-    if run.errors:
-        return {"failed": True, "msg": _summary(run), "errors": [error.as_dict() for error in run.errors.values()], **returns}
-    return returns
 
 
 def run_info(
@@ -125,23 +97,78 @@ def run_info(
 ) -> None:
     """Be a module that only looks; ``changed`` is always false. ``read`` returns the module's return values."""
 
-    def body(module: AnsibleModule, host: Host) -> Mapping[str, Any]:
+    def body(asked: Asked, host: Host) -> Mapping[str, Any]:
         return {"changed": False, **read(host)}
 
     _run(body, argument_spec, libraries, spec)
 
 
+# --- the two doors ----------------------------------------------------------------------------------------------------
+
+
+class _Answered(BaseException):
+    """Takes the answer from inside a module's main() to whom called it; not an Exception, so that nothing on the way holds it up."""
+
+    def __init__(self, answer: dict[str, Any] | None) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+#: What is asked of this process by `answer_here`; ``None`` in a module's own process.
+_asked_here: Asked | None = None
+
+
+def answer_here(main: Callable[[], None], asked: Asked) -> dict[str, Any] | None:
+    """What the module with this main() answers, without a process of its own: for an action plugin whose target is this host.
+
+    For a process with one thread, such as Ansible's worker. ``None`` where only the module can tell, since a library is missing in this process.
+    """
+    global _asked_here
+    _asked_here = asked
+    try:
+        main()
+    except _Answered as over:
+        return over.answer
+    finally:
+        _asked_here = None
+    raise RuntimeError(f"{asked.name} ended without an answer")
+
+
+def _answer(
+    body: Body, asked: Asked, argument_spec: Mapping[str, Any], libraries: Sequence[Library], spec: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    if any(library.import_error is not None for library in libraries):
+        return None
+    given = ArgumentSpecValidator(dict(argument_spec), **spec).validate(dict(asked.args))
+    params, secrets = given.validated_parameters, given._no_log_values
+    warnings: list[str] = []
+
+    def work() -> Mapping[str, Any]:
+        if given.error_messages:
+            error = given.errors[0]
+            unknown = f"Unsupported parameters for ({asked.name}) module: " if isinstance(error, UnsupportedError) else ""
+            return {"failed": True, "msg": f"{unknown}{error}"}
+        return body(asked, Host(params, _run_program, warnings.append))
+
+    answer = {**_guarded(work), "invocation": {"module_args": dict(params)}, **({"warnings": warnings} if warnings else {})}
+    cleared: dict[str, Any] = remove_values(answer, secrets)
+    return cleared
+
+
 def _run(
-    body: Callable[[AnsibleModule, Host], Mapping[str, Any]],
+    body: Body,
     argument_spec: Mapping[str, Any],
     libraries: Sequence[Library],
     spec: Mapping[str, Any],
 ) -> None:
+    if _asked_here is not None:
+        raise _Answered(_answer(body, _asked_here, argument_spec, libraries, spec))
     module = AnsibleModule(argument_spec=dict(argument_spec), supports_check_mode=True, **spec)
     for library in libraries:
         if library.import_error is not None:
             module.fail_json(msg=missing_required_lib(library.name), exception=library.import_error)
-    answer = _guarded(lambda: body(module, Host(module.params, _runner(module), module.warn)))
+    asked = Asked("", {}, module.check_mode, module._diff)
+    answer = _guarded(lambda: body(asked, Host(module.params, _runner(module), module.warn)))
     if answer.pop("failed", False):
         module.fail_json(**answer)
     module.exit_json(**answer)
@@ -157,6 +184,16 @@ def _guarded(work: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         cause = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         told = f"This is a defect in holdfast.ha, please report it with the output of -vvv: {cause}"
         return {"failed": True, "msg": told, "exception": traceback.format_exc()}
+
+
+def _run_program(argv: Sequence[str]) -> Completed:
+    """As `_runner`, without a module."""
+    environment = {**os.environ, "LC_ALL": "C", "LANG": "C"}
+    try:
+        done = subprocess.run(list(argv), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=environment)
+    except OSError as error:
+        return Completed(127, "", f"{argv[0]}: {error.strerror}")
+    return Completed(done.returncode, done.stdout, done.stderr)
 
 
 def _runner(module: AnsibleModule) -> Runner:

@@ -95,37 +95,27 @@ after:
   contains: *association
 """
 
-from typing import Any
-
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import BOTO3_IMPORT_ERROR
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.prepare import SETTLE, argument_spec, eip_association
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.task_interface import EipAssociation
 from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
-from ansible_collections.holdfast.ha.plugins.module_utils._run import Host, Library, run_change
-
-#: What the action plugin of the same name uses as well.
-SPEC: dict[str, Any] = {
-    "argument_spec": argument_spec(
-        public_ip={"type": "str"},
-        allocation_id={"type": "str"},
-        private_ip_address={"type": "str"},
-        state={"type": "str", "choices": ["present", "absent"], "default": "present"},
-        allow_reassociation={"type": "bool", "default": True},
-    ),
-    "libraries": [Library("boto3", BOTO3_IMPORT_ERROR), Library("netaddr", NETADDR_IMPORT_ERROR)],
-    "settle": SETTLE,
-    "mutually_exclusive": [("network_interface_id", "interface"), ("public_ip", "allocation_id")],
-    "required_one_of": [("public_ip", "allocation_id")],
-}
-
-
-def build(host: Host) -> EipAssociation:
-    """The task, from validated parameters. Raises `HoldfastError`."""
-    return eip_association(host.params)
+from ansible_collections.holdfast.ha.plugins.module_utils._run import Library, run_change
 
 
 def main() -> None:
-    run_change(build, **SPEC)
+    run_change(
+        lambda host: eip_association(host.params),
+        argument_spec=argument_spec(
+            public_ip={"type": "str"},
+            allocation_id={"type": "str"},
+            private_ip_address={"type": "str"},
+            state={"type": "str", "choices": ["present", "absent"], "default": "present"},
+            allow_reassociation={"type": "bool", "default": True},
+        ),
+        libraries=[Library("boto3", BOTO3_IMPORT_ERROR), Library("netaddr", NETADDR_IMPORT_ERROR)],
+        settle=SETTLE,
+        mutually_exclusive=[("network_interface_id", "interface"), ("public_ip", "allocation_id")],
+        required_one_of=[("public_ip", "allocation_id")],
+    )
 
 
 if __name__ == "__main__":

@@ -110,35 +110,25 @@ routes:
       error: null
 """
 
-from typing import Any
-
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import BOTO3_IMPORT_ERROR
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.prepare import SETTLE, argument_spec, route_targets
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.task_routes import RouteTargets
 from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
-from ansible_collections.holdfast.ha.plugins.module_utils._run import Host, Library, run_change
-
-#: What the action plugin of the same name uses as well.
-SPEC: dict[str, Any] = {
-    "argument_spec": argument_spec(
-        destinations={"type": "list", "elements": "str", "required": True},
-        route_table_ids={"type": "list", "elements": "str"},
-        vpc_id={"type": "str"},
-        missing={"type": "str", "choices": ["fail", "ignore", "create"], "default": "fail"},
-    ),
-    "libraries": [Library("boto3", BOTO3_IMPORT_ERROR), Library("netaddr", NETADDR_IMPORT_ERROR)],
-    "settle": SETTLE,
-    "mutually_exclusive": [("network_interface_id", "interface")],
-}
-
-
-def build(host: Host) -> RouteTargets:
-    """The task, from validated parameters. Raises `HoldfastError`."""
-    return route_targets(host.params, host.warn)
+from ansible_collections.holdfast.ha.plugins.module_utils._run import Library, run_change
 
 
 def main() -> None:
-    run_change(build, **SPEC)
+    run_change(
+        lambda host: route_targets(host.params, host.warn),
+        argument_spec=argument_spec(
+            destinations={"type": "list", "elements": "str", "required": True},
+            route_table_ids={"type": "list", "elements": "str"},
+            vpc_id={"type": "str"},
+            missing={"type": "str", "choices": ["fail", "ignore", "create"], "default": "fail"},
+        ),
+        libraries=[Library("boto3", BOTO3_IMPORT_ERROR), Library("netaddr", NETADDR_IMPORT_ERROR)],
+        settle=SETTLE,
+        mutually_exclusive=[("network_interface_id", "interface")],
+    )
 
 
 if __name__ == "__main__":

@@ -51,30 +51,20 @@ after:
   sample: false
 """
 
-from typing import Any
-
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import BOTO3_IMPORT_ERROR
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.prepare import SETTLE, argument_spec, source_dest_check
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.task_interface import SourceDestCheck
 from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
-from ansible_collections.holdfast.ha.plugins.module_utils._run import Host, Library, run_change
-
-#: What the action plugin of the same name uses as well.
-SPEC: dict[str, Any] = {
-    "argument_spec": argument_spec(enabled={"type": "bool", "default": False}),
-    "libraries": [Library("boto3", BOTO3_IMPORT_ERROR), Library("netaddr", NETADDR_IMPORT_ERROR)],
-    "settle": SETTLE,
-    "mutually_exclusive": [("network_interface_id", "interface")],
-}
-
-
-def build(host: Host) -> SourceDestCheck:
-    """The task, from validated parameters. Raises `HoldfastError`."""
-    return source_dest_check(host.params)
+from ansible_collections.holdfast.ha.plugins.module_utils._run import Library, run_change
 
 
 def main() -> None:
-    run_change(build, **SPEC)
+    run_change(
+        lambda host: source_dest_check(host.params),
+        argument_spec=argument_spec(enabled={"type": "bool", "default": False}),
+        libraries=[Library("boto3", BOTO3_IMPORT_ERROR), Library("netaddr", NETADDR_IMPORT_ERROR)],
+        settle=SETTLE,
+        mutually_exclusive=[("network_interface_id", "interface")],
+    )
 
 
 if __name__ == "__main__":

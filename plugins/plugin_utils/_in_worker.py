@@ -8,26 +8,23 @@ remote connection, a library that only the module's interpreter has), the module
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.holdfast.ha.plugins.module_utils._run import Host, run_change_here
+from ansible_collections.holdfast.ha.plugins.module_utils._run import Asked, answer_here
 
 
 class InWorker(ActionBase):  # type: ignore[misc]
-    """A subclass names the module's ``build`` and ``SPEC``."""
+    """Each subclass is the action plugin of the module that its file is named like."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
     _supports_diff = True
     _supports_async = True
-
-    BUILD: Callable[[Host], Any]
-    SPEC: Mapping[str, Any]
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """The module's answer."""
@@ -49,5 +46,6 @@ class InWorker(ActionBase):  # type: ignore[misc]
             args = json.loads(json.dumps(self._task.args))  # plain values, as a module gets them
         except (TypeError, ValueError):
             return None  # something that only Ansible's own way of passing arguments can carry
-        check, diff = bool(self._task.check_mode), bool(self._task.diff)
-        return run_change_here(type(self).BUILD, args, name=self._task.action, check=check, diff=diff, **self.SPEC)
+        name = type(self).__module__.rpartition(".")[2]
+        module = importlib.import_module(f"ansible_collections.holdfast.ha.plugins.modules.{name}")
+        return answer_here(module.main, Asked(self._task.action, args, bool(self._task.check_mode), bool(self._task.diff)))
