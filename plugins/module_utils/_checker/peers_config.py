@@ -22,7 +22,7 @@ class PeerSettings:
 
     :param addresses: One for each node, this one among them.
     :param key_file: The key that all nodes share. It is read later.
-    :param failsafe: A holder that has lost the store may go on while all others acknowledge it.
+    :param failsafe: A holder that has lost the store may go on while all others acknowledge it. Each of them has to watch the resource too.
     """
 
     addresses: Mapping[str, str]

@@ -9,6 +9,8 @@ Why two nodes never hold at once, in true seconds, with every clock running at a
   after the write took effect.
 * A standby counts from the end of the first read that showed that write, so from after it took effect, and waits
   ``T(1+rho)`` on its own clock: at least ``T``.
+* Failsafe: each other node's promise begins after the holder's question was sent and lasts ``T(1+rho)`` on its own clock, so at
+  least ``T``; the holder counts from before it sent the oldest of these questions, and stops as above.
 """
 
 from __future__ import annotations
