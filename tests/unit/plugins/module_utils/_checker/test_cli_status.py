@@ -148,6 +148,24 @@ CASES: dict[str, dict[str, Any]] = {
             {**STANDBY, "advice": "it was taken out of service; name a node: holdfast switchover web --to NODE", "holder": ""},
         ],
     },
+    "as in the documentation": {
+        "resources": [
+            DB,
+            {
+                **WEB,
+                "health": "failed",
+                "phase": "backing off",
+                "next_attempt_in": 12.4,
+                "interface_up": False,
+                "reasons": ["eth0 has no carrier", "10.1.0.10/32 in rtb-0a1b leads to eni-0123"],
+                "ec2": {**EC2, "routes_right": 2, "source_dest_check": True, "elastic_ip_right": False},
+                "last_recovery": {"ago": 5, "seconds": 33, "ok": False, "what": "address", "message": "no answer from 10.0.1.1"},
+            },
+        ],
+        "peers": [
+            {"node": "node-b", "alive": True, "age": 0.1, "resources": {"db": {"ready": True, "held": True}, "web": {"ready": True, "held": False}}}
+        ],
+    },
     "no resources": {"resources": []},
 }
 
@@ -171,6 +189,11 @@ def test_word_for_word(name: str) -> None:
     assert lines == expected.splitlines()
     assert all(len(line) <= width for line in lines)
     assert text.isascii()
+
+
+def test_the_documentation_shows_what_is_printed() -> None:
+    page = Path(__file__).resolve().parents[5] / "docs" / "holdfast-command.md"
+    assert f"```text\n{golden()['as in the documentation'][1].rstrip()}\n```" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", CASES)
