@@ -7,8 +7,10 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,14 @@ def shared() -> Iterator[Pair]:
 def pair(shared: Pair) -> Iterator[Pair]:
     """node-a is active. At the end the oracle has seen no instant with two holders."""
     shared.reset()
+    with shared.lan.oracle(KEY):
+        yield shared
+
+
+@pytest.fixture
+def patient(shared: Pair) -> Iterator[Pair]:
+    """As `pair`, with leases that are long enough for a process to start anew on a busy machine."""
+    shared.reset(settings={"timing": "standard"})
     with shared.lan.oracle(KEY):
         yield shared
 
@@ -100,7 +110,8 @@ def test_who_goes_in_order_hands_over_and_who_is_gone_is_replaced(pair: Pair) ->
     assert pair.places("node-a") == ["eth0"]
 
 
-def test_paused_nothing_is_done_also_by_the_next_process(pair: Pair) -> None:
+def test_paused_nothing_is_done_also_by_the_next_process(patient: Pair) -> None:
+    pair = patient
     a, node = pair.checkers["node-a"], pair.node("node-a")
     assert pair.ask("node-a", "pause")["paused"] is True
     node.drop(VIP)
@@ -124,7 +135,8 @@ def test_paused_nothing_is_done_also_by_the_next_process(pair: Pair) -> None:
     assert pair.record().holder == "node-a"  # type: ignore[union-attr]
 
 
-def test_a_reload_moves_nothing_and_a_wrong_one_changes_nothing(pair: Pair) -> None:
+def test_a_reload_moves_nothing_and_a_wrong_one_changes_nothing(patient: Pair) -> None:
+    pair = patient
     a = pair.checkers["node-a"]
     pid, epoch = a.pid, pair.status("node-a")["epoch"]
     pair.configure("node-a", checks={**CHECKS, "interval": -1})
@@ -243,3 +255,72 @@ def test_systemd_is_told(shared: Pair, tmp_path: Path) -> None:
         a.send(signal.SIGTERM)
         hear("STOPPING=1")
         until(lambda: a.exit_code == 0, 20, "it did not end")
+
+
+#: In place of ansible-playbook: notes its arguments, records that the resource is in service as a recovery does, and tells how it ended.
+_RECOVERY = f"""#!{sys.executable}
+import json, os, pathlib, sys, time
+folder = pathlib.Path("/var/lib/holdfast")
+with open(folder / "runs", "a") as runs:
+    print(*sys.argv[1:], file=runs)
+def tell(**what):
+    os.write(int(os.environ["HOLDFAST_RUN_REPORT"]), json.dumps(what).encode() + b"\\n")
+if (folder / "slow").exists():
+    time.sleep(2)
+if (folder / "bad").exists():
+    tell(failed="it cannot be repaired here")
+    tell(end={{"ok": False}})
+    sys.exit(2)
+inventory = {{"interface": "eth0", "backup_interface": "eth1"}}
+state = {{"version": 1, "tag": "web", "address": "{VIP}", "in_service": True, **inventory, "inventory": inventory}}
+(folder / "new").write_text(json.dumps(state))
+(folder / "new").rename(folder / "web.json")
+tell(end={{"ok": True}})
+"""
+
+
+def test_the_triggers_finish_what_a_reflex_begins(shared: Pair) -> None:
+    """A run after a takeover and after a reflex; one at a time; one that fails is retried later; SIGTERM calls it off."""
+    shared.reset(start=False, settings={"triggers": [{"type": "playbook", "command": "/etc/holdfast/recovery"}]})
+    a, node = shared.checkers["node-a"], shared.node("node-a")
+    node.run("install", "-m", "0700", "/dev/stdin", "/etc/holdfast/recovery", input=_RECOVERY)
+
+    def runs() -> list[str]:
+        return node.run("sh", "-c", "cat /var/lib/holdfast/runs 2>/dev/null || true").stdout.splitlines()
+
+    def ended(number: int) -> dict[str, object]:
+        return until(lambda: told[number - 1] if len(told := a.seen("run ended")) >= number else None, 20, f"run {number} has not ended")
+
+    a.start()
+    shared.until_serving("node-a")
+    assert ended(1)["ok"]
+    assert a.seen("run started")[0]["reason"] == "this node has taken the lease"
+    assert "holdfast.ha.recover" in runs()[0]
+    assert f'"tag": "{TAG}"' in runs()[0]
+    status = until(lambda: told if (told := shared.status("node-a"))["phase"] == "watching" else None, 10, "it is still at work")
+    assert (status["in_service"], status["health"], status["last_recovery"]["ok"]) == (True, "healthy", True)
+    node.drop(VIP)
+    assert ended(2)["ok"]
+    assert [one["event"] for one in a.events if one["event"] in ("reflex", "run started")][-2:] == ["reflex", "run started"]
+    node.run("touch", "/var/lib/holdfast/slow")
+    with ThreadPoolExecutor() as pool:
+        asked = [pool.submit(shared.ask, "node-a", "recover", wait=20) for _ in range(2)]
+        assert all(one.result()["last_recovery"]["ok"] for one in asked)
+    assert len(runs()) == 3, "two runs at once"
+    node.run("sh", "-c", "rm /var/lib/holdfast/slow; touch /var/lib/holdfast/bad")
+    answer = shared.ask("node-a", "recover", wait=20)
+    assert (answer["last_recovery"]["ok"], answer["health"]) == (False, "healthy")
+    assert "it cannot be repaired here" in answer["last_recovery"]["message"]
+    node.drop(VIP)  # the same fault again is for the playbook, and that fails
+    assert not ended(5)["ok"]
+    until(lambda: a.seen("backing off"), 10, "it does not back off")
+    status = shared.status("node-a")
+    assert (status["health"], status["faults"], shared.places("node-a")) == ("failed", ["address"], [])
+    assert len(a.seen("reflex")) == 1
+    node.run("sh", "-c", "rm /var/lib/holdfast/bad; touch /var/lib/holdfast/slow")
+    until(lambda: len(runs()) >= 6, 20, "it is not tried again")
+    begin = time.monotonic()
+    a.stop()
+    assert (a.exit_code, shared.places("node-a")) == (0, [])
+    assert time.monotonic() - begin < 15
+    assert a.seen("run killed")
