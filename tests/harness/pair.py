@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two nodes on a plain network, each with a checker, and one resource that is an address and no more."""
+"""Two nodes on a plain network, each with a checker that is left to itself, and one resource that is an address and no more."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from lab.waiting import until
 CLUSTER, TAG, TABLE = "web-prod", "web", "holdfast"
 STORE = {"type": "dynamodb", "table": TABLE}
 KEY = f"{CLUSTER}/{TAG}"
+_KEY_FILE = "/etc/holdfast/peer.key"
 
 
 class Pair:
@@ -24,24 +25,35 @@ class Pair:
 
     def __init__(self, lan: Lan, timing: str, **more: Any) -> None:
         self.lan = lan
-        self.settings = {"cluster": CLUSTER, "store": STORE, "timing": timing, "nodes": [node.name for node in lan.nodes], **more}
+        addresses = {node.name: node.place.interfaces[0].address for node in lan.nodes}
+        self.settings = {
+            "cluster": CLUSTER,
+            "store": STORE,
+            "timing": timing,
+            "nodes": list(addresses),
+            "peers": {"addresses": addresses, "key_file": _KEY_FILE},
+            "checks": {"grace": 0},
+            **more,
+        }
         self.resource = {"tag": TAG, "address": VIP, "interface": "eth0", "priority": {"node-a": 1, "node-b": 2}}
         self.checkers: dict[str, Checker] = {}
 
     def start(self) -> Pair:
-        """The lease free, fresh checkers, and the resource in service on node-a."""
+        """The lease free, fresh checkers that hear of each other, and the resource in service on node-a, which comes to that by itself."""
         store = DynamoDbStore(self.lan.control.client("dynamodb"), TABLE)
         store.create(pause=lambda _: time.sleep(0.05))
         old = store.read(KEY)
         assert store.write(KEY, old.token, Record("", old.record.epoch + 1 if old.record else 1, f"seed.{time.monotonic_ns()}")) is not None
         for node in self.lan.nodes:
+            node.run("install", "-m", "0600", "/dev/stdin", _KEY_FILE, input="k" * 64)
             self.checkers[node.name] = Checker(node, self.settings, [self.resource]).start()
-        first = self.checkers["node-a"]
-        for op in ("acquire", "serve"):
-            answer = first.ask(op, tag=TAG)
-            assert answer["ok"], answer
-        until(lambda: first.ask("status", tag=TAG)["serving"], 5, "node-a does not serve")
+            until(lambda: self.status("node-a")["serving"], 30, "node-a does not serve")
+        until(lambda: self.status("node-b")["ready"], 30, "node-b is not ready")
         return self
+
+    def status(self, name: str) -> dict[str, Any]:
+        """Of the resource, as that node's checker has it."""
+        return self.checkers[name].ask("status", tag=TAG)
 
     def oracle(self) -> Oracle:
         """Watches both kernels and the lease."""

@@ -193,9 +193,13 @@ def _decide(state: State, now: float) -> Step:
         return _fail_back(state, now)
     if now < state.began + state.checks.grace and TAKEOVER not in found:
         return state, ()
-    if now < held_down_until(state) or now < state.next_at:
+    if now < state.next_at:
         return state, ()
     fresh = _for_reflex(state, found, now)
+    if TAKEOVER in fresh:  # whoever holds the lease and does not serve keeps everybody else from it: no limit holds that up
+        return _reflex(state, now, fresh)
+    if now < held_down_until(state):
+        return state, ()
     if fresh:
         return _reflex(state, now, fresh)
     if not state.may_run or _too_soon_to_move_again(state, found, now):
@@ -236,7 +240,7 @@ def _too_soon_to_move_again(state: State, found: tuple[str, ...], now: float) ->
 
 
 def _reflex(state: State, now: float, found: tuple[str, ...]) -> Step:
-    state = _count(state, now)
+    state = replace(state, failures=state.failures + 1) if TAKEOVER in found else _count(state, now)  # a takeover is no recovery
     old = tuple((name, at) for name, at in state.reflexed if at > now - state.checks.window)
     state = replace(state, work=Work("reflex", found), reflexed=(*old, *((_key(state, fault), now) for fault in found)))
     return state, (Reflex(found),)

@@ -292,6 +292,7 @@ class Watch(threading.Thread):
         elsewhere = record is not None and record.holder not in ("", self._around.node)
         look = look_at_kernel(known, net, held=self.holder.state.held is not None, elsewhere=elsewhere)
         self._around.metrics.check(self.tag, look.health.value)
+        self._emit(LeaseSeen(self._clock(), self._lease()))  # read after the kernel: what is being given up in order is no fault
         self._emit(Looked(self._clock(), look))
 
     def _lease(self) -> Lease:

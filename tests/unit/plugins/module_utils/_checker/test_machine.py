@@ -205,6 +205,21 @@ def test_taken_over_it_is_brought_up_and_the_rest_is_the_playbooks() -> None:
     assert (done, end.phase, end.failures) == ([], Phase.WATCHING, 0)
 
 
+def test_whoever_has_the_lease_serves_however_often_it_was_handed_over() -> None:
+    """Held and not served, nobody else could serve either: the flap limit is for repairs."""
+    current, done = State(CHECKS, began=0.0), []
+    for turn in range(3 * CHECKS.max_recoveries):
+        taken = Lease(held=True, epoch=turn, since=turn, taken=True)
+        served = replace(taken, serving=True, in_service=True)
+        current, actions = after(
+            current, LeaseSeen(turn, taken), LeaseSeen(turn + 0.1, served), ReflexEnded(turn + 0.1, True), Looked(turn + 0.2, WELL)
+        )
+        done += actions
+        current, actions = after(current, RunEnded(turn + 0.3, True, 0.0), LeaseSeen(turn + 0.5, Lease()))
+        done += actions
+    assert [action for action in done if isinstance(action, Reflex)] == [Reflex(("takeover",))] * 3 * CHECKS.max_recoveries
+
+
 def test_somebody_else_at_work_is_left_alone() -> None:
     begin = state(lease=replace(HELD, serving=False, hands_off_until=300))
     end, done = after(begin, Looked(1, GONE), Tick(299))
