@@ -4,7 +4,7 @@
     tests/bench/bench_takeover.py [--rounds N] [--profiles fast,standard]
 
 Two nodes and a client on a plain network; each node's checker is left to itself, and the lease is in the lab's DynamoDB. A client asks every 5 ms.
-The lease has run out ``ttl`` seconds after the last renewal that took effect, as the store's log has it. What comes after is the standby's waiting longer
+The lease has run out ``ttl`` seconds after the last renewal that took effect, by the store's log. What comes after is the standby's waiting longer
 (its clock may be fast: 2 %), the end of its poll, the acquisition and the address. No figure counts where two nodes held the address at once.
 """
 
