@@ -95,7 +95,7 @@ def _plan_released(wanted: Wanted, state: Observed) -> tuple[Change, ...]:
     record = state.record
     if record is not None and record.holder == wanted.holder:
         return (Release(wanted.key, wanted.handoff_to),)
-    if not wanted.handoff_to or (record is not None and wanted.handoff_to in (record.holder, record.handoff_to)):
+    if wanted.handoff_to in ("", NOBODY) or (record is not None and wanted.handoff_to in (record.holder, record.handoff_to)):
         return ()
     who = (
         "nobody has held it yet"
