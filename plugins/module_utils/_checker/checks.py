@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import STRAY, Look
 from ansible_collections.holdfast.ha.plugins.module_utils._command import Runner
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, ProbeFailed, Refused
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Association, Ec2Parts, Eip, Health, LocalEni
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Association, Ec2Parts, Eip, Health, LocalEni, Route, RouteState
 from ansible_collections.holdfast.ha.plugins.module_utils._net.probe import targets_of, verify
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import address_health
@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # boto3 is loaded only where EC2 is asked
 
 #: Seconds for which it is remembered which network interface is behind a link: it changes only with the hardware.
 _REMEMBERED = 3600.0
+#: So many wrong route tables are named; of more only the number is told.
+_MOST_TOLD = 5
 
 
 def look_at_kernel(known: Effective, net: NetState, *, held: bool, elsewhere: bool) -> Look:
@@ -71,6 +73,10 @@ class Ec2Sight:
     source_dest_check: bool | None = None
     elastic_ip: str | None = None
     elastic_ip_right: bool | None = None
+
+    def with_fault(self, fault: str, *reasons: str) -> Ec2Sight:
+        """With one more thing that is wrong."""
+        return replace(self, faults=(*self.faults, fault), reasons=(*self.reasons, *reasons))
 
     @property
     def look(self) -> Look:
@@ -173,45 +179,48 @@ class Ec2Eyes:
 
 def judge(known: Effective, parts: Ec2Parts, here: LocalEni, eni: Eni, tables: tuple[RouteTable, ...] | None) -> Ec2Sight:
     """What the plans of the modules would change. Raises `HoldfastError` where they refuse to look at it."""
+    sight = Ec2Sight(elastic_ip=parts.elastic_ip)
+    if tables is not None:
+        sight = _judge_routes(sight, known, parts, here, eni, tables)
+    return sight if parts.elastic_ip is None else _judge_elastic_ip(sight, known, parts, parts.elastic_ip, eni)
+
+
+def _judge_routes(sight: Ec2Sight, known: Effective, parts: Ec2Parts, here: LocalEni, eni: Eni, tables: tuple[RouteTable, ...]) -> Ec2Sight:
     from ansible_collections.holdfast.ha.plugins.module_utils._ec2 import plan, plan_interface
 
-    faults: list[str] = []
-    reasons: list[str] = []
-    right = total = check = None
-    if tables is not None:
-        check = eni.source_dest_check
-        if plan_interface.plan_source_dest_check(False, eni):
-            faults.append("source_dest_check")
-            reasons.append(f"the source/destination check of {eni.id} is on")
-        destination = str(known.address.host_network)
-        ids = None if parts.route_tables == ("all",) else parts.route_tables
-        wish = plan.RouteWish((destination,), eni.id, ids, parts.extra.get("vpc_id") or here.vpc_id, parts.extra.get("missing", "fail"))
-        entries = [found for table in tables if (found := plan.entry(table, destination)) is not None]
-        right, total = sum(plan.is_right(found, wish) for found in entries), len(entries)
-        wrong = plan.plan_routes(wish, tables)
-        if wrong:
-            faults.append("routes")
-            targets = {found.route_table_id: found for found in entries}
-            for action in wrong[:5]:
-                old = targets.get(action.route_table_id)
-                where = f"leads to {old.target}" + (", a black hole" if old.state.value == "blackhole" else "") if old else "is missing"
-                reasons.append(f"{destination} in {action.route_table_id} {where}")
-            if len(wrong) > 5:
-                reasons.append(f"and in {len(wrong) - 5} more route tables")
-    eip_right = None
-    if parts.elastic_ip is not None:
-        private = parts.extra.get("private_ip_address") or next(
-            (one.private_ip for one in eni.addresses if one.private_ip == known.address.host), None
-        )
-        now = next((one for one in eni.addresses if one.public_ip == parts.elastic_ip), None)
-        held = None if now is None else Association(now.association_id or "", eni.id, now.private_ip)
-        eip = Eip(parts.elastic_ip, (now.allocation_id or "") if now else "", held)
-        try:
-            eip_right = not plan_interface.plan_eip(plan_interface.EipWish(eni.id, private), plan_interface.EipState(eip, eni))
-            cause = f"{parts.elastic_ip} is not associated with {eni.id}"
-        except Refused as error:
-            eip_right, cause = False, error.message
-        if not eip_right:
-            faults.append("elastic_ip")
-            reasons.append(cause)
-    return Ec2Sight("", tuple(faults), tuple(reasons), right, total, check, parts.elastic_ip, eip_right)
+    destination = str(known.address.host_network)
+    ids = None if parts.route_tables == ("all",) else parts.route_tables
+    wish = plan.RouteWish((destination,), eni.id, ids, parts.extra.get("vpc_id") or here.vpc_id, parts.extra.get("missing", "fail"))
+    entries = {table.id: found for table in tables if (found := plan.entry(table, destination)) is not None}
+    if plan_interface.plan_source_dest_check(False, eni):
+        sight = sight.with_fault("source_dest_check", f"the source/destination check of {eni.id} is on")
+    wrong = plan.plan_routes(wish, tables)
+    if wrong:
+        told = [f"{destination} in {action.route_table_id} {_leads(entries.get(action.route_table_id))}" for action in wrong[:_MOST_TOLD]]
+        more = [f"and in {len(wrong) - _MOST_TOLD} more route tables"] if len(wrong) > _MOST_TOLD else []
+        sight = sight.with_fault("routes", *told, *more)
+    right = sum(plan.is_right(found, wish) for found in entries.values())
+    return replace(sight, routes_right=right, routes_total=len(entries), source_dest_check=eni.source_dest_check)
+
+
+def _leads(entry: Route | None) -> str:
+    if entry is None:
+        return "is missing"
+    return f"leads to {entry.target}{', a black hole' if entry.state is RouteState.BLACKHOLE else ''}"
+
+
+def _judge_elastic_ip(sight: Ec2Sight, known: Effective, parts: Ec2Parts, public_ip: str, eni: Eni) -> Ec2Sight:
+    """By the interface alone: it shows what is associated with it, and where else the Elastic IP may be does not matter."""
+    from ansible_collections.holdfast.ha.plugins.module_utils._ec2 import plan_interface
+
+    own = next((one.private_ip for one in eni.addresses if one.private_ip == known.address.host), None)
+    now = next((one for one in eni.addresses if one.public_ip == public_ip), None)
+    held = None if now is None else Association(now.association_id or "", eni.id, now.private_ip)
+    eip = Eip(public_ip, (now.allocation_id or "") if now else "", held)
+    wish = plan_interface.EipWish(eni.id, parts.extra.get("private_ip_address") or own)
+    cause = f"{public_ip} is not associated with {eni.id}"
+    try:
+        wrong = bool(plan_interface.plan_eip(wish, plan_interface.EipState(eip, eni)))
+    except Refused as error:
+        wrong, cause = True, error.message
+    return replace(sight.with_fault("elastic_ip", cause) if wrong else sight, elastic_ip_right=not wrong)

@@ -290,7 +290,10 @@ class Watch(threading.Thread):
         self._link_up = link is not None and link.up
         record = self.holder.state.seen.record if self.holder.state.seen else None
         elsewhere = record is not None and record.holder not in ("", self._around.node)
-        look = look_at_kernel(known, net, held=self.holder.state.held is not None, elsewhere=elsewhere)
+        held = self.holder.state.held is not None
+        if held and not self.holder.serving and self._clock() < self.holder.hands_off_until:
+            return  # somebody takes it up or down at this moment
+        look = look_at_kernel(known, net, held=held, elsewhere=elsewhere)
         self._around.metrics.check(self.tag, look.health.value)
         self._emit(LeaseSeen(self._clock(), self._lease()))  # read after the kernel: what is being given up in order is no fault
         self._emit(Looked(self._clock(), look))
