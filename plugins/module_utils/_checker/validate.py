@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Says whether the checker would take a configuration, before it is written: JSON on standard input, and the verdict as exit code.
+
+The input has ``checker``, the content of checker.json, ``resources``, the definitions, and ``key``, that of the peers' key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import FILE, Config, parse_config
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, MissingProgram
+from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.schema import parse
+
+#: As the peers want it, in bytes.
+_SHORTEST_KEY = 32
+
+
+def validate(given: Mapping[str, Any]) -> Config:
+    """The settings, where all of it fits together. Pure. Raises `BadInput` in one line that repeats no secret."""
+    config = parse_config(given.get("checker"), str(FILE))
+    definitions = given.get("resources")
+    if not isinstance(definitions, list) or not definitions:
+        raise BadInput("holdfast_resources: there is no resource to watch; define one", path="holdfast_resources")
+    seen: dict[str, int] = {}
+    for number, definition in enumerate(definitions):
+        place = f"holdfast_resources[{number}]"
+        resource = parse(definition, place)
+        if resource.tag in seen:
+            raise BadInput(f"{place}: the tag {resource.tag} is that of holdfast_resources[{seen[resource.tag]}] already", path=place)
+        seen[resource.tag] = number
+        for node in resource.priority:
+            if node not in config.nodes:
+                raise BadInput(f"{place}/priority: {node} is no node of the cluster; it has {', '.join(config.nodes)}", path=f"{place}/priority")
+        if config.store.type != "none":
+            dataclasses.replace(config.timing, stop_budget=resource.stop_budget).validate()
+    if config.peers is not None:
+        missing = sorted(set(config.nodes) - set(config.peers.addresses))
+        if missing:
+            raise BadInput(f"{FILE}: peers.addresses: {', '.join(missing)} has no address", path="peers.addresses")
+        if len(str(given.get("key") or "").encode()) < _SHORTEST_KEY:
+            raise BadInput(f"monitor_peer_key: it is shorter than {_SHORTEST_KEY} bytes", path="monitor_peer_key")
+    return config
+
+
+def main() -> int:
+    """The exit code: 0, or 78 with the reason in one line on standard error."""
+    try:
+        if NETADDR_IMPORT_ERROR is not None:
+            raise MissingProgram("the Python library netaddr is missing; install it for the Python that runs the checker")
+        config = validate(json.load(sys.stdin))
+        if config.store.type == "dynamodb" or config.aws:
+            import boto3  # noqa: F401 - only whether it is there
+    except HoldfastError as error:
+        print(error.message, file=sys.stderr)
+        return 78
+    except ImportError as error:
+        print(f"a Python library is missing for the Python that runs the checker: {error.name}; install it", file=sys.stderr)
+        return 78
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
