@@ -14,6 +14,8 @@ from ansible.plugins.action import ActionBase
 
 #: No order of a checker is longer, in bytes.
 _LONGEST = 65536
+#: The names of faults that the kernel has no part in.
+_ON_EC2 = frozenset({"source_dest_check", "routes", "elastic_ip"})
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -53,7 +55,22 @@ def _wait(result: dict[str, Any], line: socket.socket) -> dict[str, Any]:
         facts = {name: order[name] for name in ("tag", "reason", "faults")}
     except (ValueError, KeyError, TypeError):
         return _failed(result, "the checker sent something that is not an order; do its version and the collection's agree?")
-    return {**result, "changed": False, **facts}
+    return {**result, "changed": False, **facts, "interface": _interface(facts["tag"], facts["faults"])}
+
+
+def _interface(tag: str, faults: list[str]) -> str:
+    """The link that the address is on, where nothing but EC2 is to be repaired and this node holds the lease; otherwise empty."""
+    from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import ask
+    from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
+    from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
+
+    if not faults or not set(faults) <= _ON_EC2:
+        return ""
+    try:
+        known = Store().effective(tag)
+        return known.interface if known.in_service and ask("status", tag=tag)["held"] else ""
+    except (HoldfastError, KeyError):
+        return ""  # the whole repair will say why
 
 
 def _failed(result: dict[str, Any], message: str) -> dict[str, Any]:

@@ -64,4 +64,12 @@ faults:
   type: list
   elements: str
   sample: [routes]
+interface:
+  description:
+    - The link that the address is on, where only things of EC2 are broken and this node holds the lease, so that these can be repaired before
+      anything else is looked at.
+    - Empty otherwise.
+  returned: success
+  type: str
+  sample: eth0
 """

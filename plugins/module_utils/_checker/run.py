@@ -111,7 +111,7 @@ class Run:
     def kill(self) -> None:
         """End it with all that it started."""
         self._process.end()
-        self._line.close()
+        self._hang_up()
 
     def result(self) -> tuple[bool, str]:
         """Whether it went well, and one line that says why not; after `wait`."""
@@ -139,6 +139,14 @@ class Run:
     def _part(self) -> None:
         if self._process.wait(_PARTING) is None:
             self._process.end()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """End the line for good: a worker that is left over, since its leash was killed, waits at the other end."""
+        try:
+            self._line.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it is over already
         self._line.close()
 
     def _listen(self) -> None:
