@@ -63,7 +63,7 @@ def main(words: Sequence[str], prefix: str) -> int:
     say("  node-b   10.0.2.0/24  the standby")
     say("  client-c 10.0.3.0/24  asks 10.1.0.10 every 5 ms; its subnet has a route table of its own")
     say("  outside  internet     asks 203.0.113.5 every 5 ms\n")
-    with Lab(prefix, with_ssh=True, tell=lambda line: say(f"  {line}")) as lab:
+    with Lab(prefix, tell=lambda line: say(f"  {line}")) as lab:
         say(f"The lab is up ({time.monotonic() - begin:.1f} s). First run: the resource is put in service on node-a.")
         good = show_run(recover(lab)).status == 0
         scenes = (play(lab, number, scene) for number, scene in enumerate(SCENES, 1))  # as far as they go well

@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from lab.playbook import PlaybookRun, run_playbook
@@ -53,23 +50,6 @@ def on_the_node(lab: Lab, name: str, resource: Mapping[str, Any]) -> PlaybookRun
     with reminding("ansible-playbook starts") as now:
         return run_playbook(
             name, {"holdfast_resources": [resource]}, where=node.namespace, environment=node.environment, began=lambda task: now(_short(task))
-        )
-
-
-def from_a_controller(lab: Lab, name: str, variables: Mapping[str, Any]) -> PlaybookRun:
-    """A playbook over SSH against all nodes, as AWX or a laptop would run it."""
-    words = " ".join(f"-e {key}={value}" for key, value in variables.items() if isinstance(value, str) and not key.startswith("holdfast_"))
-    say(f"  run       ansible-playbook holdfast.ha.{name} {words}, from a controller over SSH")
-    with tempfile.TemporaryDirectory() as folder, reminding("ansible-playbook starts") as now:
-        inventory = Path(folder, "inventory.json")
-        inventory.write_text(json.dumps(lab.inventory()))
-        return run_playbook(
-            name,
-            variables,
-            where=lab.router.namespace,
-            environment={**lab.node_a.environment, "ANSIBLE_PIPELINING": "1"},
-            inventory=inventory,
-            began=lambda task: now(_short(task)),
         )
 
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from lab.demo_failover import timeline
+from datetime import datetime, timezone
+
+from lab.demo_failover import timeline, trail
 from lab.demo_run import outage
 from lab.oracle import Stay, tenures_of
 from lab.prober import Answer, Outage, Report
@@ -30,3 +32,18 @@ def test_the_outage() -> None:
     assert outage(report(mine), "node-a") == "none"
     assert outage(report(mine, lost=1.5), "node-a") == "1,500 ms"
     assert outage(report(mine, Answer(1, 2.0, 2.5, "node-b", 0)), "node-a") == "500 ms of answers from node-b"
+
+
+def test_what_the_checkers_did() -> None:
+    def event(second: int, name: str, **facts: object) -> dict[str, object]:
+        return {"time": f"2026-11-22T10:00:{second:02}.500Z", "event": name, "tag": "web", **facts}
+
+    events = {
+        "node-a": [event(1, "acquired", epoch=6), event(9, "peer alive"), event(12, "run ended", playbook="recover", seconds=2.25)],
+        "node-b": [event(10, "acquired", epoch=7), event(13, "released")],
+    }
+    assert trail(events, datetime(2026, 11, 22, 10, 0, 8, tzinfo=timezone.utc)) == [
+        "   +2.50 s  node-b takes the lease, epoch 7",
+        "   +4.50 s  node-a the playbook recover has ended after 2.2 s",
+        "   +5.50 s  node-b lets the lease go",
+    ]
