@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two nodes that boot, a controller that installs over SSH, and what the tests ask of them."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
+from lab.booted import WHEELS, BootedNode
+from lab.faults import clear
+from lab.oracle import Oracle
+from lab.playbook import PlaybookRun, run_playbook
+from lab.router import API_ADDRESS
+from lab.vpc import Lab
+from lab.waiting import until
+
+CLUSTER, TABLE, TAG, UNIT, APP = "web-prod", "holdfast", "web", "holdfast-checker.service", "app.service"
+API = f"http://{API_ADDRESS}"
+TOKEN = "no-secret-of-anybody"
+EVENTS = "/var/log/holdfast/events.jsonl"
+#: A unit that notes when it is started and stopped.
+_APP = """[Service]
+Type=exec
+ExecStart=/bin/sleep infinity
+ExecStartPost=/bin/sh -c 'echo "$(date +%%s.%%N) started" >> /var/log/app'
+ExecStopPost=/bin/sh -c 'echo "$(date +%%s.%%N) stopped" >> /var/log/app'
+"""
+
+
+class Installed:
+    """One lab for many tests. ``web`` is in service on one of the nodes; each test leaves both checkers running."""
+
+    def __init__(self, lab: Lab, folder: Path) -> None:
+        self.lab, self.folder = lab, folder
+        self.store = DynamoDbStore(lab.control.client("dynamodb"), TABLE)
+        self.store.create(pause=lambda _: time.sleep(0.05))
+        parts = {"route_tables": "all", "elastic_ip": lab.place.elastic_ip}
+        self.web: dict[str, Any] = {"tag": TAG, "address": lab.place.vip, "interface": "eth0", "backup_interface": "eth1", "ec2": parts}
+        self.web["dependents"] = [{"name": "app", "service": APP}]
+        self.web["priority"] = {"node-a": 1, "node-b": 2}
+        self.variables: dict[str, Any] = {
+            "holdfast_cluster": CLUSTER,
+            "holdfast_store": {"type": "dynamodb", "table": TABLE, "region": lab.place.region, "endpoint_url": API},
+            "holdfast_aws": {"region": lab.place.region, "endpoint_url": API},
+            "holdfast_resources": [self.web],
+            "monitor_timing": "fast",
+            "monitor_checks": {"interval": 0.5, "deep_interval": 2, "grace": 0.5, "backoff": 1, "hold_down": 5, "max_recoveries": 50, "window": 60},
+            "monitor_metrics_textfile": "/var/lib/node_exporter/holdfast.prom",
+            "monitor_secrets": {"token": TOKEN},
+            "monitor_wheelhouse": WHEELS,
+        }
+        for node in self.nodes:
+            node.run("sh", "-c", f"cat > /etc/systemd/system/{APP}; mkdir -p /var/lib/node_exporter", input=_APP)
+
+    # --- the controller ------------------------------------------------------------------------------------------------
+
+    def play(self, name: str, *, words: Sequence[str] = (), variables: Mapping[str, Any] | None = None, **more: Any) -> PlaybookRun:
+        """Run a playbook from a controller over SSH. No traceback, no secret, no template error."""
+        inventory = self.folder / "inventory.json"
+        inventory.write_text(json.dumps(self.lab.inventory()))
+        environment = {**self.lab.client.environment, "ANSIBLE_PIPELINING": "1"}
+        given = {**self.variables, **(variables or {}), **more}
+        run = run_playbook(name, given, where=self.lab.router.namespace, environment=environment, inventory=inventory, words=words)
+        slowest = sorted(run.tasks, key=lambda task: -task.seconds)[:5]
+        print("slowest:", [(task.task, task.host, round(task.seconds, 1)) for task in slowest], len(run.tasks))
+        print(f"{name}: exit {run.status} after {run.seconds:.1f} s; {run.message}\n{run.other[-3000:]}")
+        text = run.other + json.dumps([task.result for task in run.tasks], default=str)
+        assert "Traceback" not in text, text
+        assert TOKEN not in text, "a secret shows in what Ansible prints"
+        for task in run.failed:
+            assert not re.search(r"defect in holdfast\.ha|is undefined|'undefined'", str(task.result.get("msg"))), task
+        return run
+
+    def converge(self, **more: Any) -> PlaybookRun:
+        """The playbook install; it has to succeed."""
+        run = self.play("install", **more)
+        assert run.status == 0, run.message or run.other
+        return run
+
+    # --- what is so ----------------------------------------------------------------------------------------------------
+
+    @property
+    def nodes(self) -> tuple[BootedNode, ...]:
+        """node-a and node-b."""
+        return self.lab.booted_nodes
+
+    def node(self, name: str) -> BootedNode:
+        """By its name."""
+        return next(node for node in self.nodes if node.name == name)
+
+    def record(self) -> Record | None:
+        """The lease as the store has it."""
+        return self.store.read(f"{CLUSTER}/{TAG}").record
+
+    def holder(self) -> str:
+        """Who holds the lease; empty for nobody."""
+        record = self.record()
+        return record.holder if record else ""
+
+    def other(self, name: str) -> str:
+        """The other node."""
+        return next(node.name for node in self.nodes if node.name != name)
+
+    def status(self, node: BootedNode) -> dict[str, Any]:
+        """What the command `holdfast` says of the resource there; empty where no checker answers."""
+        done = node.run("holdfast", "status", "--json", check=False)
+        try:
+            return next(one for one in json.loads(done.stdout)["resources"] if one["tag"] == TAG)
+        except (ValueError, KeyError, StopIteration):
+            return {}
+
+    def pid(self, node: BootedNode) -> int:
+        """The checker's process, as the node numbers it; 0 where none runs."""
+        return int(node.run("systemctl", "show", "--property=MainPID", "--value", UNIT).stdout)
+
+    def events(self, node: BootedNode, since: float = 0.0) -> list[dict[str, Any]]:
+        """The checker's events in the journal of the node, from that time (seconds of the epoch) on."""
+        text = node.run("journalctl", "--unit", UNIT, "--output=cat", f"--since=@{since:.3f}", check=False).stdout
+        found = []
+        for line in text.splitlines():
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue
+        return [one for one in found if isinstance(one, dict) and "event" in one]
+
+    def trail(self, node: BootedNode, since: float = 0.0) -> list[str]:
+        """The names of those events."""
+        return [str(one["event"]) for one in self.events(node, since)]
+
+    def is_active(self, node: BootedNode, unit: str = APP) -> bool:
+        """Whether the unit runs."""
+        return node.machine is not None and node.run("systemctl", "is-active", unit, check=False).stdout.strip() == "active"
+
+    def where(self) -> dict[str, set[str]]:
+        """Where everything is, as kernels, systemd and control plane say: node and link for what has a link."""
+        vip = self.lab.place.vip
+        owners = {one.id: f"{machine.name} {one.link}" for machine in self.lab.place.machines for one in machine.interfaces}
+        routes = {owners.get(route.target, route.target) for subnet in self.lab.view.subnets for route in subnet.routes if route.destination == vip}
+        checks = {owners.get(one.id, one.id): one.source_dest_check for one in self.lab.view.interfaces}
+        held = {f"{node.name} {link}" for node in self.nodes for link, cidr in node.addresses() if cidr == vip}
+        return {
+            "address": held,
+            "routes": routes,
+            "elastic ip": {owners.get(eip.network_interface_id or "", "-") for eip in self.lab.view.elastic_ips},
+            "checked": {place for place in held if checks.get(place)},
+            "app": {node.name for node in self.nodes if self.is_active(node)},
+            "lease": {self.holder()},
+        }
+
+    def settled(self, name: str, link: str = "eth0") -> dict[str, set[str]]:
+        """What `where` says when all is well and in service there."""
+        place = {f"{name} {link}"}
+        return {"address": place, "routes": place, "elastic ip": place, "checked": set(), "app": {name}, "lease": {name}}
+
+    def wait_settled(self, name: str, link: str = "eth0", seconds: float = 60) -> None:
+        """Until all is well there, and both clients are answered by it. Raises TimeoutError with how it is instead."""
+        wanted = self.settled(name, link)
+        try:
+            until(lambda: self.where() == wanted, seconds, "-", every=0.1)
+        except TimeoutError:
+            raise TimeoutError(f"wanted {wanted}, it is {self.where()} after {seconds:g} s\n{self.story()}") from None
+        for client in ("client-c", "outside"):
+            with self.lab.prober(client) as prober:
+                prober.wait_until_answered(5, by=name)
+
+    def story(self, last: int = 25) -> str:
+        """What the checkers said last."""
+        lines = []
+        for node in self.nodes:
+            if node.machine is not None:
+                text = node.run("journalctl", "--unit", UNIT, "--output=cat", f"--lines={last}", check=False).stdout
+                lines += [f"{node.name}: {line[:400]}" for line in text.splitlines()]
+        return "\n".join(lines)
+
+    def oracle(self) -> Oracle:
+        """Watches that never both kernels have the address."""
+        return Oracle({node.name: node.namespace for node in self.nodes}, self.lab.place.vip)
+
+    # --- put right -----------------------------------------------------------------------------------------------------
+
+    def reset(self) -> str:
+        """Nothing goes wrong any more, both nodes are on, and the resource is well in service somewhere; says where."""
+        clear(self.lab)
+        for node in self.nodes:
+            node.configure()
+            if node.machine is None:
+                node.power_on()
+                node.wait_until_up()
+            node.run("systemctl", "reset-failed", check=False)
+            node.run("systemctl", "start", UNIT)
+        name = until(self.holder, 60, f"nobody holds the lease\n{self.story()}")
+        link = next((link for link, cidr in self.node(name).addresses() if cidr == self.lab.place.vip), "eth0")
+        self.wait_settled(name, link)
+        return name
+
+
+def since_now() -> float:
+    """For `Installed.events`: now, in seconds of the epoch."""
+    return time.time()
+
+
+Condition = Callable[[], object]
