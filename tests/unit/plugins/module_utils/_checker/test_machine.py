@@ -105,6 +105,8 @@ def test_without_reflex_the_playbook_does_it() -> None:
 def test_not_known_is_not_failed() -> None:
     end, done = after(state(), Looked(1, WELL), Looked(2, SILENT), Tick(500), Looked(501, SILENT))
     assert (done, health(end), reasons(end)) == ([], Health.UNKNOWN, SILENT.reasons)
+    end, _done = after(state(checks=replace(CHECKS, rise=2)), Looked(1, SILENT), Looked(2, replace(WELL, source="ec2")))
+    assert health(end) is Health.HEALTHY, "nothing was wrong that would have to end"
 
 
 def test_a_fault_that_is_no_longer_known_is_not_acted_on() -> None:
