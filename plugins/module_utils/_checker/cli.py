@@ -76,14 +76,14 @@ def main(words: Sequence[str] | None = None, name: str | None = None) -> int:
 
 
 def _complain(called: str, message: str, status: int = _FAILED) -> int:
-    print(f"{called}: {message}", file=sys.stderr)
+    _warn(f"{called}: {message}")
     return status
 
 
 def _defect(kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
     """In place of a traceback."""
     cause = " ".join(f"{kind.__name__}: {error}".split())
-    print(f"This is a defect in holdfast.ha, please report it with what you called: {cause}", file=sys.stderr)
+    _warn(f"This is a defect in holdfast.ha, please report it with what you called: {cause}")
 
 
 # --- how it is called --------------------------------------------------------------------------------------------------
@@ -155,10 +155,7 @@ def _wait(text: str) -> float:
 
 
 def _here(path: Path) -> Here:
-    def warn(text: str) -> None:
-        print(text, file=sys.stderr)
-
-    return Here(out=_out, warn=warn, socket=path)
+    return Here(out=_out, warn=_warn, socket=path)
 
 
 # --- what it does ------------------------------------------------------------------------------------------------------
@@ -279,6 +276,10 @@ def _start(argv: list[str]) -> int:
         raise MissingProgram(f"cannot start {argv[0]}: {error.strerror}; install it, or call the command on that machine") from None
 
 
+def _warn(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
 def _out(text: str) -> None:
     try:
         sys.stdout.write(text)
@@ -288,4 +289,4 @@ def _out(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())
