@@ -160,10 +160,10 @@ def main(words: Sequence[str] | None = None) -> int:
         service, log = make_service(given)
         Process(service, log, given, words).run()
     except HoldfastError as error:
-        print(f"holdfast-checker: {error.message}", file=sys.stderr)
+        sys.stderr.write(f"holdfast-checker: {error.message}\n")
         return _EX_CONFIG if isinstance(error, (BadInput, NotFound)) else 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())
