@@ -284,6 +284,8 @@ class Holder(threading.Thread):
                 if places:
                     self._log("removed", tag=self.tag, reason=f"{record.holder} holds the lease, and the address was still here")
                     self.address.take_down()
+                if self.address.known().in_service:  # what needs the address may run here still, and runs there now
+                    self.stop_dependents(0.0)
                 self._out_of_service()
         except HoldfastError as error:
             self._note(error.message)

@@ -120,6 +120,7 @@ class Watch(threading.Thread):
         self._link_indexes: tuple[int, ...] = ()
         self._expected: tuple[int, Any] | None = None
         self._link_up: bool | None = None
+        self._reachable = False
         self._sight: tuple[float, Ec2Sight] | None = None
         self._dependents: list[dict[str, Any]] = []
         self._last: dict[str, Any] | None = None
@@ -288,6 +289,7 @@ class Watch(threading.Thread):
         self._link_indexes = tuple(one.index for one in (link, backup) if one is not None)
         self._expected = (link.index if link else 0, known.address)
         self._link_up = link is not None and link.up
+        self._reachable = any(one is not None and one.up for one in (link, backup))
         record = self.holder.state.seen.record if self.holder.state.seen else None
         elsewhere = record is not None and record.holder not in ("", self._around.node)
         held = self.holder.state.held is not None
@@ -514,7 +516,7 @@ class Watch(threading.Thread):
         """Whether this node could take the resource over, and if not, why."""
         if self._trouble:
             return False, self._trouble
-        if self._link_up is not True:
+        if not self._reachable:
             try:
                 return False, f"{self._address.known().interface} is down"
             except HoldfastError as error:
