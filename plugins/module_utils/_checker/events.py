@@ -158,7 +158,9 @@ class EventLog:
 
     def _print(self, line: str) -> None:
         try:
-            print(line, file=self._stream or sys.stdout, flush=True)
+            stream = self._stream or sys.stdout
+            stream.write(line + "\n")
+            stream.flush()
         except (OSError, ValueError):
             pass  # nobody reads it, which is no reason to stop holding addresses
 

@@ -57,13 +57,13 @@ def main() -> int:
         if config.store.type == "dynamodb" or config.aws:
             import boto3  # noqa: F401 - only whether it is there
     except HoldfastError as error:
-        print(error.message, file=sys.stderr)
+        sys.stderr.write(f"{error.message}\n")
         return 78
     except ImportError as error:
-        print(f"a Python library is missing for the Python that runs the checker: {error.name}; install it", file=sys.stderr)
+        sys.stderr.write(f"a Python library is missing for the Python that runs the checker: {error.name}; install it\n")
         return 78
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())
