@@ -67,13 +67,14 @@ def epoch(cluster: Cluster) -> int:
 def test_switchover_and_back_under_a_client(cluster: Cluster, tmp_path: Path) -> None:
     cluster.resource["dependents"] = dependents(cluster, tmp_path)
     cluster.place_on(cluster.lab.node_a)
-    prober = cluster.lab.prober("client-c").start()
-    prober.wait_until_answered(5, by="node-a")
-    for node in ("node-b", "node-a"):
-        run = cluster.switch(node, tmp_path)
-        prober.wait_until_answered(5, by=node)
-        assert not run.failed
-    report = prober.stop()
+    with cluster.oracle() as oracle, cluster.lab.prober("client-c") as prober:
+        prober.wait_until_answered(5, by="node-a")
+        for node in ("node-b", "node-a"):
+            run = cluster.switch(node, tmp_path)
+            prober.wait_until_answered(5, by=node)
+            assert not run.failed
+        report, verdict = prober.stop(), oracle.stop()
+    assert len({one.epoch for one in verdict.tenures if one.node}) == 3  # and that they rise the oracle has seen
     cluster.all_on("node-a")
     turns = never_two(report)
     print("holder over time:", [(node, f"{end - begin:.1f} s") for node, begin, end in turns])
@@ -337,7 +338,9 @@ def test_dependents_alone(cluster: Cluster, tmp_path: Path) -> None:
         "first started node-a 0",
         "second started node-a 0",
     ]
-    assert "No resource has the tag wep; there is web" in cluster.play_on(a, "dependents", tag="wep", state="stopped").message
+    for name, more in (("dependents", {"state": "stopped"}), ("recover", {})):
+        refused = cluster.play_on(a, name, tag="wep", **more)
+        assert (refused.status, refused.message) == (2, "No resource has the tag wep; there is web.")
 
 
 def test_a_move_to_the_backup_interface_keeps_the_address_under_the_lease(cluster: Cluster) -> None:
