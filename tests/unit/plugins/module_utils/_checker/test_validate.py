@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role monitor asks before it writes anything."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.validate import main, validate
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
+
+PASSWORD = "not-to-be-shown"
+RIGHT: dict[str, Any] = {
+    "checker": {
+        "cluster": "web-prod",
+        "node": "node-a",
+        "nodes": ["node-a", "node-b"],
+        "store": {"type": "etcd", "endpoints": ["http://10.0.0.5:2379"], "username": "u", "password": PASSWORD},
+        "peers": {"addresses": {"node-a": "10.0.1.10", "node-b": "10.0.2.10"}},
+    },
+    "resources": [{"tag": "web", "address": "10.1.0.10/32", "interface": "eth0", "priority": {"node-a": 1}}],
+    "key": "k" * 32,
+}
+
+
+def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    given = copy.deepcopy(RIGHT)
+    change(given)
+    return given
+
+
+def test_what_is_right_is_taken() -> None:
+    assert validate(RIGHT).cluster == "web-prod"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda given: given.update(resources=[]), "no resource to watch"),
+        (lambda given: given["resources"].append(given["resources"][0]), "the tag web is that of holdfast_resources[0] already"),
+        (lambda given: given["resources"][0].update(address="10.1.0.10/99"), "holdfast_resources[0]/address"),
+        (lambda given: given["resources"][0].update(priority={"node-x": 1}), "node-x is no node of the cluster"),
+        (lambda given: given["resources"][0].update(stop_budget=60), "stop_budget"),
+        (lambda given: given["checker"].update(checks={"interval": -1}), "checks.interval"),
+        (lambda given: given["checker"].update(store={"type": "etcd"}), "store.endpoints"),
+        (lambda given: given["checker"]["peers"]["addresses"].pop("node-b"), "node-b has no address"),
+        (lambda given: given["checker"]["peers"]["addresses"].update({"node-b": "node-b"}), "peers.addresses.node-b"),
+        (lambda given: given.update(key="short"), "monitor_peer_key: it is shorter than 32 bytes"),
+        (lambda given: given.pop("checker"), "it has to be a mapping"),
+    ],
+)
+def test_what_is_wrong_is_refused_in_one_line(change: Callable[[dict[str, Any]], object], told: str) -> None:
+    with pytest.raises(HoldfastError) as refused:
+        validate(changed(change))
+    assert told in refused.value.message
+    assert "\n" not in refused.value.message
+    assert PASSWORD not in refused.value.message
+
+
+def test_as_a_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(RIGHT)))
+    assert main() == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps({**RIGHT, "key": ""})))
+    assert main() == 78
+    assert capsys.readouterr().err.count("\n") == 1
