@@ -22,7 +22,7 @@ from lab.oracle import Oracle
 from lab.waiting import until
 
 TIMING = PROFILES["fast"]
-SECRET, PORT = "a key that all the nodes share, and nobody else", 7447
+SECRET, KEY_FILE, PORT = "a key that all the nodes share, and nobody else", "/etc/holdfast/shared.key", 7447
 
 
 class Peers(Pair):
@@ -30,14 +30,14 @@ class Peers(Pair):
 
     def __init__(self, lan: Lan, timing: Any = "fast", *, secret_of_b: str = SECRET) -> None:
         addresses = {node.name: node.place.interfaces[0].address for node in lan.nodes}
-        super().__init__(lan, timing, peers={"port": PORT, "addresses": addresses})
+        super().__init__(lan, timing, peers={"port": PORT, "addresses": addresses, "key_file": KEY_FILE})
         self.a, self.b = lan.nodes
         lan.control.faults.clear()
         for node, secret in ((self.a, SECRET), (self.b, secret_of_b)):
             self.mend(node)
             node.drop(VIP)
             node.run("sh", "-c", "rm -f /var/lib/holdfast/*")
-            node.run("install", "-m", "0600", "/dev/stdin", "/etc/holdfast/peer.key", input=secret)
+            node.run("install", "-m", "0600", "/dev/stdin", KEY_FILE, input=secret)
 
     def met(self) -> None:
         """Returns once the two have seen each other."""
@@ -78,7 +78,9 @@ class Peers(Pair):
     def goes(self) -> float:
         """The address goes from node-a; after how many seconds."""
         begin = time.monotonic()
-        until(lambda: not self.has_address(self.a), TIMING.ttl + 2, "the address is still there")
+        while self.has_address(self.a):
+            taken = time.monotonic() - begin
+            assert taken < TIMING.ttl + 2, (taken, self.checkers["node-a"].events[-12:], self.a.namespace.ip("addr show"))
         return time.monotonic() - begin
 
     def stop(self) -> None:
@@ -118,14 +120,14 @@ def test_the_store_is_lost_and_the_address_stays_while_the_peer_agrees(lan: Lan)
         assert pair.goes() <= TIMING.hold + 1.5
         until(lambda: pair.checkers["node-a"].seen("lost"), 5, "nothing was said")
         until(lambda: pair.checkers["node-b"].seen("peer silent"), 5, "node-b did not notice")
+        until(lambda: pair.checkers["node-b"].seen("acquired"), 4 * TIMING.ttl, "node-b, which reaches the store, did not take over")
 
 
 def test_a_peer_with_another_key_is_none(lan: Lan) -> None:
     with Peers(lan, secret_of_b=SECRET.upper()) as pair:
         until(lambda: pair.checkers["node-a"].seen("peer silent"), 10, "nothing was said")
-        (told,) = pair.checkers["node-a"].ask("status")["peers"]
+        (told,) = until(lambda: [one for one in pair.checkers["node-a"].ask("status")["peers"] if one["dropped"] > 4], 10, "nothing was dropped")
         assert (told["node"], told["alive"], told["resources"]) == ("node-b", False, {})
-        assert told["dropped"] > 0
         lan.control.faults.inject(Fault("silent", "dynamodb:*"))
         pair.goes()
         assert not pair.failsafe()
@@ -134,7 +136,7 @@ def test_a_peer_with_another_key_is_none(lan: Lan) -> None:
 
 
 def test_at_a_hand_off_the_next_node_does_not_wait_for_its_poll(lan: Lan) -> None:
-    with Peers(lan, {"profile": "fast", "poll": 2.0}) as pair:
+    with Peers(lan, {"profile": "fast", "poll": 6.0}) as pair:
         pair.met()
         took = []
         for giver, taker in (("node-a", "node-b"), ("node-b", "node-a"), ("node-a", "node-b")):
@@ -144,7 +146,7 @@ def test_at_a_hand_off_the_next_node_does_not_wait_for_its_poll(lan: Lan) -> Non
             assert pair.checkers[giver].ask("release", tag=TAG, handoff_to=taker)["ok"]
             until(lambda checker=checker, before=before: len(checker.seen("acquired")) > before, 20, f"{taker} did not take it")  # type: ignore[misc]
             took.append(round(time.monotonic() - begin, 3))
-        assert sorted(took)[1] < 0.7, took
+        assert max(took) < 2.0, took
 
 
 def test_a_checker_that_is_started_meanwhile_renews(lan: Lan) -> None:
