@@ -207,3 +207,23 @@ def sanity_with(session: nox.Session, core: str) -> None:
     """ansible-test's sanity tests with another ansible-core, where the Python that it wants is installed."""
     session.install(f"ansible-core=={core}.*")
     _ansible_test(session, "sanity", "--local")
+
+
+@nox.session(name="ansible-test-units-with", default=False)
+@nox.parametrize("python,core", [(python, core) for core, python in NEWEST_CORES.items()], ids=list(NEWEST_CORES))
+def units_with(session: nox.Session, core: str) -> None:
+    """The unit tests, in ansible-test's import regime, with another ansible-core, where the Python that it wants is installed."""
+    session.install(
+        f"ansible-core=={core}.*",
+        "boto3",
+        "mock",
+        "netaddr",
+        "prometheus-client",
+        "pytest",
+        "pytest-mock",
+        "pytest-xdist",
+        "pyyaml",
+        "typing_extensions",
+    )
+    left_out = ("--exclude", "tests/unit/plugins/module_utils/_lease/test_exclusion.py")
+    _ansible_test(session, "units", "--local", "--python", str(session.python), *left_out)

@@ -11,7 +11,7 @@ module: await_fault
 short_description: Wait until the checker of this node hands over a fault
 version_added: 0.1.0
 description:
-  - The checker starts P(holdfast.ha.recover#playbook) in advance, so that Ansible is up already when something breaks.
+  - The checker starts the playbook C(holdfast.ha.recover) in advance, so that Ansible is up already when something breaks.
     Such a run waits in its first task, which is this one, and goes on as soon as the checker has work for it.
   - It is an action plugin, and needs nothing on the target. Only the checker can use it, since it gives the run the socket to wait on.
   - The task fails when the checker ends.

@@ -127,7 +127,7 @@ def test_builder_takes_the_example(tmp_path: Path) -> None:
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     made = (tmp_path / "context/Containerfile").read_text()
-    assert "docker.io/library/debian:12" in made
+    assert "quay.io/centos/centos:stream9" in made
     assert archive.name in "".join(path.read_text() for path in (tmp_path / "context/_build").rglob("requirements.yml"))
 
 

@@ -224,6 +224,14 @@ def test_timing_table_is_that_of_the_code() -> None:
         assert [line.strip(" -\n") for line in row[1].splitlines()][:5] == [f"{value:g} s" for value in values]
 
 
+def test_every_variable_of_the_monitor_that_is_named_exists() -> None:
+    known = set(yaml.safe_load((ROOT / "roles/monitor/defaults/main.yml").read_text()))
+    named = {name for path in TEXTS for name in re.findall(r"\bmonitor_\w+", path.read_text(encoding="utf-8"))}
+    assert len(named) > 4
+    internal = {name for name in named if name not in known}
+    assert internal <= set(re.findall(r"\bmonitor_\w+", (ROOT / "roles/monitor/meta/argument_specs.yml").read_text())), internal
+
+
 def messages() -> list[str]:
     return re.findall(r"(?m)^``(.+)``$", (GUIDES / "troubleshooting.rst").read_text())
 
