@@ -13,7 +13,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kern
 from ansible_collections.holdfast.ha.plugins.module_utils._net.lifetime import set_lifetime
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe
 from ansible_collections.holdfast.ha.plugins.module_utils._net.plan import plan
-from ansible_collections.holdfast.ha.plugins.module_utils._net.state import Desired
+from ansible_collections.holdfast.ha.plugins.module_utils._net.state import Desired, NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 
@@ -78,11 +78,11 @@ class ProtectedAddress:
         desired = Desired(known.address, to or known.interface, valid_lft=_SOME, gateway=given, check_unique=unique)
         self._carry_out(plan(desired, observe(self.kernel.run, self.kernel.settings)), grant)
 
-    def put_back(self, grant: Grant, to: str | None = None) -> None:
-        """As `bring_up`, by what the kernel tells of its links alone: without asking other hosts, and without routes and rules."""
+    def put_back(self, grant: Grant, net: NetState, to: str | None = None) -> None:
+        """As `bring_up`, by the links alone that were seen in ``net``: without asking other hosts, and without routes and rules."""
         known = self.known()
         desired = Desired(known.address, to or known.interface, valid_lft=_SOME, check_unique=False, source_route=False)
-        self._carry_out(plan(desired, self.kernel.links()), grant)
+        self._carry_out(plan(desired, net), grant)
 
     def _carry_out(self, actions: tuple[Action, ...], grant: Grant) -> None:
         for action in actions:

@@ -13,6 +13,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.address impor
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import STRAY
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.ha.plugins.module_utils._net.probe import targets_of, verify
+from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective, learn, swap_target, swapped
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.probing import probe_from, probe_of
 
@@ -35,26 +36,30 @@ class Reflexes:
     def __init__(self, address: ProtectedAddress, grant: Grant, gateway: Callable[[str], str | None]) -> None:
         self._address, self._grant, self._gateway = address, grant, gateway
 
-    def repair(self, faults: tuple[str, ...], *, unique: bool) -> Repaired:
-        """Repair what can be repaired here. ``unique``: see `ProtectedAddress.bring_up`. Raises `HoldfastError` for what cannot."""
+    def repair(self, faults: tuple[str, ...], *, unique: bool, seen: NetState | None = None) -> Repaired:
+        """Repair what can be repaired here. Raises `HoldfastError` for what cannot.
+
+        :param unique: See `ProtectedAddress.bring_up`.
+        :param seen: The links as they were seen a moment ago, where they were.
+        """
         if faults == (STRAY,):
             self._address.take_down()
             return Repaired("removed it, since another node holds the lease", None)
         known = self._address.known()
-        net = self._address.kernel.links()
+        net = seen if seen is not None else self._address.kernel.links()
         link = net.find(known.interface)
         backup = net.find(known.backup_interface) if known.backup_interface else None
         if (link is None or not link.up) and backup is not None and backup.up:
-            self.swap(known, backup.name)
+            self.swap(known, backup.name, net)
             return Repaired(f"moved it from {known.interface} to {backup.name}", backup.name)
         if link is not None and link.up and not unique:
-            self._address.put_back(self._grant)
+            self._address.put_back(self._grant, net)
         self._address.bring_up(self._grant, self._gateway(known.interface), unique=unique)
         return Repaired(f"put it on {known.interface}", known.interface)
 
-    def swap(self, known: Effective, to: str) -> None:
+    def swap(self, known: Effective, to: str, net: NetState) -> None:
         """Have the address on the other interface and record that. Raises `HoldfastError`."""
-        self._address.put_back(self._grant, to)
+        self._address.put_back(self._grant, net, to)
         self._address.bring_up(self._grant, self._gateway(to), to=to, unique=False)
         self._record(known, to)
 

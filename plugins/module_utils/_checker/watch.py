@@ -51,11 +51,14 @@ from ansible_collections.holdfast.ha.plugins.module_utils._errors import Holdfas
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import LeaseOver, boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import State as RuleState
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Health
+from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective
 
 Log = Callable[..., None]
 #: Seconds after which the loop turns even if nothing is due, and until a request has to be answered beyond its own ``wait``.
 _LONGEST_SLEEP, _PATIENCE = 5.0, 25.0
+#: Seconds for which a look at the links is as good as a new one.
+_FRESH = 0.05
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,7 @@ class Watch(threading.Thread):
         self._fault_at: float | None = None
         self._better: tuple[str, float] | None = None
         self._trouble = ""
+        self._seen: tuple[float, NetState] | None = None
         #: Links on which a probe was answered.
         self._answered: set[str] = set()
         self._next_look = clock()
@@ -284,6 +288,7 @@ class Watch(threading.Thread):
             self._note(error.message)
             return
         self._note(self._address.known.trouble)
+        self._seen = (self._clock(), net)
         link = net.find(known.interface)
         backup = net.find(known.backup_interface) if known.backup_interface else None
         self._link_indexes = tuple(one.index for one in (link, backup) if one is not None)
@@ -335,7 +340,9 @@ class Watch(threading.Thread):
         begin = self._clock()
         outage, ok = action.faults, True
         try:
-            done = self._reflexes.repair(action.faults, unique=TAKEOVER in action.faults and not self.holder.handed and self.holder.taken)
+            unique = TAKEOVER in action.faults and not self.holder.handed and self.holder.taken
+            fresh = self._seen is not None and begin - self._seen[0] < _FRESH
+            done = self._reflexes.repair(action.faults, unique=unique, seen=self._seen[1] if self._seen is not None and fresh else None)
             self._served(done)
             what, message = done.what, ""
         except LeaseOver as over:

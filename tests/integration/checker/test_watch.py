@@ -271,6 +271,8 @@ if sys.argv[-1] == "holdfast.ha.switchover":
     ask("release", tag=told["tag"], handoff_to=told["to"])
     tell(end={{"ok": True}})
     sys.exit(0)
+if (folder / "hang").exists():
+    time.sleep(300)
 if (folder / "slow").exists():
     time.sleep(2)
 if (folder / "bad").exists():
@@ -339,7 +341,7 @@ def test_the_triggers_finish_what_a_reflex_begins(shared: Pair) -> None:
     status = shared.status("node-a")
     assert (status["health"], status["faults"], shared.places("node-a")) == ("failed", ["address"], [])
     assert len(a.seen("reflex")) == 1
-    node.run("sh", "-c", "rm /var/lib/holdfast/bad; touch /var/lib/holdfast/slow")
+    node.run("sh", "-c", "rm /var/lib/holdfast/bad; touch /var/lib/holdfast/hang")
     until(lambda: len(runs()) >= 6, 20, "it is not tried again")
     begin = time.monotonic()
     a.stop()
