@@ -199,7 +199,7 @@ def test_a_dependent_that_hangs_when_it_is_stopped_keeps_the_resource(cluster: C
     cluster.resource["dependents"] = [{**made[0], "timeout": 2}, made[1]]
     run = cluster.play("switchover", tmp_path, tag=TAG, to="node-b")
     assert run.status != 0
-    assert run.seconds < 60
+    assert run.seconds < 300, "that is what it would have cost without a bound"
     assert any("web stays on node-a: the dependent first could not be stopped" in str(task.result.get("msg")) for task in run.failed)
     assert (tmp_path / "diary").read_text().splitlines() == ["second stopped node-a 1", "first stopped node-a 1", "second started node-a 1"]
     cluster.all_on("node-a")
@@ -252,8 +252,9 @@ def test_recover_is_not_held_up_by_a_dead_way_to_a_node_that_lives(cluster: Clus
     cluster.lab.router.cut(a.place.interface("eth0").id)
     run = cluster.play("recover", tmp_path)
     assert run.status != 0
-    assert "node-a cannot be reached from here, yet it still renews its lease" in run.message
-    assert run.seconds < 60
+    assert "was not free within 15.5 s: node-a holds it; node-a cannot be reached from here, yet it still renews its lease" in run.message
+    ways = [task.seconds for task in run.tasks if task.task == "holdfast.ha.failover : Reach it"]
+    assert max(ways) < 30, "SSH was waited for"
     assert (cluster.holder(), epoch(cluster)) == ("node-a", before)
 
 
