@@ -129,6 +129,7 @@ class Process:
         notify("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
         self._service.leave()
         hold_still()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # one that comes before the next process listens would end it; it reads the files anyway
         before = list(getattr(sys, "orig_argv", [sys.executable, "-m", _PACKAGE]))
         own = len(self._words)
         argv = [sys.executable, *(before[1 : len(before) - own] if own else before[1:]), *self._words]

@@ -86,14 +86,14 @@ class Service:
         self._server = Server(self._path, self.watches, self.about)
         monitor = Monitor(self._on_change)
         self._threads = [threading.Thread(target=self._server.serve_forever, name="socket", daemon=True), monitor]
-        for thread in self._threads:
+        if self._peers is not None:
+            self._peers.start()
+        self._metrics.start(lambda: [watch.status() for watch in self.watches.values()])
+        for thread in self._threads:  # from here on nothing can be refused any more
             thread.start()
         for watch in self.watches.values():
             watch.holder.start()
             watch.start()
-        if self._peers is not None:
-            self._peers.start()
-        self._metrics.start(lambda: [watch.status() for watch in self.watches.values()])
         if self._triggers is not None and self.watches:
             self._triggers.arm()
 
