@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab.playbook import PlaybookRun, run_playbook
+from lab.playbook import HERE, PlaybookRun, run_playbook
 from lab.waiting import until
 
 from .small import CLUSTER, HOST, NAME, STORE, TAG, WEB, SmallNode
@@ -25,7 +26,7 @@ def watched(small: SmallNode) -> SmallNode:
     return small
 
 
-def play(small: SmallNode, name: str, *words: str, **variables: Any) -> PlaybookRun:
+def play(small: SmallNode, name: str, inventory: str | Path = HERE, **variables: Any) -> PlaybookRun:
     """A playbook on the node itself."""
     shared = {
         "holdfast_cluster": CLUSTER,
@@ -33,7 +34,7 @@ def play(small: SmallNode, name: str, *words: str, **variables: Any) -> Playbook
         "holdfast_node": NAME,
         "holdfast_resources": [{**WEB, "backup_interface": "eth1"}],
     }
-    return run_playbook(name, {**shared, **variables}, where=small.namespace, environment=small.environment, words=words)
+    return run_playbook(name, {**shared, **variables}, where=small.namespace, environment=small.environment, inventory=inventory)
 
 
 def paused(small: SmallNode) -> bool:
@@ -159,6 +160,17 @@ def test_the_playbook_status_asks_the_checker(watched: SmallNode) -> None:
     assert "HOLDER" in header
     assert row.split()[:5] == [TAG, NAME, "yes", "watching", NAME]
     assert row.endswith("healthy")
+
+
+def test_a_node_that_does_not_answer_is_named(watched: SmallNode, tmp_path: Path) -> None:
+    watched.run("ip", "route", "replace", "unreachable", "192.0.2.7")
+    hosts = {NAME: {"ansible_connection": "local"}, "node-x": {"ansible_host": "192.0.2.7"}}
+    (tmp_path / "inventory.json").write_text(json.dumps({"all": {"hosts": hosts}}))
+    run = play(watched, "status", inventory=tmp_path / "inventory.json")
+    (shown,) = [task for task in run.tasks if task.task == "Show the status of all nodes" and task.outcome == "ok"]
+    _header, row, silent = shown.result["msg"]
+    assert row.split()[:2] == [TAG, NAME]
+    assert silent == "node-x could not be asked"
 
 
 def test_without_a_checker(watched: SmallNode) -> None:
