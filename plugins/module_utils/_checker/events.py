@@ -94,7 +94,7 @@ def _metrics(raw: object, path: str) -> MetricsSettings:
         raise given.wrong("textfile", f"{shown(textfile)} has to end in .prom, or node_exporter does not read it")
     if not given.has("listen"):
         return MetricsSettings(textfile, None)
-    host, _, port = given.text("listen").rpartition(":")
+    host, port = given.text("listen").rpartition(":")[::2]
     host = host.strip("[]")
     if not port.isdigit() or not 0 < int(port) < 65536:
         raise given.wrong("listen", "this has to be an address and a port, such as 127.0.0.1:9447")
