@@ -49,7 +49,7 @@ class Installed:
             "holdfast_store": {"type": "dynamodb", "table": TABLE, "region": lab.place.region, "endpoint_url": API},
             "holdfast_aws": {"region": lab.place.region, "endpoint_url": API},
             "holdfast_resources": [self.web],
-            "monitor_timing": "fast",
+            "monitor_timing": {"profile": "fast", "ttl": 7},  # longer, so that a busy machine has the time to exchange a process
             "monitor_checks": {"interval": 0.5, "deep_interval": 2, "grace": 0.5, "backoff": 1, "hold_down": 5, "max_recoveries": 50, "window": 60},
             "monitor_metrics_textfile": "/var/lib/node_exporter/holdfast.prom",
             "monitor_secrets": {"token": TOKEN},
