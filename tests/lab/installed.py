@@ -37,7 +37,7 @@ class Installed:
             "timing": timing,
             "nodes": list(addresses),
             "peers": {"addresses": addresses, "key_file": _KEY_FILE},
-            "triggers": [{"type": "playbook", "command": command, "variables": _VARIABLES}],
+            "triggers": [{"type": "playbook", "command": command, "variables": _VARIABLES, "armed": True}],
         }
         environment = {"ANSIBLE_COLLECTIONS_PATH": str(_TREE), "ANSIBLE_LOCALHOST_WARNING": "0"}
         key, self.checkers = secrets.token_hex(32), dict[str, Checker]()
