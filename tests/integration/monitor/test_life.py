@@ -71,7 +71,8 @@ def test_a_second_run_changes_nothing(cluster: Installed, active: str) -> None:
 
 
 def test_a_wrong_configuration_is_refused_before_anything_is_written(cluster: Installed, active: str) -> None:
-    look = "cd / && find etc/holdfast opt/holdfast usr/local/bin -type f -not -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum; readlink opt/holdfast/* || true"
+    look = "cd / && find etc/holdfast opt/holdfast/bin opt/holdfast/releases usr/local/bin -type f -not -name '*.pyc' -print0 | sort -z"
+    look += " | xargs -0 sha256sum; readlink opt/holdfast/collections opt/holdfast/venv"
     before = [node.run("sh", "-c", look).stdout for node in cluster.nodes]
     run = cluster.play("install", monitor_checks={"interval": -1})
     assert run.status != 0
