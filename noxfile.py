@@ -88,11 +88,13 @@ def suite(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def lock(session: nox.Session) -> None:
-    """Pin anew: rewrites tests/requirements/*.txt from the *.in beside them, with the newest releases for every Python from 3.10 on."""
-    for name in ("test", "lab", "importer", "eda"):
-        source, pins = Path(f"tests/requirements/{name}.in"), Path(f"tests/requirements/{name}.txt")
-        command = ["uv", "pip", "compile", "--universal", "--python-version=3.10", "--upgrade", "--no-header", "--no-annotate", "--quiet"]
-        if name in ("lab", "eda"):
+    """Pin anew: rewrites each set of pins from the *.in beside it, with the newest releases for every Python from 3.10 on; on nodes from 3.11 on."""
+    node = "roles/monitor/files/requirements"
+    for name in (*(f"tests/requirements/{one}" for one in ("test", "lab", "importer", "eda")), node):
+        source, pins = Path(f"{name}.in"), Path(f"{name}.txt")
+        oldest = "3.11" if name == node else "3.10"
+        command = ["uv", "pip", "compile", "--universal", f"--python-version={oldest}", "--upgrade", "--no-header", "--no-annotate", "--quiet"]
+        if source.stem in ("lab", "eda") or name == node:
             command.append("--constraint=tests/requirements/test.txt")
         resolved = session.run(*command, str(source), silent=True)
         licence = source.read_text(encoding="utf-8").splitlines()[0]
