@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -14,8 +15,8 @@ from typing import Any
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import NOBODY, Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import Store
-from harness.module import run_module
-from lab.checker import Checker
+from harness.module import TREE, run_module
+from lab.checker import Checker, write
 from lab.faults import clear
 from lab.node import Node
 from lab.oracle import Oracle
@@ -47,7 +48,7 @@ class Cluster:
     def reset(self, *, peers: bool = False, **changes: Any) -> None:
         """Nothing in service, the lease left for a person to claim, a fresh checker on each node.
 
-        ``peers``: the checkers hear of each other. ``changes``: of the resource.
+        ``peers``: the checkers hear of each other, and have a trigger: they put in service by themselves what they may. ``changes``: of the resource.
         """
         self.stop()
         clear(self.lab)
@@ -61,17 +62,23 @@ class Cluster:
         seed = Record("", old.epoch + 1 if old else 1, f"seed.{time.monotonic_ns()}", NOBODY)
         assert self.store.write(f"{CLUSTER}/{TAG}", token, seed) is not None
         settings = {"cluster": CLUSTER, "store": self.settings, "timing": self.timing}
+        self.resource = {**self.web, **changes}
         if peers:
             settings.update(self._channel())
-        self.resource = {**self.web, **changes}
         for node in self.lab.nodes:
-            self.checkers[node.name] = Checker(node, settings, [self.resource]).start()
+            self.checkers[node.name] = Checker(node, settings, [self.resource], {"ANSIBLE_COLLECTIONS_PATH": str(TREE)}).start()
 
     def _channel(self) -> dict[str, Any]:
-        names = [node.name for node in self.lab.nodes]
         for node in self.lab.nodes:
             node.run("install", "-m", "0600", "/dev/stdin", "/etc/holdfast/peer.key", input="k" * 64)
-        return {"nodes": names, "peers": {"addresses": {node.name: node.place.interface("eth0").address for node in self.lab.nodes}}}
+            write(node, "/etc/holdfast/variables.json", self._variables(node))
+        addresses = {node.name: node.place.interface("eth0").address for node in self.lab.nodes}
+        trigger = {"type": "playbook", "command": str(Path(sys.executable).with_name("ansible-playbook")), "armed": False}
+        return {"nodes": list(addresses), "peers": {"addresses": addresses}, "triggers": [{**trigger, "variables": "/etc/holdfast/variables.json"}]}
+
+    def _variables(self, node: Node) -> dict[str, Any]:
+        shared = {"holdfast_cluster": CLUSTER, "holdfast_store": self.settings, "holdfast_resources": [self.resource]}
+        return {**shared, "holdfast_node": node.name}
 
     def stop(self) -> None:
         """End the checkers."""
@@ -121,9 +128,9 @@ class Cluster:
             self.lab.ec2.modify_network_interface_attribute(NetworkInterfaceId=interface.id, SourceDestCheck={"Value": interface.id != home.id})
         where = {"NetworkInterfaceId": home.id, "PrivateIpAddress": home.address}
         self.lab.ec2.associate_address(AllocationId=self.lab.place.allocation_id, AllowReassociation=True, **where)
-        self.put_in_service(node)
-        answer = self.module_of(node, "ip_resource", in_service=True)
+        answer = self.module_of(node, "ip_resource", in_service=True)  # before the lease: nothing is left for a checker to bring in
         assert not answer["failed"], answer
+        self.put_in_service(node)
 
     def has_address(self, node: Node) -> bool:
         """Whether the virtual address is on a link of this node."""
@@ -158,8 +165,7 @@ class Cluster:
 
     def play_on(self, node: Node, name: str, **variables: Any) -> PlaybookRun:
         """Run a playbook on a node itself, without SSH."""
-        shared = {"holdfast_cluster": CLUSTER, "holdfast_store": self.settings, "holdfast_resources": [self.resource], "holdfast_node": node.name}
-        return self._checked(name, run_playbook(name, {**shared, **variables}, where=node.namespace, environment=node.environment))
+        return self._checked(name, run_playbook(name, {**self._variables(node), **variables}, where=node.namespace, environment=node.environment))
 
     def switch(self, to: str, folder: Path, **variables: Any) -> PlaybookRun:
         """The playbook switchover; it has to succeed."""
