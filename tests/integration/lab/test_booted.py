@@ -70,7 +70,7 @@ def test_a_node_may_change_its_network_and_its_kernels_settings_of_it(lab: Lab) 
 def test_after_a_power_cut_its_files_are_there_and_its_addresses_are_not(lab: Lab) -> None:
     node = lab.booted_nodes[1]
     before = node.run("cat", "/proc/sys/kernel/random/boot_id").stdout
-    node.run("sh", "-c", "echo kept > /root/kept; sleep 600 >/dev/null 2>&1 &")
+    node.run("sh", "-c", "echo kept > /var/kept; sleep 600 >/dev/null 2>&1 &")
     node.hold("192.0.2.7/32", "eth0")
     node.power_off()
     assert node.addresses() == []
@@ -79,7 +79,7 @@ def test_after_a_power_cut_its_files_are_there_and_its_addresses_are_not(lab: La
     node.configure()
     node.power_on()
     node.wait_until_up()
-    assert node.run("cat", "/root/kept").stdout == "kept\n"
+    assert node.run("cat", "/var/kept").stdout == "kept\n"
     assert node.run("cat", "/proc/sys/kernel/random/boot_id").stdout != before
     assert "192.0.2.7" not in str(node.addresses())
 
