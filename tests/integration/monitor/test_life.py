@@ -295,7 +295,9 @@ def test_uninstall_leaves_the_address_and_nothing_else(cluster: Installed, activ
     assert {node for node, _epoch in report.answered_by} == {active}
     for node in cluster.nodes:
         left = node.run("sh", "-c", "find / -xdev -path /proc -prune -o -path /srv -prune -o -iname '*holdfast*' -print").stdout.split()
-        assert [path for path in left if "/.ansible/" not in path and not path.startswith(("/var/lib/node_exporter", "/sys", "/tmp", "/var/tmp"))] == []
+        assert [
+            path for path in left if "/.ansible/" not in path and not path.startswith(("/var/lib/node_exporter", "/sys", "/tmp", "/var/tmp"))
+        ] == []
         assert cluster.pid(node) == 0
     shown = json.loads(cluster.node(active).run("ip", "-j", "addr").stdout)
     vip = next(one for link in shown for one in link["addr_info"] if one["local"] == cluster.lab.place.vip.partition("/")[0])
