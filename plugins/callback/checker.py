@@ -21,7 +21,8 @@ author:
   - The holdfast.ha authors (@holdfast-ha)
 description:
   - The checker starts playbooks with this plugin switched on, and with a socket that it inherits; in every other run it does nothing.
-  - It reports the message of each task that fails, and the end of the playbook, so that the checker goes on without waiting for the process to end.
+  - It reports the name of each task that changes something, the message of each task that fails, and the end of the playbook,
+    so that the checker goes on without waiting for the process to end.
   - In a run that is started in advance it also makes the clients of the EC2 API before there is anything to do,
     and loads what the modules need, so that the tasks need not.
 requirements:
@@ -76,6 +77,12 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         for name in _AHEAD:
             importlib.import_module(f"ansible_collections.holdfast.ha.plugins.modules.{name}")
         make_clients(variables.get("holdfast_aws"), variables.get("holdfast_resources"))
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        """A task that changed something."""
+        told = getattr(result, "result", None) or result._result
+        if told.get("changed"):
+            self._tell({"changed": result.task_name})
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """A task that failed, also one that the play recovers from."""

@@ -3,7 +3,7 @@
 """The second door to a module: on a local connection its work is done in Ansible's worker, without the process of its own that takes most time.
 
 Both doors lead to the same core, and give the same answer. Where anything about the task asks for a process (another user, an environment, async, a
-remote connection, a library that only the module's interpreter has), the module is run as ever.
+remote connection, another Python, a library that is missing here), the module is run as ever.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import sys
+from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -29,13 +31,15 @@ class InWorker(ActionBase):  # type: ignore[misc]
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """The module's answer."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        answer = self._answer_here() if self._may_stay() else None
+        answer = self._answer_here() if self._may_stay(task_vars or {}) else None
         if answer is None:
             answer = self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val)
         return {**result, **answer}
 
-    def _may_stay(self) -> bool:
+    def _may_stay(self, task_vars: dict[str, Any]) -> bool:
         """Whether a process of its own would do nothing else."""
+        if not _is_ours(str(task_vars.get("ansible_python_interpreter") or "auto")):
+            return False
         if getattr(self._connection, "transport", "") != "local" or self._task.async_val or any(self._task.environment or ()):
             return False
         become = getattr(self._connection, "become", None)
@@ -49,3 +53,11 @@ class InWorker(ActionBase):  # type: ignore[misc]
         name = type(self).__module__.rpartition(".")[2]
         module = importlib.import_module(f"ansible_collections.holdfast.ha.plugins.modules.{name}")
         return answer_here(module.main, Asked(self._task.action, args, bool(self._task.check_mode), bool(self._task.diff)))
+
+
+def _is_ours(interpreter: str) -> bool:
+    """Whether this is the Python that runs Ansible, by the same environment's name for it, or left to Ansible to find."""
+    if interpreter.startswith("auto"):
+        return True
+    here, there = Path(sys.executable), Path(interpreter)
+    return here.parent == there.parent and here.resolve() == there.resolve()

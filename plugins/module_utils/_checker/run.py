@@ -23,6 +23,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_setti
 #: The name of the variable that tells the callback plugin which descriptor it has.
 REPORT = "HOLDFAST_RUN_REPORT"
 _LONGEST_LINE, _LONGEST_MESSAGE = 65536, 500
+_MOST_CHANGES = 100
 #: Seconds that ansible-playbook has to go away in once its playbook is over.
 _PARTING = 10.0
 _LAUNCH_FAILED = 127
@@ -74,6 +75,7 @@ class Run:
         self.waiting = threading.Event()
         self._over = threading.Event()
         self._failures: list[str] = []
+        self._changes: list[str] = []
         self._summary: dict[str, Any] | None = None
         threading.Thread(target=self._listen, name=f"reports of {playbook}", daemon=True).start()
 
@@ -127,6 +129,10 @@ class Run:
             return True, ""
         return False, cut(self._failures[-1] if self._failures else "the playbook failed, and no task says why; see its output")
 
+    def changes(self) -> tuple[str, ...]:
+        """The tasks that changed something, in their order."""
+        return tuple(self._changes)
+
     @property
     def missing(self) -> bool:
         """Whether there is no such program; after `wait`."""
@@ -171,6 +177,8 @@ class Run:
             return
         if told.get("waiting"):
             self.waiting.set()
+        if "changed" in told and len(self._changes) < _MOST_CHANGES:
+            self._changes.append(cut(str(told["changed"])))
         if "failed" in told:
             self._failures.append(str(told["failed"]))
         if "end" in told and isinstance(told["end"], dict):

@@ -83,7 +83,7 @@ class Triggers:
                 causes.append(f"{runner.name}: {cut(str(error))}")
                 self._log("trigger failed", tag=order.tag, trigger=runner.name, playbook=order.playbook, reason=cut(str(error)))
                 continue
-            facts = {"ok": outcome.ok, "seconds": outcome.seconds, "final": outcome.final, "message": outcome.message}
+            facts = {"ok": outcome.ok, "seconds": outcome.seconds, "final": outcome.final, "changes": outcome.changes, "message": outcome.message}
             self._log("run ended", tag=order.tag, trigger=outcome.trigger, playbook=order.playbook, **facts)
             return outcome
         message = "; ".join(causes) if causes else "no trigger is set; give the role holdfast.ha.monitor at least one"

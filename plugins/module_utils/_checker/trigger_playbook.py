@@ -63,7 +63,7 @@ class PlaybookRunner:
         if run.missing:
             raise CannotStart(f"{self._settings.command} cannot be run; install ansible-core there, or see triggers.command")
         ok, message = run.result()
-        return self._outcome(ok, message, begin)
+        return self._outcome(ok, message, begin, run.changes())
 
-    def _outcome(self, ok: bool, message: str, begin: float) -> Outcome:
-        return Outcome(ok, self.name, cut(message), round(time.monotonic() - begin, 3))
+    def _outcome(self, ok: bool, message: str, begin: float, changes: tuple[str, ...] = ()) -> Outcome:
+        return Outcome(ok, self.name, cut(message), round(time.monotonic() - begin, 3), changes=changes)

@@ -34,6 +34,7 @@ class Outcome:
 
     :param trigger: Which one it was, such as ``playbook`` or ``awx``.
     :param message: One line; what to do where it is not ``ok``.
+    :param changes: The tasks that changed something, in their order, where that is known.
     :param final: False where the trigger took the order and cannot tell its end: look for yourself.
     """
 
@@ -42,6 +43,7 @@ class Outcome:
     message: str
     seconds: float
     final: bool = True
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

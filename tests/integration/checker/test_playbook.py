@@ -125,7 +125,9 @@ def test_a_cold_run_knows_its_order_and_its_end(place: Place, make: Make, log: K
     assert (outcome.trigger, outcome.message, outcome.final) == ("playbook", "", True)
     assert place.left("note") == f"web it is broken routes,address first {sys.executable}"
     assert log.names == ["run started", "run ended"]
-    (started,) = log.of("run started")
+    assert outcome.changes == ("Note what this run knows",)
+    assert go(make()).changes == (), "nothing was left to change"
+    (started, _second) = log.of("run started")
     assert started["armed"] is False
 
 

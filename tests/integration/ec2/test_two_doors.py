@@ -27,7 +27,9 @@ class Doors:
     def __init__(self, world: World, folder: Path) -> None:
         self.world, self.folder = world, folder
 
-    def run(self, tasks: list[dict[str, Any]], environment: dict[str, str], *words: str, **play: Any) -> list[dict[str, Any]]:
+    def run(
+        self, tasks: list[dict[str, Any]], environment: dict[str, str], *words: str, more: dict[str, str] | None = None, **play: Any
+    ) -> list[dict[str, Any]]:
         book = self.folder / "play.json"
         # a task that fails is an answer too
         named = [{"name": str(number), "ignore_errors": True, "environment": environment, **task} for number, task in enumerate(tasks)]
@@ -49,6 +51,7 @@ class Doors:
                 "ANSIBLE_STDOUT_CALLBACK": "lab_report",
                 "ANSIBLE_CONFIG": str(CALLBACK / "ansible.cfg"),
                 "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+                **(more or {}),
             },
         )
         reports = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"host"')]
@@ -144,18 +147,23 @@ def test_defaults_of_the_action_group_reach_both_doors(doors: Doors, world: Worl
     assert answers[1]["invocation"]["module_args"]["region"] == "xx-nowhere-1"
 
 
-@pytest.mark.parametrize("asks", ["environment", "async", "become"])
-def test_what_asks_for_a_process_gets_one(doors: Doors, world: World, monkeypatch: pytest.MonkeyPatch, asks: str) -> None:
-    """Seen by the program that sends the calls: the module's own process is none of Ansible's."""
-    prepare(world)
-    more: dict[str, Any] = {"async": {"async": 60, "poll": 1}, "become": {"become": True, "become_user": "nobody"}}.get(asks, {})
-    task = {"holdfast.ha.ec2_source_dest_check": {"network_interface_id": world.ours}, **more}
-    marker = doors.folder / "python"
-    marker.write_text(f'#!/bin/sh\ntouch {doors.folder}/used\nexec {sys.executable} "$@"\n')
-    marker.chmod(0o755)
-    interpreter = {"vars": {"ansible_python_interpreter": str(marker)}}
-    doors.run([{**task, **interpreter}], BY_MODULE if asks == "environment" else IN_WORKER)
-    assert (doors.folder / "used").exists() or asks == "become"
-    (doors.folder / "used").unlink(missing_ok=True)
-    doors.run([{"holdfast.ha.ec2_source_dest_check": {"network_interface_id": world.ours}, **interpreter}], IN_WORKER)
-    assert not (doors.folder / "used").exists()
+def test_what_asks_for_a_process_gets_one(doors: Doors, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module's own process leaves its program behind, where Ansible is told to keep it."""
+    python = doors.folder / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    left = doors.folder / "left"
+    task = {"holdfast.ha.ec2_source_dest_check": {"network_interface_id": world.ours}}
+    tasks = [
+        {**task, "async": 60, "poll": 1},
+        {**task, "vars": {"ansible_python_interpreter": str(python)}},
+        {**task, "environment": BY_MODULE},
+        task,
+        {**task, "become": True},
+    ]
+    kept = {"ANSIBLE_KEEP_REMOTE_FILES": "1", "ANSIBLE_REMOTE_TEMP": str(left)}
+    for number, one in enumerate(tasks):
+        before = len(list(left.glob("*/AnsiballZ_ec2_*")))
+        (answer,) = doors.run([one], IN_WORKER, more=kept)
+        assert answer["outcome"] in ("ok", "changed"), answer
+        assert len(list(left.glob("*/AnsiballZ_ec2_*"))) - before == (1 if number < 3 else 0), one
