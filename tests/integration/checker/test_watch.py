@@ -219,7 +219,8 @@ def test_an_address_on_the_standby_is_removed(shared: Pair) -> None:
     shared.reset()
     shared.node("node-b").hold(VIP, "eth1")
     until(lambda: not shared.places("node-b"), 10, "it is still there")
-    assert shared.checkers["node-b"].seen("reflex")[0]["faults"] == ["stray"]
+    told = until(lambda: shared.checkers["node-b"].seen("reflex"), 10, "nothing was said")
+    assert told[0]["faults"] == ["stray"]
     assert shared.places("node-a") == ["eth0"]
 
 
