@@ -17,7 +17,7 @@ from lab.vpc import Lab
 
 pytestmark = pytest.mark.skipif(bool(booted.why_not()), reason=booted.why_not() or "-")
 _NOTED = "ExecStart=/bin/sleep infinity\n" + "\n".join(
-    f"{when}=/bin/sh -c 'echo %p {when} >> /root/diary'" for when in ("ExecStartPost", "ExecStopPost")
+    f"{when}=/bin/sh -c 'echo %p {when} >> /run/diary'" for when in ("ExecStartPost", "ExecStopPost")
 )
 _UNITS = {
     "good": _NOTED,
@@ -54,7 +54,7 @@ def test_units(tmp_path: Path) -> None:
         assert change("started", "good", "other").status == 0
         assert change("started", "good", "other").changed == ()
         assert change("stopped", "good", "other").status == 0
-        diary = node.run("cat", "/root/diary").stdout.splitlines()
+        diary = node.run("cat", "/run/diary").stdout.splitlines()
         assert diary == ["good ExecStartPost", "other ExecStartPost", "other ExecStopPost", "good ExecStopPost"]
         ended = change("started", "brief", "good")
         assert (ended.status, ended.message) == (2, "the dependent brief could not be started: brief.service is failed")
