@@ -61,15 +61,15 @@ def step(state: State, event: Event) -> Step:
     if isinstance(event, Tick):
         return _tick(state, event.now)
     if isinstance(event, ReadEnded):
-        return _read_ended(state, event)
+        return _looking_again(_read_ended(state, event), event.now)
     if isinstance(event, WriteEnded):
-        return _write_ended(state, event)
+        return _looking_again(_write_ended(state, event), event.now)
     if isinstance(event, Asked):
         return _asked(state, event)
     if isinstance(event, Acknowledged):
         return _acknowledged(state, event)
     if isinstance(event, Nudged):
-        return state if state.held else replace(state, next_at=min(state.next_at, event.now)), ()
+        return _nudged(state, event.now), ()
     if event.intent is Intent.CLAIM:
         return replace(state, intent=Intent.CLAIM, next_at=event.now), ()
     return replace(state, intent=event.intent, handoff_to=event.handoff_to, held=None, next_at=event.now), ()
@@ -223,6 +223,18 @@ def _loss(me: Identity, record: Record) -> str:
     if record.holder == me.name:
         return f"another machine holds the lease under the name {me.name}; give each node a name of its own"
     return f"{record.holder} holds the lease with epoch {record.epoch}" if record.holder else "the lease was released by somebody else"
+
+
+def _nudged(state: State, now: float) -> State:
+    if state.held is not None:
+        return state
+    return replace(state, nudged=True) if state.busy else replace(state, next_at=min(state.next_at, now))
+
+
+def _looking_again(after: Step, now: float) -> Step:
+    """What was read or written while the nudge came may be older than what it is about."""
+    state, actions = after
+    return (replace(state, nudged=False, next_at=min(state.next_at, now)), actions) if state.nudged else after
 
 
 def _demote(state: State, reason: str) -> Step:

@@ -116,6 +116,7 @@ class State:
     next_at: float = float("-inf")
     contact: Contact = Contact.GOOD
     promise: Promise | None = None
+    nudged: bool = False
 
     @property
     def bound_until(self) -> float:

@@ -349,3 +349,11 @@ def test_nudged_it_looks_at_once() -> None:
     assert after(Tick(100.3), state=state)[1] == (Read(),)
     assert after(Nudged(100.3), state=holding())[0] == holding()
     assert holding().contact is Contact.GOOD
+
+
+def test_nudged_while_it_looks_it_looks_again() -> None:
+    state, _actions = after(Tick(101.0), Nudged(101.1), ReadEnded(101.2, Reading(OTHERS, "t1")), state=claiming(OTHERS))
+    state, actions = after(Tick(101.2), state=state)
+    assert actions == (Read(),)
+    state, _actions = after(ReadEnded(101.3, Reading(OTHERS, "t1")), state=state)
+    assert after(Tick(101.4), state=state)[1] == (), "once"
