@@ -198,7 +198,13 @@ class Installed:
         name = until(self.holder, 60, f"nobody holds the lease\n{self.story()}")
         link = next((link for link, cidr in self.node(name).addresses() if cidr == self.lab.place.vip), "eth0")
         self.wait_settled(name, link)
+        # not while a run of the fault before is still under way: a fault in the middle of it is another story
+        until(lambda: self._is_quiet(name), 120, f"{name} is not at rest\n{self.story()}", every=0.2)
         return name
+
+    def _is_quiet(self, name: str) -> bool:
+        told = self.status(self.node(name))
+        return (told.get("health"), told.get("phase")) == ("healthy", "watching")
 
 
 def since_now() -> float:
