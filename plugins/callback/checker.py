@@ -4,14 +4,6 @@
 
 from __future__ import annotations
 
-import importlib
-import json
-import os
-import socket
-from typing import Any
-
-from ansible.plugins.callback import CallbackBase
-
 DOCUMENTATION = r"""
 name: checker
 type: notification
@@ -28,6 +20,14 @@ description:
 requirements:
   - to be enabled, which the checker does
 """
+
+import importlib
+import json
+import os
+import socket
+from typing import Any
+
+from ansible.plugins.callback import CallbackBase
 
 #: The variable in which the checker gives the number of the socket.
 _REPORT = "HOLDFAST_RUN_REPORT"

@@ -18,7 +18,8 @@ from lab.node import Node
 from lab.waiting import until
 
 _TREE = Path(__file__).resolve().parents[2] / ".tree"
-_MODULE = "ansible_collections.holdfast.ha.plugins.module_utils._checker"
+SOCKET = "/run/holdfast/checker.sock"
+_MODULE = "ansible_collections.holdfast.ha.plugins.module_utils._checker.main"
 
 
 class Checker:
@@ -73,7 +74,7 @@ class Checker:
         """A request over its socket, as the commands on the node make it; the reply as it came."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
             line.settimeout(patience)
-            line.connect(f"/proc/{self.pid}/root/run/holdfast/checker.sock")
+            line.connect(f"/proc/{self.pid}/root{SOCKET}")
             line.sendall(json.dumps({"op": op, **words}).encode() + b"\n")
             with line.makefile("rb") as reply:
                 return dict(json.loads(reply.readline()))

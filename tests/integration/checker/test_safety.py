@@ -203,7 +203,7 @@ def test_a_socket_that_a_killed_checker_left_is_replaced(still: SmallNode) -> No
 def test_a_node_runs_one_checker(still: SmallNode) -> None:
     assert still.checker is not None
     still.checker.start()
-    module = "ansible_collections.holdfast.ha.plugins.module_utils._checker"
+    module = "ansible_collections.holdfast.ha.plugins.module_utils._checker.main"
     second = still.run(sys.executable, "-m", module, check=False)
     assert second.returncode == 1, second
     assert "a checker answers at" in second.stderr.splitlines()[-1]

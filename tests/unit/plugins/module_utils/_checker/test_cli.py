@@ -25,6 +25,8 @@ from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import
 from ansible_collections.holdfast.ha.tests.unit.plugins.module_utils._checker.scripted import ABOUT, ONE, Scripted
 
 ROOT = Path(__file__).resolve().parents[5]
+#: What holds `ansible_collections`: in a checkout a folder of its own, in a proper tree what is above.
+TREE = ROOT / ".tree" if (ROOT / ".tree").is_dir() else ROOT.parents[2]
 MODULE = "ansible_collections.holdfast.ha.plugins.module_utils._checker.cli"
 
 
@@ -500,7 +502,7 @@ def test_help(call: Any, words: str) -> None:
 
 def process(*words: str, stdout: Any = subprocess.PIPE, **environment: str) -> subprocess.CompletedProcess[bytes]:
     argv = [sys.executable, "-m", MODULE, *words]
-    settings = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / ".tree"), **environment}
+    settings = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TREE), **environment}
     done = subprocess.run(argv, stdout=stdout, stderr=subprocess.PIPE, env=settings, timeout=60, check=False, stdin=subprocess.DEVNULL)
     assert b"Traceback" not in done.stderr, done.stderr
     return done
