@@ -555,8 +555,7 @@ class Watch(threading.Thread):
         except HoldfastError:
             return NEVER
         resource = known.resource
-        alone = resource is not None and resource.ec2 is None and not resource.dependents
-        able = self._around.run is not None or alone  # else a person finishes what a takeover is
+        able = self._able()
         record = state.seen.record if state.seen else None
         priorities = resource.priority if resource is not None else {}
         situation = Situation(
@@ -572,6 +571,14 @@ class Watch(threading.Thread):
             others=tuple(self._candidates(priorities)),
         )
         return claim_at(situation, state.timing)
+
+    def _able(self) -> bool:
+        """Whether a takeover is finished here by itself; otherwise it is for a person, or a run from elsewhere, to begin it."""
+        try:
+            resource = self._address.known().resource
+        except HoldfastError:
+            return False
+        return self._around.run is not None or (resource is not None and resource.ec2 is None and not resource.dependents)
 
     def _candidates(self, priorities: Mapping[str, int]) -> list[Candidate]:
         told = {str(one["node"]): one for one in self._around.peers()} if self._around.peers is not None else {}
@@ -603,6 +610,8 @@ class Watch(threading.Thread):
 
     def _tell_peers(self) -> None:
         ready, reason = self.readiness()
+        if ready and not self._able():
+            ready, reason = False, "it has no trigger, so nobody would finish a takeover there"
         about = {"ready": ready, "reason": reason, "priority": self._priority(), "held": self._epoch() is not None, "epoch": self._epoch()}
         self._around.announce(self.tag, {**about, "paused": self._machine.paused})
 

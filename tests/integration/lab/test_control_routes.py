@@ -166,6 +166,7 @@ def test_a_stopped_or_terminated_instance_leaves_a_black_hole(plane: ControlPlan
     seen = {route.destination: route.state for route in plane.snapshot(vpc.id).subnets[0].routes}
     assert seen[VIP] == "blackhole"
     assert seen[vpc.cidr] == "active"
+    ec2.get_waiter("instance_stopped").wait(InstanceIds=[node.id], WaiterConfig={"Delay": 1, "MaxAttempts": 10})
     ec2.start_instances(InstanceIds=[node.id])
     assert state_of(ec2, table) == "active"
     ec2.terminate_instances(InstanceIds=[node.id])
