@@ -138,13 +138,17 @@ class Installed:
         """Whether the unit runs."""
         return node.machine is not None and node.run("systemctl", "is-active", unit, check=False).stdout.strip() == "active"
 
+    def places(self) -> set[str]:
+        """The nodes and links whose kernels have the address; asks no store."""
+        return {f"{node.name} {link}" for node in self.nodes for link, cidr in node.addresses() if cidr == self.lab.place.vip}
+
     def where(self) -> dict[str, set[str]]:
         """Where everything is, as kernels, systemd and control plane say: node and link for what has a link."""
         vip = self.lab.place.vip
         owners = {one.id: f"{machine.name} {one.link}" for machine in self.lab.place.machines for one in machine.interfaces}
         routes = {owners.get(route.target, route.target) for subnet in self.lab.view.subnets for route in subnet.routes if route.destination == vip}
         checks = {owners.get(one.id, one.id): one.source_dest_check for one in self.lab.view.interfaces}
-        held = {f"{node.name} {link}" for node in self.nodes for link, cidr in node.addresses() if cidr == vip}
+        held = self.places()
         return {
             "address": held,
             "routes": routes,
@@ -159,13 +163,13 @@ class Installed:
         place = {f"{name} {link}"}
         return {"address": place, "routes": place, "elastic ip": place, "checked": set(), "app": {name}, "lease": {name}}
 
-    def wait_settled(self, name: str, link: str = "eth0", seconds: float = 60) -> None:
-        """Until all is well there, and both clients are answered by it. Raises TimeoutError with how it is instead."""
-        wanted = self.settled(name, link)
+    def wait_settled(self, name: str, link: str = "", seconds: float = 120) -> None:
+        """Until all is well there, on that link or any, and both clients are answered by it. Raises TimeoutError with how it is instead."""
+        wanted = [self.settled(name, one) for one in ([link] if link else ["eth0", "eth1"])]
         try:
-            until(lambda: self.where() == wanted, seconds, "-", every=0.1)
+            until(lambda: self.where() in wanted, seconds, "-", every=0.1)
         except TimeoutError:
-            raise TimeoutError(f"wanted {wanted}, it is {self.where()} after {seconds:g} s\n{self.story()}") from None
+            raise TimeoutError(f"wanted one of {wanted}, it is {self.where()} after {seconds:g} s\n{self.story()}") from None
         for client in ("client-c", "outside"):
             with self.lab.prober(client) as prober:
                 prober.wait_until_answered(5, by=name)
