@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,7 @@ class Cluster:
         *resources: Resource,
         words: Sequence[str] = (),
         inventory: Path | None = None,
+        seen: Callable[[TaskReport], None] = lambda report: None,
         **variables: Any,
     ) -> PlaybookRun:
         """Run a playbook on node-a itself, or with an inventory from the router; the calls that it makes are counted from zero.
@@ -80,7 +81,7 @@ class Cluster:
             variables["holdfast_resources"] = list(resources)
         where = self.lab.router.namespace if inventory else self.node_a.namespace
         self.lab.control.calls.reset()
-        run = run_playbook(name, variables, where=where, environment=self.node_a.environment, inventory=inventory or HERE, words=words)
+        run = run_playbook(name, variables, where=where, environment=self.node_a.environment, inventory=inventory or HERE, words=words, seen=seen)
         self.calls = self.lab.control.calls.all()
         print(f"{name}: exit {run.status} after {run.seconds:.1f} s, {len(self.calls)} calls; {run.message}")
         assert "Traceback" not in run.other, run.other
@@ -92,9 +93,9 @@ class Cluster:
             assert not re.search(r"Task failed|Traceback|defect in holdfast\.ha|undefined", message), message
         return run
 
-    def recover(self, *resources: Resource, words: Sequence[str] = (), inventory: Path | None = None, **variables: Any) -> PlaybookRun:
-        """The playbook local_recovery."""
-        return self.play("local_recovery", *resources, words=words, inventory=inventory, **variables)
+    def recover(self, *resources: Resource, **more: Any) -> PlaybookRun:
+        """The playbook local_recovery; ``more`` as for `play`."""
+        return self.play("local_recovery", *resources, **more)
 
     def inventory(self, folder: Path, **changes: Mapping[str, Any]) -> Path:
         """The lab's inventory as a file; ``changes``: variables of one host, by its name with an underscore."""

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import pytest
 
 from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed, told
+from lab.control import Fault
 from lab.faults import strike
+from lab.playbook import TaskReport
 from lab.rights import NODE_RIGHTS
 from lab.vpc import ROLE
 
@@ -62,6 +64,23 @@ def test_elastic_ip_taken_by_another_node_comes_back(cluster: Cluster) -> None:
     run = cluster.recover(cluster.web)
 
     assert (run.status, changed(run), cluster.writes()) == (0, [EIP], ["AssociateAddress"]), run.message
+    cluster.assert_served()
+    assert cluster.changes() == {}
+
+
+def test_what_breaks_during_the_run_is_repaired_by_it(cluster: Cluster) -> None:
+    """The address is deleted after the step that looks after it: a healthy node must not be taken for one that cannot be repaired."""
+    cluster.lab.control.faults.inject(Fault("latency", "Describe*", seconds=0.5))
+    strike(cluster.lab, "eip-taken")
+    struck: list[str] = []
+
+    def seen(report: TaskReport) -> None:
+        if report.task == CHECK and not struck:
+            struck.append(strike(cluster.lab, "address-deleted"))
+
+    run = cluster.recover(cluster.web, seen=seen)
+
+    assert (run.status, changed(run)) == (0, [EIP, ADDRESS]), run.message
     cluster.assert_served()
     assert cluster.changes() == {}
 
