@@ -87,6 +87,12 @@ def suite(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+def long(session: nox.Session) -> None:
+    """The tests that take minutes each, such as every fault in turn on nodes that boot; arguments go to pytest."""
+    session.run("pytest", "-m", "long", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
 def lock(session: nox.Session) -> None:
     """Pin anew: rewrites each set of pins from the *.in beside it, with the newest releases for every Python from 3.10 on; on nodes from 3.11 on."""
     node = "roles/monitor/files/requirements"

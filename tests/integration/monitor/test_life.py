@@ -120,6 +120,7 @@ def test_an_upgrade_keeps_the_address_up(cluster: Installed, active: str) -> Non
 # --- what goes wrong ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", ["wrong-route", "eip-taken", "sdc-on", "address-deleted", "wrong-prefix", "link-down"])
 def test_what_can_be_repaired_on_the_node_is_repaired_there(cluster: Installed, active: str, fault: str) -> None:
     node, epoch, begin = cluster.node(active), cluster.record(), since_now()
@@ -138,6 +139,7 @@ def test_what_can_be_repaired_on_the_node_is_repaired_there(cluster: Installed, 
     assert (after.holder, after.epoch) == (active, epoch.epoch), "it moved to another node"
 
 
+@pytest.mark.long
 def test_a_dead_primary_interface_moves_it_to_the_backup(cluster: Installed, active: str) -> None:
     node, begin = cluster.node(active), since_now()
     link = next(link for link, cidr in node.addresses() if cidr == cluster.lab.place.vip)
@@ -147,6 +149,7 @@ def test_a_dead_primary_interface_moves_it_to_the_backup(cluster: Installed, act
     assert follows(cluster.trail(node, begin), "fault")
 
 
+@pytest.mark.long
 def test_both_interfaces_dead_the_other_node_takes_over(cluster: Installed, active: str) -> None:
     node, other, begin = cluster.node(active), cluster.other(active), since_now()
     with cluster.oracle():
@@ -159,6 +162,7 @@ def test_both_interfaces_dead_the_other_node_takes_over(cluster: Installed, acti
     assert "lost" in cluster.trail(node, begin) or "released" in cluster.trail(node, begin)
 
 
+@pytest.mark.long
 def test_power_off_and_return(cluster: Installed, active: str) -> None:
     node, other, begin = cluster.node(active), cluster.other(active), since_now()
     with cluster.oracle(), cluster.lab.prober("client-c") as prober:
@@ -190,6 +194,7 @@ def test_killed_it_is_back_before_anybody_notices(cluster: Installed, active: st
     assert (after.holder, after.epoch) == (active, record.epoch)
 
 
+@pytest.mark.long
 def test_stopped_longer_than_its_lease_and_continued(cluster: Installed, active: str) -> None:
     node, other, begin = cluster.node(active), cluster.other(active), since_now()
     pid = cluster.pid(node)
@@ -203,6 +208,7 @@ def test_stopped_longer_than_its_lease_and_continued(cluster: Installed, active:
     assert follows(cluster.trail(cluster.node(other), begin), "acquired", "takeover")
 
 
+@pytest.mark.long
 def test_a_store_that_is_silent_for_less_than_the_lease_is_no_event(cluster: Installed, active: str) -> None:
     record = cluster.record()
     with cluster.oracle(), cluster.lab.prober("client-c") as prober:
@@ -218,6 +224,7 @@ def test_a_store_that_is_silent_for_less_than_the_lease_is_no_event(cluster: Ins
     assert report.longest_ms < 1000
 
 
+@pytest.mark.long
 def test_a_store_that_is_silent_for_long_leaves_it_there_while_the_peers_agree(cluster: Installed, active: str) -> None:
     node, record, begin = cluster.node(active), cluster.record(), since_now()
     with cluster.oracle():
@@ -235,6 +242,7 @@ def test_a_store_that_is_silent_for_long_leaves_it_there_while_the_peers_agree(c
     assert (after.holder, after.epoch) == (active, record.epoch)
 
 
+@pytest.mark.long
 def test_a_store_and_peers_that_are_silent_end_it_in_time_and_it_comes_back(cluster: Installed, active: str) -> None:
     node, begin = cluster.node(active), since_now()
     rules = "add table inet lab; add chain inet lab in { type filter hook input priority 0; }; add rule inet lab in udp dport 7447 drop"
@@ -255,6 +263,7 @@ def test_a_store_and_peers_that_are_silent_end_it_in_time_and_it_comes_back(clus
     assert holder in ("node-a", "node-b")
 
 
+@pytest.mark.long
 def test_ec2_silent_is_unknown_and_moves_nothing(cluster: Installed, active: str) -> None:
     node, record = cluster.node(active), cluster.record()
     with cluster.oracle(), cluster.lab.prober("client-c") as prober:
@@ -273,6 +282,7 @@ def test_ec2_silent_is_unknown_and_moves_nothing(cluster: Installed, active: str
     assert report.longest_ms < 1000
 
 
+@pytest.mark.long
 def test_systemctl_stop_hands_over_in_order(cluster: Installed, active: str) -> None:
     node, other, begin = cluster.node(active), cluster.other(active), since_now()
     with cluster.oracle(), cluster.lab.prober("client-c") as prober:
