@@ -27,13 +27,13 @@ class RunnerJob:
 
     def tasks(self, kind: str) -> list[str]:
         """The names of the tasks with an event of that kind, such as ``runner_on_ok``, without the role's."""
-        return [str(event["event_data"]["task"]).split(" : ")[-1] for event in self.events if event["event"] == kind]
+        return [str(event["event_data"]["task"]).rsplit(" : ", maxsplit=1)[-1] for event in self.events if event["event"] == kind]
 
     @property
     def changed(self) -> list[str]:
         """The tasks that changed something."""
         done = [event["event_data"] for event in self.events if event["event"] == "runner_on_ok"]
-        return [str(data["task"]).split(" : ")[-1] for data in done if data["res"].get("changed")]
+        return [str(data["task"]).rsplit(" : ", maxsplit=1)[-1] for data in done if data["res"].get("changed")]
 
     @property
     def stats(self) -> Mapping[str, Any]:

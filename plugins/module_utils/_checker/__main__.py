@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import sys
-
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

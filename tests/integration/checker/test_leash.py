@@ -139,7 +139,7 @@ def test_standard_input_and_exit_codes() -> None:
 
 def test_ending_is_safe_from_several_threads() -> None:
     run = Leashed(["sleep", "300"], os.environ, grace=0.2)
-    enders = [threading.Thread(target=run.end) for _ in range(4)]
+    enders = [threading.Thread(target=run.end) for _number in range(4)]
     for one in enders:
         one.start()
     for one in enders:

@@ -259,7 +259,7 @@ STATUS: list[dict[str, Any]] = [
 
 
 def samples(text: str) -> dict[str, float]:
-    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in text.splitlines() if line and line[0] != "#")}
+    return {name: float(value) for name, _space, value in (line.rpartition(" ") for line in text.splitlines() if line and line[0] != "#")}
 
 
 def test_the_text_file_has_all_and_is_replaced_in_one_go(tmp_path: Path) -> None:
@@ -331,6 +331,6 @@ def test_calls_of_ec2_are_counted() -> None:
 
 def test_without_metrics_nothing_is_needed_and_with_them_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    assert type(make_metrics(Reporting().metrics, "prod", "node-a")) is Metrics
+    assert make_metrics(Reporting().metrics, "prod", "node-a").__class__ is Metrics
     with pytest.raises(BadInput, match="prometheus_client is missing; install it, or take metrics out"):
         make_metrics(MetricsSettings("/x.prom", None), "prod", "node-a")

@@ -108,7 +108,7 @@ def test_a_caller_without_rights_who_does_reach_it_is_refused(watched: SmallNode
     watched.run("chmod", "0666", SOCKET)
     try:
         for request in ({"op": "status"}, {"op": "release", "tag": TAG}, {"op": "withdraw", "tag": TAG}, {"op": "pause"}):
-            reply, _ = say(watched, json.dumps(request).encode() + b"\n", nobody=True)
+            reply, _rest = say(watched, json.dumps(request).encode() + b"\n", nobody=True)
             assert json.loads(reply) == {"ok": False, "kind": "Refused", "message": "only root may talk to the checker"}
         assert watched.ask("status", tag=TAG)["serving"] is True
         assert list(watched.places()) == ["eth0"]
@@ -148,7 +148,7 @@ NONSENSE = {
 
 @pytest.mark.parametrize("name", NONSENSE)
 def test_nonsense_is_refused_in_one_line_and_changes_nothing(watched: SmallNode, name: str) -> None:
-    reply, _ = say(watched, NONSENSE[name])
+    reply, _rest = say(watched, NONSENSE[name])
     answer = json.loads(reply)
     assert answer["ok"] is False
     assert answer["kind"] in ("BadInput", "NotFound"), answer
@@ -164,7 +164,7 @@ def test_nonsense_is_refused_in_one_line_and_changes_nothing(watched: SmallNode,
 
 
 def test_two_requests_in_one_connection_are_one(watched: SmallNode) -> None:
-    reply, _ = say(watched, b'{"op": "status"}\n{"op": "withdraw", "tag": "web"}\n')
+    reply, _rest = say(watched, b'{"op": "status"}\n{"op": "withdraw", "tag": "web"}\n')
     assert [json.loads(line)["ok"] for line in reply.splitlines()] == [True]
     assert list(watched.places()) == ["eth0"]
 

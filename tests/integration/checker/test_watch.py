@@ -249,7 +249,7 @@ def test_systemd_is_told(shared: Pair, tmp_path: Path) -> None:
         systemd.setblocking(False)
         said = [1]
         while said:  # what it said before
-            said = [1 for _ in select.select([systemd], [], [], 0.2)[0] if systemd.recv(4096)]
+            said = [1 for _ready in select.select([systemd], [], [], 0.2)[0] if systemd.recv(4096)]
         assert select.select([systemd], [], [], 2) == ([], [], [])
         systemd.settimeout(20)
         a.send(signal.SIGCONT)
@@ -329,7 +329,7 @@ def test_the_triggers_finish_what_a_reflex_begins(shared: Pair) -> None:
     assert [one["event"] for one in a.events if one["event"] in ("reflex", "run started")][-2:] == ["reflex", "run started"]
     node.run("touch", "/var/lib/holdfast/slow")
     with ThreadPoolExecutor() as pool:
-        asked = [pool.submit(shared.ask, "node-a", "recover", wait=20) for _ in range(2)]
+        asked = [pool.submit(shared.ask, "node-a", "recover", wait=20) for _number in range(2)]
         assert all(one.result()["last_recovery"]["ok"] for one in asked)
     assert len(runs()) == 3, "two runs at once"
     node.run("sh", "-c", "rm /var/lib/holdfast/slow; touch /var/lib/holdfast/bad")

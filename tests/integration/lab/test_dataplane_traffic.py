@@ -131,6 +131,7 @@ def test_a_stopped_instance_gets_no_packets(lab: Lab, who_answers):
     try:
         assert who_answers(*questions) == [NOBODY, NOBODY, B]
     finally:
+        lab.ec2.get_waiter("instance_stopped").wait(InstanceIds=[node.instance_id], WaiterConfig={"Delay": 1, "MaxAttempts": 10})
         lab.ec2.start_instances(InstanceIds=[node.instance_id])
     assert who_answers(*questions) == [A, A, B]
 

@@ -47,7 +47,7 @@ class Scripted(threading.Thread):
     def run(self) -> None:
         while True:
             try:
-                line, _ = self._listener.accept()
+                line, _caller = self._listener.accept()
             except OSError:
                 return
             with line, line.makefile("rb") as words:

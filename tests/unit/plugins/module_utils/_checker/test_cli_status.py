@@ -174,7 +174,7 @@ def golden() -> dict[str, tuple[int, str]]:
     """The width and the text of each case."""
     _licence, *parts = Path(__file__).with_name("cli_status.txt").read_text(encoding="ascii").split("### ")
     heads = [part.partition("\n") for part in parts]
-    return {head.partition(" | ")[0]: (int(head.partition(" | ")[2]), text) for head, _, text in heads}
+    return {head.partition(" | ")[0]: (int(head.partition(" | ")[2]), text) for head, _between, text in heads}
 
 
 def test_every_case_has_its_text() -> None:
