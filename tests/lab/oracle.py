@@ -20,7 +20,13 @@ from lab.control import CallLog
 from lab.netns import DIES_WITH_PARENT, Inside
 
 INTERVAL = 0.01
+#: Seconds between two looks beyond which what happened between them is not known, and a verdict says nothing.
+BLIND = 1.0
 _PROGRAM = Path(__file__).with_name("sampler.py")
+
+
+class TwoHolders(AssertionError):
+    """Two at once: what must never be seen, not even in a test that would pass when it is run again."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,13 @@ class Verdict:
         """In a line, for a person."""
         told = f"{self.samples} looks at every node, at most {self.widest * 1000:.0f} ms apart"
         return f"{told}: {'; '.join(self.faults) or 'never two holders'}"
+
+    def confirm(self) -> None:
+        """Raises `TwoHolders` when there were; RuntimeError when it looked too seldom to know."""
+        if self.faults:
+            raise TwoHolders(self.line)
+        if self.widest > BLIND:
+            raise RuntimeError(f"the oracle looked too seldom for a verdict: {self.line}")
 
 
 def two_at_once(stays: Iterable[Stay]) -> list[str]:
@@ -188,5 +201,5 @@ class Oracle:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         verdict = self.stop()
-        if kind is None and verdict.faults:
-            raise AssertionError(verdict.line)
+        if kind is None or verdict.faults:  # whatever else was wrong, this is worse
+            verdict.confirm()

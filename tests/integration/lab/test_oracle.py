@@ -12,7 +12,7 @@ import pytest
 from lab.control import CallLog
 from lab.control.calls import Call
 from lab.netns import Namespace, remove_leftovers
-from lab.oracle import Oracle, Stay, Tenure, epochs_that_fell, lease_writes, tenures_of, two_at_once, without_lease
+from lab.oracle import Oracle, Stay, Tenure, TwoHolders, epochs_that_fell, lease_writes, tenures_of, two_at_once, without_lease
 
 VIP, VIP6 = "10.1.0.10/32", "fd00:1::10/128"
 
@@ -134,7 +134,7 @@ def test_as_a_context_manager_it_fails_at_its_end(nodes: dict[str, Namespace]) -
     context = Oracle(nodes, VIP)
     context.__enter__()
     _until_later(0.1)
-    with pytest.raises(AssertionError, match="both had the address"):
+    with pytest.raises(TwoHolders, match="both had the address"):
         context.__exit__(None, None, None)
 
 
