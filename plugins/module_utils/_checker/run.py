@@ -115,6 +115,11 @@ class Run:
         self._process.end()
         self._hang_up()
 
+    @property
+    def told_its_end(self) -> bool:
+        """Whether the playbook came to its end, well or not; after `wait`."""
+        return self._summary is not None
+
     def result(self) -> tuple[bool, str]:
         """Whether it went well, and one line that says why not; after `wait`."""
         if self._summary is None:

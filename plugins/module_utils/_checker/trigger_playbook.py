@@ -48,13 +48,22 @@ class PlaybookRunner:
         begin = time.monotonic()
         run = self._armed.take(order) if self._armed is not None else None
         armed = run is not None
-        if run is None:
-            try:
-                run = Run(self._settings, order.playbook, variables_of(order))
-            except OSError as error:
-                raise CannotStart(f"no process can be started: {error.strerror}") from None
-        self._log("run started", tag=order.tag, trigger=self.name, playbook=order.playbook, reason=order.reason, armed=armed, pid=run.pid)
-        if not run.wait(self._settings.timeout, cancel):
+        while True:
+            if run is None:
+                try:
+                    run = Run(self._settings, order.playbook, variables_of(order))
+                except OSError as error:
+                    raise CannotStart(f"no process can be started: {error.strerror}") from None
+            self._log("run started", tag=order.tag, trigger=self.name, playbook=order.playbook, reason=order.reason, armed=armed, pid=run.pid)
+            ended = run.wait(self._settings.timeout, cancel)
+            if not (ended and armed) or run.told_its_end:
+                return self._outcome_of(run, order, begin, ended, cancel)
+            self._log("trouble", tag=order.tag, what="armed run", reason="it was gone before its playbook had ended; a new run gets the order")
+            run.kill()  # what is left of it
+            run, armed = None, False
+
+    def _outcome_of(self, run: Run, order: Order, begin: float, ended: bool, cancel: threading.Event) -> Outcome:
+        if not ended:
             run.kill()
             why = "it was called off" if cancel.is_set() else f"it did not end within {self._settings.timeout:g} s; see why, or raise its timeout"
             last = run.tail()
