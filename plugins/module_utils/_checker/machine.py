@@ -49,9 +49,10 @@ def step(state: State, event: Event) -> Step:
     """What follows from one event."""
     told: tuple[Action, ...] = ()
     if isinstance(event, Looked):
-        state, told = _looked(state, event.look)
+        if event.epoch is None or (state.lease.held and event.epoch == state.lease.epoch):  # else it is about a time that is over
+            state, told = _looked(state, event.look)
     elif isinstance(event, LeaseSeen):
-        state = _lease_seen(state, event.lease)
+        state, told = _lease_seen(state, event.lease)
     elif isinstance(event, ReflexEnded):
         state, told = _reflex_ended(state, event), (LookNow(),)
     elif isinstance(event, RunEnded):
@@ -68,7 +69,9 @@ def health(state: State) -> Health:
     tracks = list(state.tracks.values())
     if any(track.failed and track.last.health is not Health.UNKNOWN for track in tracks):
         return Health.FAILED
-    return Health.UNKNOWN if not tracks or any(track.last.health is Health.UNKNOWN for track in tracks) else Health.HEALTHY
+    if not tracks or _is_unseen_on_ec2(state) or any(track.last.health is Health.UNKNOWN for track in tracks):
+        return Health.UNKNOWN
+    return Health.HEALTHY
 
 
 def faults(state: State) -> tuple[str, ...]:
@@ -78,7 +81,13 @@ def faults(state: State) -> tuple[str, ...]:
 
 def reasons(state: State) -> tuple[str, ...]:
     """What is wrong, in words, and why something is not known."""
-    return _unique(reason for track in state.tracks.values() for reason in track.last.reasons)
+    unseen = ("EC2 was not looked at yet since this node has the lease",) if _is_unseen_on_ec2(state) else ()
+    return _unique((*(reason for track in state.tracks.values() for reason in track.last.reasons), *unseen))
+
+
+def _is_unseen_on_ec2(state: State) -> bool:
+    """What a standby saw there says nothing: it asks only whether EC2 answers."""
+    return state.lease.held and state.lease.on_ec2 and "ec2" not in state.tracks
 
 
 def is_flapping(state: State, now: float) -> bool:
@@ -135,10 +144,14 @@ def _well(state: State) -> State:
     return replace(state, failures=0, next_at=LONG_AGO)
 
 
-def _lease_seen(state: State, lease: Lease) -> State:
-    if (state.lease.held and not lease.held) or lease.epoch != state.lease.epoch:
+def _lease_seen(state: State, lease: Lease) -> Step:
+    fresh = (state.lease.held and not lease.held) or lease.epoch != state.lease.epoch
+    served = not fresh and state.lease.serving and state.lease.in_service
+    if fresh:
         state = replace(state, owed=(), failures=0, next_at=LONG_AGO, tracks={})
-    return replace(state, lease=lease)
+    state = replace(state, lease=lease)
+    begins = lease.serving and lease.in_service and not served
+    return state, (LookNow(),) if begins and _is_unseen_on_ec2(state) else ()
 
 
 def _reflex_ended(state: State, event: ReflexEnded) -> State:
@@ -251,8 +264,15 @@ def _run(state: State, now: float, found: tuple[str, ...], *, counted: bool) -> 
         state = _count(state, now)
     if not state.may_run:
         return replace(state, owed=()), ()
-    why = reasons(state)[:1] or (("this node has taken the lease",) if TAKEOVER in found else (f"{', '.join(found)} repaired at once",))
-    return replace(state, work=Work("recover", found), owed=()), (StartRun("recover", why[0], _names(found)),)
+    return replace(state, work=Work("recover", found), owed=()), (StartRun("recover", _why(state, found), _names(found)),)
+
+
+def _why(state: State, found: tuple[str, ...]) -> str:
+    """In the words of a look that found it; what another look does not know is no reason."""
+    if TAKEOVER in found:
+        return "this node has taken the lease"
+    told = (reason for track in state.tracks.values() if track.failed and set(track.last.faults) & set(found) for reason in track.last.reasons)
+    return next(told, f"{', '.join(found)} repaired at once")
 
 
 def _count(state: State, now: float) -> State:

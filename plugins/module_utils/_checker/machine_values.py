@@ -86,6 +86,7 @@ class Lease:
     :param since: When it came to be held here. ``taken``: from another node, or it was free.
     :param serving: The address is kept up here.
     :param fence_first: Who had it before has to be fenced before the address is up, which is the playbook's work.
+    :param on_ec2: Parts of it are on EC2, so it is healthy only once those were looked at.
     :param elsewhere: Another node holds it.
     :param hands_off_until: Somebody else is at work on the resource here, and is left alone until then.
     :param better: A node of better priority, if failback is automatic, and since when it is ready.
@@ -101,6 +102,7 @@ class Lease:
     hands_off_until: float = LONG_AGO
     better: tuple[str, float] | None = None
     fence_first: bool = False
+    on_ec2: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,10 +150,11 @@ class Tick:
 
 @dataclass(frozen=True)
 class Looked:
-    """Somebody looked."""
+    """Somebody looked. ``epoch``: of the lease that was held when that look began; without one it is about now."""
 
     now: float
     look: Look
+    epoch: int | None = None
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,15 @@ class _Job:
 
 
 @dataclass(frozen=True)
+class _Sight:
+    """What EC2 showed, and when. ``epoch``: of the lease that was held then; ``None`` on a standby, which sees less."""
+
+    at: float
+    epoch: int | None
+    seen: Ec2Sight
+
+
+@dataclass(frozen=True)
 class _RunOver:
     """The end of a run, as its thread tells the loop."""
 
@@ -124,7 +133,7 @@ class Watch(threading.Thread):
         self._expected: tuple[int, Any] | None = None
         self._link_up: bool | None = None
         self._reachable = False
-        self._sight: tuple[float, Ec2Sight] | None = None
+        self._sight: _Sight | None = None
         self._dependents: list[dict[str, Any]] = []
         self._last: dict[str, Any] | None = None
         self._last_at = 0.0
@@ -318,6 +327,7 @@ class Watch(threading.Thread):
             hands_off_until=self.holder.hands_off_until,
             better=self._better_node(),
             fence_first=self._fence_first(),
+            on_ec2=self._has_ec2(),
         )
 
     def _fence_first(self) -> bool:
@@ -482,10 +492,10 @@ class Watch(threading.Thread):
         parts, epoch = known.resource.ec2 if known.resource else None, self._epoch()
         if parts is not None:
             sight = self._around.eyes.look(known, parts, active=epoch is not None)
-            self._sight = (self._clock(), sight)
+            self._sight = _Sight(self._clock(), epoch, sight)
             self._around.metrics.check(self.tag, sight.look.health.value)
-            if epoch is not None and epoch == self._epoch():  # else it is about a time that is over
-                self._inbox.put(Looked(self._clock(), sight.look))
+            if epoch is not None:
+                self._inbox.put(Looked(self._clock(), sight.look, epoch))
         if known.resource is not None and known.resource.dependents:
             self._dependents = states(known.resource.dependents)
         self._probe(known)
@@ -502,8 +512,8 @@ class Watch(threading.Thread):
             return
         if look is not None and look.health is Health.HEALTHY:
             self._answered.add(known.interface)
-        if look is not None and epoch == self._epoch() and self.holder.serving:
-            self._inbox.put(Looked(self._clock(), look))
+        if look is not None and self.holder.serving:
+            self._inbox.put(Looked(self._clock(), look, epoch))
 
     def _epoch(self) -> int | None:
         held = self.holder.state.held
@@ -535,8 +545,8 @@ class Watch(threading.Thread):
         if self._has_ec2():
             if self._sight is None:
                 return False, "EC2 has not been asked yet"
-            if self._sight[1].error:
-                return False, f"EC2: {self._sight[1].error}"
+            if self._sight.seen.error:
+                return False, f"EC2: {self._sight.seen.error}"
         return True, ""
 
     def _has_ec2(self) -> bool:
@@ -639,6 +649,8 @@ class Watch(threading.Thread):
         next_at = max((at for at in (state.next_at, machine.held_down_until(state)) if at > now), default=None)
         waiting = state.phase in (Phase.BACKING_OFF, Phase.HELD_DOWN)
         parts = known.resource.ec2 if known is not None and known.resource is not None else None
+        sight = self._sight
+        present = sight is not None and sight.epoch == (told["epoch"] if active else None)  # else it shows another role, or another time
         told.update(
             role="active" if active else "standby",
             phase=state.phase.value,
@@ -649,7 +661,7 @@ class Watch(threading.Thread):
             interface=known.interface if known else None,
             backup_interface=known.backup_interface if known else None,
             interface_up=self._link_up,
-            ec2=self._sight[1].shown(now - self._sight[0]) if parts is not None and self._sight is not None else None,
+            ec2=sight.seen.shown(now - sight.at) if parts is not None and sight is not None and present else None,
             dependents=self._dependents,
             in_service=known.in_service if known else None,
             ready=ready,

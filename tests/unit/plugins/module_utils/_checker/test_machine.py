@@ -20,6 +20,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_value
     LeaseSeen,
     Look,
     Looked,
+    LookNow,
     Phase,
     Reflex,
     ReflexEnded,
@@ -115,6 +116,34 @@ def test_a_fault_that_is_no_longer_known_is_not_acted_on() -> None:
     assert (done, health(end), faults(end)) == ([], Health.UNKNOWN, ())
     _end, done = after(end, Looked(101, WRONG_ROUTE))
     assert done == [StartRun("recover", WRONG_ROUTE.reasons[0], ("routes",))]
+
+
+def test_taken_over_it_is_healthy_once_ec2_was_looked_at_in_this_epoch() -> None:
+    lease = Lease(held=True, epoch=8, since=10, taken=True, on_ec2=True)
+    well = replace(WELL, source="ec2")
+    end, _actions = step(State(CHECKS, began=0.0, lease=Lease(elsewhere=True)), Looked(1, WELL))
+    assert health(end) is Health.HEALTHY
+    end, _done = after(end, LeaseSeen(10, lease), LeaseSeen(10.1, replace(lease, serving=True)), ReflexEnded(10.2, True))
+    end, actions = step(end, LeaseSeen(12, replace(lease, serving=True, in_service=True)))
+    assert LookNow() in actions, "it has come into service"
+    end, actions = step(end, LeaseSeen(12.1, replace(lease, serving=True, in_service=True)))
+    assert LookNow() not in actions, "once is enough"
+    for late in (Looked(13, well, 7), Looked(13, WRONG_ROUTE, 7), Looked(13, WELL)):
+        end, _done = after(end, late)
+        assert (health(end), faults(end)) == (Health.UNKNOWN, ())
+        assert reasons(end) == ("EC2 was not looked at yet since this node has the lease",)
+    end, _done = after(end, Looked(14, well, 8))
+    assert (health(end), reasons(end)) == (Health.HEALTHY, ())
+
+
+def test_a_look_that_ends_once_the_lease_is_gone_says_nothing() -> None:
+    end, done = after(state(), LeaseSeen(1, Lease(elsewhere=True, epoch=7)), Looked(1.1, WRONG_ROUTE, 7), Looked(1.2, WELL))
+    assert (done, health(end), faults(end)) == ([], Health.HEALTHY, ())
+
+
+def test_a_run_is_told_the_reason_of_the_fault_that_it_is_for() -> None:
+    _end, done = after(state(may_reflex=False), Looked(1, SILENT), Looked(2, GONE))
+    assert done == [StartRun("recover", GONE.reasons[0], ("address",))]
 
 
 def test_fall_and_rise() -> None:
