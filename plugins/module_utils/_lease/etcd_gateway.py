@@ -37,6 +37,10 @@ class _TokenRefused(StoreRefused):
     """The authentication token has run out, or etcd has restarted: a new one has to be asked for."""
 
 
+class _TlsFailed(StoreRefused):
+    """There is no TLS connection to one endpoint. Nothing was sent, and the others may do better."""
+
+
 class Gateway:
     """A client of a cluster. Each call has ``timeout`` seconds, whatever the number of endpoints: half of what is left for an
     endpoint while there are others to try, so that one that hangs does not use it all. The one that answered last comes first."""
@@ -64,9 +68,14 @@ class Gateway:
         deadline = self._now() + self._timeout
         try:
             return self._authenticated(path, body, write, deadline)
-        except _TokenRefused:  # nothing was written: the token is checked first
-            self._token = ""
-            return self._authenticated(path, body, write, deadline)
+        except _TokenRefused as error:  # the endpoint that refused has written nothing: it checks the token first
+            self._token, doubt = "", error.ambiguous
+        try:
+            answer = self._authenticated(path, body, write, deadline)
+        except ServiceError as error:
+            error.ambiguous = error.ambiguous or doubt
+            raise
+        return Answer(answer.reply, answer.unanswered_before or doubt)
 
     def _authenticated(self, path: str, body: dict[str, Any], write: bool, deadline: float) -> Answer:
         if self._username and not self._token:
@@ -75,7 +84,10 @@ class Gateway:
         return self._anywhere(path, body, write, deadline)
 
     def _anywhere(self, path: str, body: dict[str, Any], write: bool, deadline: float) -> Answer:
-        """Ask the endpoints in turn until one answers. What is sent twice must be safe to send twice."""
+        """Ask the endpoints in turn until one answers. What is sent twice must be safe to send twice.
+
+        An endpoint that refuses says nothing about a write that an earlier one may have taken: the doubt stays with the error.
+        """
         failures: list[ServiceError] = []
         for left, endpoint in zip(range(len(self._endpoints) - 1, -1, -1), tuple(self._endpoints)):
             budget = deadline - self._now()
@@ -83,18 +95,26 @@ class Gateway:
                 break
             try:
                 reply = self._ask(endpoint, path, body, write, budget / 2 if left else budget)
-            except StoreUnreachable as error:
+            except (StoreUnreachable, _TlsFailed) as error:
                 failures.append(error)
                 self._endpoints.remove(endpoint)
                 self._endpoints.append(endpoint)
                 continue
+            except StoreRefused as error:
+                error.ambiguous = error.ambiguous or any(failure.ambiguous for failure in failures)
+                raise
             return Answer(reply, any(error.ambiguous for error in failures))
-        ambiguous = any(error.ambiguous for error in failures)
+        raise self._none_answered(failures, path)
+
+    def _none_answered(self, failures: Sequence[ServiceError], path: str) -> ServiceError:
+        """One error for all endpoints. That of TLS alone does not pass by itself."""
+        if failures and len(failures) == len(self._endpoints) and all(isinstance(error, _TlsFailed) for error in failures):
+            return failures[0]
         causes = "; ".join(error.message for error in failures) or "no time was left to ask"
-        raise StoreUnreachable(
+        return StoreUnreachable(
             f"etcd cannot be reached: {causes}; check store.endpoints, the network, and that a majority of the members runs",
             retryable=True,
-            ambiguous=ambiguous,
+            ambiguous=any(error.ambiguous for error in failures),
             service="etcd",
             operation=path,
         )
@@ -106,8 +126,10 @@ class Gateway:
         try:
             try:
                 connection.connect()
+            except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:  # hung up on: it may be starting, or ending
+                raise StoreUnreachable(f"{endpoint}: {_cause(error)}", retryable=True) from error
             except ssl.SSLError as error:
-                raise StoreRefused(
+                raise _TlsFailed(
                     f"etcd: TLS with {endpoint} failed ({_tls_cause(error)}); check store.ca_cert, cert and key", service="etcd"
                 ) from error
             except OSError as error:
@@ -122,7 +144,7 @@ class Gateway:
                 raw = response.read(_LARGEST_ANSWER + 1)
             except ssl.SSLError as error:  # with TLS 1.3 a refused client certificate shows here, before anything is read
                 if "alert" in str(error).lower():
-                    raise StoreRefused(
+                    raise _TlsFailed(
                         f"etcd: {endpoint} refused the TLS connection ({_tls_cause(error)}); check store.cert and key", service="etcd"
                     ) from error
                 raise StoreUnreachable(f"{endpoint}: {_cause(error)}", retryable=True, ambiguous=write) from error
