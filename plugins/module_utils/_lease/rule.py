@@ -101,7 +101,9 @@ def _write(state: State, now: float, holder: str, epoch: int) -> Step:
     expected = state.seen.token if state.seen else None
     nonce = f"{state.me.origin}.{state.session}.{state.nonces}"
     record = Record(holder, epoch, nonce, "" if holder else state.handoff_to, state.timing.ttl)
-    attempt = Attempt(record, expected, now)
+    before = state.seen.record if state.seen else None
+    over = before.holder if before is not None and before.holder != state.me.name else ""
+    attempt = Attempt(record, expected, now, over)
     return replace(state, busy=True, sent=attempt, nonces=state.nonces + 1), (Write(attempt.expected, record),)
 
 
@@ -134,7 +136,8 @@ def _succeeded(state: State, attempt: Attempt, now: float) -> Step:
         deadline = max(deadline, state.held.deadline)  # what the peers have acknowledged since stays good
     if now >= deadline - state.timing.stop_budget:
         return _demote(state, "the renewal was confirmed too late") if state.held else (replace(state, next_at=now), ())
-    return replace(state, held=Held(record.epoch, deadline), next_at=attempt.sent_at + state.timing.renew), (Serve(record.epoch, deadline),)
+    held = Held(record.epoch, deadline, state.held.over if state.held is not None else attempt.over)
+    return replace(state, held=held, next_at=attempt.sent_at + state.timing.renew), (Serve(record.epoch, deadline),)
 
 
 def _read_ended(state: State, event: ReadEnded) -> Step:
@@ -212,7 +215,7 @@ def _acknowledged(state: State, event: Acknowledged) -> Step:
         return state, ()
     if deadline <= held.deadline or event.now >= held.deadline - state.timing.stop_budget:
         return state, ()  # what has ended is not revived
-    return replace(state, held=Held(held.epoch, deadline)), (Serve(held.epoch, deadline),)
+    return replace(state, held=replace(held, deadline=deadline)), (Serve(held.epoch, deadline),)
 
 
 def _lost(state: State) -> Contact:

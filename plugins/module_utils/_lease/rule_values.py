@@ -66,19 +66,25 @@ class Reading:
 
 @dataclass(frozen=True)
 class Held:
-    """The node may serve, with this epoch, until ``deadline`` on its clock."""
+    """The node may serve, with this epoch, until ``deadline`` on its clock.
+
+    ``over``: the other node that held by the record which this one replaced, so that it was not let go of; empty after a release, for a record
+    that was missing, and where another process of this node took the lease.
+    """
 
     epoch: int
     deadline: float
+    over: str = ""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One of this node's writes, counted from before it was sent."""
+    """One of this node's writes, counted from before it was sent. ``over``: see `Held`."""
 
     record: Record
     expected: Hashable
     sent_at: float
+    over: str = ""
 
 
 @dataclass(frozen=True)
