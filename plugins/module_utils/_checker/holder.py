@@ -151,6 +151,7 @@ class Holder(threading.Thread):
             "tag": self.tag,
             "held": held is not None and left is not None and left > 0,
             "epoch": held.epoch if held else None,
+            "over": held.over if held else "",
             "expires_in": left,
             "serving": self.serving,
             "holder": record.holder if record else None,
