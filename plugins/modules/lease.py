@@ -37,6 +37,7 @@ options:
       - V(held) acquires the lease or renews it. It fails when another node holds it.
       - V(released) lets it go, so that another node may have it at once. Everything that needs the lease must have stopped before.
         Nothing is done where O(holder) does not hold it. The checker removes the address first.
+      - Without a checker it is released only on the machine that has renewed it last, and only with the address gone, see O(address).
     type: str
     choices: [held, released]
     default: held
@@ -60,6 +61,19 @@ options:
     description: For how many seconds to wait for a lease that is not free.
     type: float
     default: 0
+  by_checker:
+    description:
+      - Only the checker of this host may do it. Where none watches the lease, one is waited for some seconds, as it may be starting; then it fails.
+      - Set it where a checker is known to have the address up. Were it dead or starting just now, a release without it would let another node
+        serve while the address is still here.
+    type: bool
+    default: false
+  address:
+    description:
+      - The address of the resource, with or without a prefix length. Only for O(state=released) without a checker on this host. The lease is then
+        released only if no interface of this host has the address.
+      - By default that of the resource in C(/etc/holdfast/resources), and with O(handoff_to=-) none.
+    type: str
 notes:
   - A lease that has no record yet is treated as held by somebody unknown, in case its record was deleted.
     So the first acquisition needs O(wait) too.
@@ -116,6 +130,13 @@ renewed_by:
   returned: success
   type: str
   sample: checker
+taken_from:
+  description:
+    - The node that held the lease until this run took it, and that had not released it. Whether it still serves is not known, so fence it if need be.
+    - Empty where it was released, where it had no record, and where it was held already.
+  returned: success
+  type: str
+  sample: node-a
 """
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.task import LeaseTask, store_argument
@@ -125,7 +146,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._run import Library, r
 
 def main() -> None:
     run_change(
-        lambda host: LeaseTask(host.params),
+        lambda host: LeaseTask(host.params, host.run),
         argument_spec={
             "cluster": {"type": "str", "required": True},
             "tag": {"type": "str", "required": True},
@@ -134,6 +155,8 @@ def main() -> None:
             "handoff_to": {"type": "str"},
             "ttl": {"type": "float", "default": 10},
             "wait": {"type": "float", "default": 0},
+            "by_checker": {"type": "bool", "default": False},
+            "address": {"type": "str"},
             **store_argument(),
         },
         libraries=[Library("netaddr", NETADDR_IMPORT_ERROR)],

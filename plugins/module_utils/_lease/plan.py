@@ -24,10 +24,18 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Observed:
-    """The record, and whether this run has written it, so that it need not do so again."""
+    """The record, and whether this run has written it, so that it need not do so again.
+
+    For a release without the checker of this host, which would take the address down first:
+
+    :param elsewhere: The record was written by another machine, or before this one booted.
+    :param places: The interfaces of this host that have the address.
+    """
 
     record: Record | None
     renewed: bool = False
+    elsewhere: bool = False
+    places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,7 @@ def _why_not(wanted: Wanted, record: Record | None, timing: Timing) -> str:
 def _plan_released(wanted: Wanted, state: Observed) -> tuple[Change, ...]:
     record = state.record
     if record is not None and record.holder == wanted.holder:
+        _refuse_unseen(wanted, state, record)
         return (Release(wanted.key, wanted.handoff_to),)
     if wanted.handoff_to in ("", NOBODY) or (record is not None and wanted.handoff_to in (record.holder, record.handoff_to)):
         return ()
@@ -108,6 +117,22 @@ def _plan_released(wanted: Wanted, state: Observed) -> tuple[Change, ...]:
         f"the lease {wanted.key} cannot be handed off to {wanted.handoff_to}: {wanted.holder} does not hold it, {who}",
         returns=_returns(record),
     )
+
+
+def _refuse_unseen(wanted: Wanted, state: Observed, record: Record) -> None:
+    """Whoever takes a released lease serves at once, so the address has to be seen to be gone before."""
+    if state.elsewhere:
+        raise Refused(
+            f"the lease {wanted.key} was renewed on another machine than this one, or before this one started, so it cannot be seen from here "
+            f"whether {wanted.holder} still has the address; release it on {wanted.holder}, or let it run out",
+            returns=_returns(record),
+        )
+    if state.places:
+        raise Refused(
+            f"the lease {wanted.key} is not released, as its address is still on {', '.join(state.places)} and no checker answers on this host; "
+            "remove the address first, or start holdfast-checker.service",
+            returns=_returns(record),
+        )
 
 
 def _returns(record: Record | None) -> dict[str, object]:

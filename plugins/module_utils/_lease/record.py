@@ -57,7 +57,7 @@ def parse_record(raw: Mapping[str, Any], where: str, remedy: str) -> Record:
     def corrupt(problem: str) -> CorruptRecord:
         return CorruptRecord(
             f"the lease record {where} is not one of ours ({problem}), so nobody may take it; make sure that the service runs on one node "
-            f"at most, then delete the record ({remedy}): the node that runs goes on, with a higher epoch",
+            f"at most, then delete the record ({remedy}): whoever still holds it puts it back, else it is taken anew, with a higher epoch",
             key=where,
         )
 

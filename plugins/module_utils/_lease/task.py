@@ -5,22 +5,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import ask, status_of
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import NoChecker, ask, status_of
+from ansible_collections.holdfast.ha.plugins.module_utils._command import Runner
 from ansible_collections.holdfast.ha.plugins.module_utils._converge import Attempt, Run
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, NotConverged
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper, identity, new_state, open_store
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.plan import Change, Hold, Observed, Release, Wanted, plan_lease, simulate_lease
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import lease_key, parse_handoff, parse_node
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import NOBODY, Record, lease_key, parse_handoff, parse_node
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Demote, Intent, Released
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import SETTINGS, parse_store
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
-from ansible_collections.holdfast.ha.plugins.module_utils._model import text_table
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, text_table
+from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe_links
+from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store as Files
 
 #: Seconds in which a release has to be confirmed, and an acquisition of a lease that is free.
 _PATIENCE = 10.0
+#: From one try to reach a checker to the next, while it starts or executes itself anew.
+_AGAIN = 0.2
 _LONGEST_WAIT = 86400.0
 _SECRET = ("access_key", "secret_key", "session_token", "password", "external_id")
 _KINDS = {"text": "str", "url": "str", "bool": "bool", "urls": "list"}
@@ -48,8 +55,10 @@ class LeaseTask:
     of this host watches the lease it is asked to do it, since one process renews (DESIGN.md section 6).
     """
 
-    def __init__(self, params: Mapping[str, Any], clock: Callable[[], float] = boottime, pause: Callable[[float], None] = time.sleep) -> None:
-        self._clock, self._pause = clock, pause
+    def __init__(
+        self, params: Mapping[str, Any], run: Runner, clock: Callable[[], float] = boottime, pause: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._run, self._clock, self._pause = run, clock, pause
         self._key = lease_key(params["cluster"], params["tag"])
         holder = parse_node(params["holder"], "holder")
         handoff_to = parse_handoff(params["handoff_to"] or "")
@@ -62,9 +71,23 @@ class LeaseTask:
         self._store = open_store(parse_store(params["store"]), self._timing)
         self._keeper = Keeper(self._store, self._key, new_state(identity(holder, trusting=True), self._timing), clock)
         self._cluster, self._tag = params["cluster"], params["tag"]
-        self._checker = status_of(self._cluster, self._tag)
+        self._address = None if params["address"] is None else Address.parse_loosely(params["address"], "address")
+        self._over = ""
+        self._checker = self._awaited() if params["by_checker"] else status_of(self._cluster, self._tag)
         if self._checker is not None and self._checker["node"] != holder:
             raise BadInput(f"holder: the checker of this host is {self._checker['node']}, not {holder}; run this on {holder}", path="holder")
+
+    def _awaited(self) -> dict[str, Any]:
+        """The checker's status; it may be executing itself anew, which takes a moment. Raises `NoChecker`."""
+        give_up = self._clock() + _PATIENCE
+        while (found := status_of(self._cluster, self._tag)) is None:
+            if self._clock() >= give_up:
+                raise NoChecker(
+                    f"no checker on this host watches the lease {self._key}, so nothing is done about it (by_checker); "
+                    "start holdfast-checker.service, or see to its configuration"
+                )
+            self._pause(_AGAIN)
+        return found
 
     def observe(self) -> Observed:
         """Read the record."""
@@ -72,7 +95,23 @@ class LeaseTask:
         if self._checker is not None:
             return Observed(record, bool(self._checker["held"]) and record is not None and record.holder == self._wanted.holder)
         held = self._keeper.state.held
-        return Observed(record, held is not None and record is not None and record.holder == self._wanted.holder and record.epoch == held.epoch)
+        renewed = held is not None and record is not None and record.holder == self._wanted.holder and record.epoch == held.epoch
+        if self._wanted.held or record is None or record.holder != self._wanted.holder:
+            return Observed(record, renewed)
+        here = replace(self._keeper.state.me, trusting=False).owns(record)
+        return Observed(record, renewed, not here, self._places())
+
+    def _places(self) -> tuple[str, ...]:
+        """Where the address is on this host. Of a lease that nobody is to take on his own it need not have gone, unless it was named."""
+        if self._address is None and self._wanted.handoff_to == NOBODY:
+            return ()
+        address = self._address
+        if address is None:
+            definition = Files().definition(self._tag)
+            if definition is None:
+                return ()
+            address = definition.address
+        return tuple(dict.fromkeys(link.name for link, _held in NetState(observe_links(self._run)).places(address)))
 
     def plan(self, state: Observed) -> tuple[Change, ...]:
         """See `plan_lease`."""
@@ -90,6 +129,7 @@ class LeaseTask:
         try:
             if self._checker is not None:
                 self._checker = {**self._checker, **self._ask(action)}
+                self._over = str(self._checker.get("over") or "")
             elif isinstance(action, Hold):
                 self._acquire(max(self._wanted.wait, _PATIENCE if action.free else 0.0))
             else:
@@ -115,11 +155,16 @@ class LeaseTask:
                     raise NotConverged(f"the lease {self._key} could not be held: {action.reason}; run it again")
             if self._keeper.state.held is None:
                 self._rest(give_up, self._not_held)
+        self._over = self._keeper.state.held.over
 
     def _release(self, action: Release) -> None:
         give_up = self._clock() + _PATIENCE
         self._keeper.tell(Intent.RELEASE, action.handoff_to)
         while not any(isinstance(done, Released) for done in self._keeper.turn()):
+            if status_of(self._cluster, self._tag) is not None:  # it may have put the address up
+                raise NotConverged(f"a checker was started on this host, and it alone may release the lease {self._key} now; run this again")
+            if self._places():
+                raise NotConverged(f"the address of the lease {self._key} came back to this host while it was to be released; run this again")
             self._rest(give_up, lambda: NotConverged(f"the release of {self._key} was not confirmed in {_PATIENCE:g} s; it may follow; run it again"))
 
     def _rest(self, give_up: float, refusal: Callable[[], HoldfastError]) -> None:
@@ -157,10 +202,11 @@ class LeaseTask:
             "epoch": after.epoch if after else None,
             "expires_in": left,
             "renewed_by": "checker" if self._checker is not None and left is not None else None,
+            "taken_from": self._over if not same and after is not None and after.holder == self._wanted.holder else "",
         }
 
 
-def _shown(record: Any) -> tuple[str, int, str] | None:
+def _shown(record: Record | None) -> tuple[str, int, str] | None:
     return None if record is None else (record.holder, record.epoch, record.handoff_to)
 
 
