@@ -4,10 +4,16 @@
 from __future__ import annotations
 
 import base64
+import json
 import signal
+import socket
+import ssl
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -86,6 +92,61 @@ def test_a_lost_reply_leaves_doubt(etcd: Etcd) -> None:
         assert store(*etcd.endpoints).read("lost/t").record == SECOND
     finally:
         wire.stop()
+
+
+@contextmanager
+def member(answer: Callable[[str], tuple[int, dict[str, object]] | None]) -> Iterator[str]:
+    """The URL of something in place of a member: ``answer`` is given the last word of the path; ``None`` hangs up."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            told = answer(self.path.rpartition("/")[2])
+            if told is None:
+                self.close_connection = True
+                return
+            body = json.dumps(told[1]).encode()
+            self.send_response(told[0])
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_doubt_outlives_what_another_endpoint_refuses() -> None:
+    """The first may have written and hangs up; what the second says then is about itself alone."""
+    with member(lambda path: None) as silent, member(lambda path: (403, {"code": 7, "message": "permission denied"})) as strict:
+        with pytest.raises(StoreRefused, match="denies access") as refused:
+            store(silent, strict).write("doubt/t", 0, FIRST)
+        assert refused.value.ambiguous
+        with pytest.raises(StoreRefused) as alone:
+            store(strict).write("doubt/t", 0, FIRST)
+        assert not alone.value.ambiguous
+
+
+def test_doubt_outlives_a_new_token() -> None:
+    answers = iter([(401, {"code": 16, "message": "invalid auth token"}), (200, {"succeeded": False, "header": {"revision": "9"}})])
+    login: tuple[int, dict[str, object]] = (200, {"token": "t"})
+    with (
+        member(lambda path: login if path == "authenticate" else None) as silent,
+        member(lambda path: login if path == "authenticate" else next(answers)) as forgetful,
+        pytest.raises(StoreUnreachable, match="gave no answer to a write that another one then refused") as caught,
+    ):
+        store(silent, forgetful, username="holdfast", password="x").write("doubt/t", 0, FIRST)
+    assert caught.value.ambiguous
+    assert next(answers, None) is None, "the second was not asked again with the new token"
 
 
 def test_without_a_quorum_a_call_ends_in_time(tmp_path: Path) -> None:
@@ -210,6 +271,53 @@ def test_tls(tmp_path: Path, pki: Path) -> None:
             store(*server.endpoints, **{**mine, "cert": "/nowhere.pem"})
         with pytest.raises(BadInput, match="have to be PEM"):
             store(*server.endpoints, **{**mine, "cert": f"{pki}/san"})
+
+
+@contextmanager
+def listener(pki: Path | None = None) -> Iterator[str]:
+    """The URL of a server whose certificate nobody trusts; or of one that hangs up on everybody."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if pki is not None:
+        context.load_cert_chain(pki / "other.pem", pki / "other.key")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    line, _address = server.accept()
+                except OSError:
+                    return
+                try:
+                    with line, context.wrap_socket(line, server_side=True) if pki is not None else line:
+                        pass
+                except OSError:
+                    continue  # it is refused, as it should be
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"https://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_one_bad_tls_endpoint_is_passed_over(tmp_path: Path, pki: Path) -> None:
+    tls = ["--cert-file", f"{pki}/server.pem", "--key-file", f"{pki}/server.key"]
+    mine = {"ca_cert": f"{pki}/ca.pem"}
+    with Etcd(tmp_path, tls=tls) as server, listener(pki) as strange, listener() as curt:
+        until("etcd", lambda: _answers(server, **mine))
+        for bad in (strange, curt):
+            gateway = Gateway([bad, *server.endpoints], timeout=2, **mine)
+            token = EtcdStore(gateway).read("c/t").token
+            assert EtcdStore(gateway).write("c/t", token, FIRST)
+            assert gateway._endpoints == [*server.endpoints, bad], "the one that answered comes first"
+        with pytest.raises(StoreRefused, match=r"check store\.ca_cert") as refused:
+            store(strange, **mine).read("c/t")
+        assert not refused.value.retryable
+        with pytest.raises(StoreUnreachable, match=r"etcd cannot be reached: .*TLS with .* failed") as mixed:
+            store(strange, curt, **mine).write("c/t", 0, FIRST)
+        assert (mixed.value.retryable, mixed.value.ambiguous) == (True, False)
 
 
 def _tells(unwelcome: EtcdStore) -> bool:
