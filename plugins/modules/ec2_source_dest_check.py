@@ -49,6 +49,11 @@ after:
   returned: when the network interface could be read
   type: bool
   sample: false
+instance_id:
+  description: The instance that the network interface is attached to; null for none.
+  returned: when the network interface could be read
+  type: str
+  sample: i-0123456789abcdef0
 """
 
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import BOTO3_IMPORT_ERROR

@@ -37,7 +37,7 @@ class SourceDestCheck:
         return plan_interface.source_dest_check_table(state)
 
     def result(self, run: Run[Eni, SetSourceDestCheck]) -> dict[str, object]:
-        return {"before": run.before.source_dest_check, "after": run.after.source_dest_check}
+        return {"before": run.before.source_dest_check, "after": run.after.source_dest_check, "instance_id": run.after.instance_id}
 
 
 class EipAssociation:
