@@ -130,6 +130,30 @@ def test_waiting_for_a_holder_that_is_gone_and_for_one_that_lives(etcd: Etcd) ->
     assert time.monotonic() - begin > 8.2 * 1.02
 
 
+def test_a_release_of_what_another_machine_renewed(store: tuple[dict[str, Any], Store]) -> None:
+    """Its address cannot be seen from here, so whoever took the lease might not be alone with it."""
+    setting, client = store
+    write(client, "far", Record("node-a", 7, "seed.1"))
+    answer = lease("far", "node-a", setting, state="released")
+    assert "was renewed on another machine than this one" in answer["msg"]
+    assert "release it on node-a, or let it run out" in answer["msg"]
+    assert client.read("web-prod/far").record == Record("node-a", 7, "seed.1")
+    absent = lease("far", "node-a", setting, state="released", by_checker=True)
+    assert "no checker on this host watches the lease web-prod/far, so nothing is done about it" in absent["msg"]
+    assert not lease("far", "node-a", setting)["failed"]
+    assert lease("far", "node-a", setting, state="released")["changed"] is True, "this machine renewed it"
+
+
+def test_whom_it_was_taken_from(etcd: Etcd) -> None:
+    client = EtcdStore(Gateway(etcd.endpoints, timeout=2))
+    setting = {"type": "etcd", "endpoints": etcd.endpoints}
+    write(client, "from", Record("", 7, "seed.1"))
+    assert lease("from", "node-a", setting)["taken_from"] == ""
+    write(client, "from", Record("node-b", 8, "seed.2", ttl=1))
+    assert lease("from", "node-a", setting, ttl=8.2, wait=20)["taken_from"] == "node-b"
+    assert lease("from", "node-a", setting)["taken_from"] == "", "it was held already"
+
+
 def test_a_lease_without_a_record_is_watched_first(store: tuple[dict[str, Any], Store]) -> None:
     setting, client = store
     answer = lease("fresh", "node-a", setting)

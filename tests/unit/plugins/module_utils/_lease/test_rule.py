@@ -107,6 +107,29 @@ def test_a_confirmation_after_the_deadline_serves_nothing() -> None:
     assert (state.held, actions) == (None, ())
 
 
+@pytest.mark.parametrize(
+    ("record", "over"),
+    [
+        (OTHERS, "other"),
+        (FREE, ""),
+        (None, ""),
+        (Record("", 7, "far.s.3", handoff_to="third"), ""),
+        (MINE, ""),
+    ],
+)
+def test_it_knows_whom_it_took_the_lease_from(record: Record | None, over: str) -> None:
+    """Not from who had released it; and for as long as it holds, also where the reply was lost."""
+    waited = after(Tick(120), state=claiming(record))[0]
+    state = after(WriteEnded(120.1, Outcome.WRITTEN, "t2"), state=waited)[0]
+    sent = waited.sent
+    assert sent is not None
+    unsure = after(WriteEnded(120.1, Outcome.UNKNOWN), Tick(120.2), ReadEnded(120.3, Reading(sent.record, "t2")), state=waited)[0]
+    renewed = after(Tick(122.1), WriteEnded(122.2, Outcome.WRITTEN, "t3"), state=state)[0]
+    for each in (state, unsure, renewed):
+        assert each.held is not None
+        assert each.held.over == over
+
+
 def test_the_node_goes_on_with_its_own_lease_after_a_restart() -> None:
     _state, actions = after(Tick(100), state=claiming(MINE))
     assert actions == (Write("t1", Record("me", 7, "boot.s.0")),)

@@ -212,6 +212,15 @@ def test_plan(wanted: Wanted, record: Record | None, planned: tuple[Any, ...] | 
         assert done.record.epoch == record.epoch + (record.holder != wanted.holder)
 
 
+@pytest.mark.parametrize(("unseen", "cause"), [({"elsewhere": True}, "on another machine"), ({"places": ("eth0",)}, "still on eth0")])
+def test_a_release_that_nobody_can_answer_for(unseen: dict[str, Any], cause: str) -> None:
+    """Only of what is held: nothing is refused where there is nothing to release."""
+    with pytest.raises(Refused, match=cause):
+        plan_lease(Wanted("k", "n1", False), Observed(HELD, **unseen), Timing())
+    assert plan_lease(Wanted("k", "n2", False), Observed(HELD, **unseen), Timing()) == ()
+    assert plan_lease(Wanted("k", "n1", True), Observed(HELD, **unseen), Timing()) == (Hold("k", "n1", True),)
+
+
 def test_the_date_gives_the_first_epoch_and_decides_nothing() -> None:
     clocks = ("time.time", "time.time_ns", "time.localtime", "time.gmtime", "time.CLOCK_REALTIME")
     uses = []
