@@ -78,7 +78,7 @@ def run_playbook(
     seen: Callable[[TaskReport], object] = lambda report: None,
     began: Callable[[str], object] = lambda task: None,
 ) -> PlaybookRun:
-    """Run ``holdfast.ha.NAME`` in a machine of the lab.
+    """Run ``holdfast.ha.NAME`` in a machine of the lab, or the playbook with the file name ``NAME``.
 
     :param inventory: An inventory file; by default the machine itself, without SSH.
     :param words: More of ansible-playbook's arguments, such as ``--check``.
@@ -91,7 +91,8 @@ def run_playbook(
         json.dump(dict(variables), extra)
         extra.flush()
         program = str(Path(sys.executable).with_name("ansible-playbook"))
-        argv = [program, "--inventory", str(inventory), *local, "--extra-vars", f"@{extra.name}", *words, f"holdfast.ha.{name}"]
+        book = name if name.endswith(".yml") else f"holdfast.ha.{name}"
+        argv = [program, "--inventory", str(inventory), *local, "--extra-vars", f"@{extra.name}", *words, book]
         begin = time.monotonic()
         with subprocess.Popen(
             where.command(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, env={**environment, **_ENVIRONMENT}

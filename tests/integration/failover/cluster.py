@@ -8,7 +8,8 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from lab.faults import clear
 from lab.node import Node
 from lab.oracle import Oracle
 from lab.playbook import PlaybookRun, run_playbook
+from lab.router import API_ADDRESS
 from lab.vpc import Lab
 from lab.waiting import until
 
@@ -137,11 +139,26 @@ class Cluster:
         return any(held == self.lab.place.vip for _link, held in node.addresses())
 
     def play(
-        self, name: str, folder: Path, *, words: Sequence[str] = (), resources: Sequence[Mapping[str, Any]] = (), **variables: Any
+        self,
+        name: str,
+        folder: Path,
+        *,
+        words: Sequence[str] = (),
+        resources: Sequence[Mapping[str, Any]] = (),
+        ways: Mapping[str, str] | None = None,
+        began: Callable[[str], object] = lambda task: None,
+        **variables: Any,
     ) -> PlaybookRun:
-        """Run a playbook from a controller, over SSH against both nodes. No traceback, no template error, no defect."""
+        """Run a playbook from a controller, over SSH against both nodes. No traceback, no template error, no defect.
+
+        :param ways: The addresses of nodes that are to be reached by another one than that of their first interface.
+        :param began: Is given each task's name as it begins.
+        """
         inventory = folder / "inventory.json"
-        inventory.write_text(json.dumps(self.lab.inventory()))
+        told = self.lab.inventory()
+        for node, address in (ways or {}).items():
+            told["all"]["hosts"][node]["ansible_host"] = address
+        inventory.write_text(json.dumps(told))
         shared = {"holdfast_cluster": CLUSTER, "holdfast_store": self.settings, "holdfast_resources": list(resources) or [self.resource]}
         run = run_playbook(
             name,
@@ -150,6 +167,7 @@ class Cluster:
             environment={**self.lab.node_a.environment, "ANSIBLE_PIPELINING": "1"},
             inventory=inventory,
             words=words,
+            began=began,
         )
         return self._checked(name, run)
 
@@ -183,6 +201,19 @@ class Cluster:
         if off:
             self.lab.ec2.start_instances(InstanceIds=off)
         return all(one["State"]["Name"] == "running" for one in found)
+
+    @contextmanager
+    def management_link(self, node: Node) -> Iterator[str]:
+        """A third link of this node, to the controller, the store and EC2's API alone; the node's address there. It outlives both others."""
+        here, there = "192.168.199.1", "192.168.199.2"
+        router = self.lab.router.namespace
+        router.ip(f"link add mgmt type veth peer name mgmt netns {node.namespace.pid}")
+        try:
+            router.batch([f"addr add {here}/30 dev mgmt", "link set mgmt up"])
+            node.namespace.batch([f"addr add {there}/30 dev mgmt", "link set mgmt up", f"route replace {API_ADDRESS}/32 via {here} dev mgmt"])
+            yield there
+        finally:
+            router.ip("link del mgmt")
 
     def kill(self, node: Node) -> None:
         """The machine is gone at once: all its processes, all its links."""

@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import PROFILES
-from ansible_collections.holdfast.ha.tests.integration.failover.cluster import CLUSTER, STORE, TAG, Cluster
+from ansible_collections.holdfast.ha.tests.integration.failover.cluster import CLUSTER, STORE, TABLE, TAG, Cluster
 from lab.checker import Checker, write
 from lab.control import Fault
 from lab.waiting import until
@@ -140,6 +140,44 @@ def test_somebody_else_took_the_lease(cluster: Cluster) -> None:
     until(lambda: cluster.store.write(key, cluster.store.read(key).token, Record("node-x", 2**40, "x.1")), 5, "the record could not be written")
     until(lambda: not cluster.has_address(a), 2 * TIMING.renew + 1, "the address is still there")
     assert "node-x holds the lease" in cluster.checkers["node-a"].seen("lost")[0]["reason"]
+
+
+def test_its_record_is_deleted(cluster: Cluster) -> None:
+    """By somebody who cleans up: the holder puts it back with a higher epoch, and serves on."""
+    a = cluster.lab.node_a
+    cluster.put_in_service(a)
+    before = cluster.record()
+    assert before is not None
+    cluster.lab.control.client("dynamodb").delete_item(TableName=TABLE, Key={"lease": {"S": f"{CLUSTER}/{TAG}"}})
+    back = until(cluster.record, 2 * TIMING.renew + 2, "it was not put back")
+    assert (back.holder, back.epoch > before.epoch) == ("node-a", True)
+    assert cluster.has_address(a)
+    assert "was deleted; it is put back" in cluster.checkers["node-a"].seen("notice")[0]["text"]
+    status = cluster.module(a, "lease_info", store=STORE)["checker"]
+    assert (status["held"], status["serving"], status["epoch"]) == (True, True, back.epoch)
+
+
+def test_its_record_is_damaged(cluster: Cluster) -> None:
+    """Who holds it cannot be told, so the address goes in time, nobody takes the lease, and it says what to do. Deleted, it is taken anew."""
+    a, b = cluster.lab.nodes
+    cluster.put_in_service(a)
+    before = cluster.record()
+    assert before is not None
+    table = cluster.lab.control.client("dynamodb")
+    key = {"lease": {"S": f"{CLUSTER}/{TAG}"}}
+    table.put_item(TableName=TABLE, Item={**key, "holder": {"S": "node-a"}, "epoch": {"S": "x"}})
+    until(lambda: not cluster.has_address(a), TIMING.ttl, "the address is still there")
+    answer = cluster.lease(b, wait=5)
+    assert answer["failed"]
+    assert "is not one of ours (epoch is 'x'), so nobody may take it" in answer["msg"]
+    told = cluster.module(a, "lease_address")
+    assert told["failed"]
+    assert "delete the record (aws dynamodb delete-item" in cluster.module_of(a, "ip_resource_info")["resources"][0]["lease"]["error"]
+    table.delete_item(TableName=TABLE, Key=key)
+    cluster.put_in_service_after(b, 30)
+    record = cluster.record()
+    assert record is not None
+    assert (record.holder, record.epoch > before.epoch) == ("node-b", True)
 
 
 def test_the_address_needs_the_lease(cluster: Cluster) -> None:

@@ -60,6 +60,11 @@ def never_two(report: Report) -> list[tuple[str, float, float]]:
     return turns
 
 
+def instances(cluster: Cluster) -> dict[str, str]:
+    """The inventory's `holdfast_instances`."""
+    return {node.name: node.place.instance_id for node in cluster.lab.nodes}
+
+
 def epoch(cluster: Cluster) -> int:
     record = cluster.record()
     assert record is not None
@@ -106,7 +111,7 @@ def test_the_active_node_is_killed_and_fenced(cluster: Cluster, tmp_path: Path, 
         prober.wait_until_answered(5, by="node-a")
         cluster.kill(a)
         killed = time.monotonic()
-        run = cluster.play("failover", tmp_path, tag=TAG)
+        run = cluster.play("failover", tmp_path, tag=TAG, holdfast_instances=instances(cluster))
         assert run.status == 0, run.message or run.other
         back = prober.wait_until_answered(10, by="node-b", since=killed)
         report = prober.stop()
@@ -133,7 +138,7 @@ def test_a_fence_that_fails_keeps_the_address_down(cluster: Cluster, tmp_path: P
     cluster.place_on(a)
     cluster.lab.control.faults.inject(Fault("deny", "StopInstances"))
     cluster.kill(a)
-    run = cluster.play("failover", tmp_path, tag=TAG)
+    run = cluster.play("failover", tmp_path, tag=TAG, holdfast_instances=instances(cluster))
     assert run.status != 0
     assert "could not be brought into service on node-b" in run.message
     assert "ec2:StopInstances" in run.message
@@ -169,14 +174,16 @@ def test_no_release_without_a_standby_that_is_ready(cluster: Cluster, tmp_path: 
 
 
 def test_a_dependent_that_does_not_start(cluster: Cluster, tmp_path: Path) -> None:
-    """The resource is released again, is not sent back and forth, and waits for a person, who may have it at once."""
+    """It hangs, and is ended in time. The resource is released again, is not sent back and forth, and waits for a person, who may have it at once."""
     cluster.place_on(cluster.lab.node_a)
-    broken = "- name: Break\n  ansible.builtin.fail:\n    msg: it does not start\n  when: holdfast_state == 'started'\n"
-    cluster.resource["dependents"] = dependents(cluster, tmp_path, second=broken)
+    stuck = "- name: Hang\n  ansible.builtin.command: sleep 600\n  changed_when: false\n  when: holdfast_state == 'started'\n"
+    made = dependents(cluster, tmp_path, second=stuck)
+    cluster.resource["dependents"] = [made[0], {**made[1], "timeout": 5}]
     run = cluster.play("switchover", tmp_path, tag=TAG, to="node-b")
     assert run.status != 0
+    assert run.seconds < 400, "that is what it would have cost without a bound"
     assert "could not be brought into service on node-b, and is now in service nowhere: the dependent second could not be started" in run.message
-    assert cluster.where()["address"] == set()
+    assert (cluster.where()["address"], cluster.where()["elastic ip"]) == (set(), {"-"})
     record = cluster.record()
     assert record is not None
     assert (record.holder, record.handoff_to) == ("", NOBODY)
@@ -208,18 +215,20 @@ def test_a_dependent_that_hangs_when_it_is_stopped_keeps_the_resource(cluster: C
 
 
 def test_the_lease_is_lost_midway(cluster: Cluster, tmp_path: Path) -> None:
-    """Taken by hand while a dependent starts: stopped and undone."""
+    """Taken by hand while a dependent starts: the next one does not start, and all is undone, on EC2 too."""
     cluster.place_on(cluster.lab.node_a)
-    wait = "- name: Lose the lease\n  ansible.builtin.wait_for: {path: /var/lib/holdfast/gone, timeout: 20}\n  when: holdfast_state == 'started'\n"
-    cluster.resource["dependents"] = dependents(cluster, tmp_path, second=wait)
+    wait = "- name: Lose the lease\n  ansible.builtin.wait_for: {path: /var/lib/holdfast/gone, timeout: 60}\n  when: holdfast_state == 'started'\n"
+    cluster.resource["dependents"] = dependents(cluster, tmp_path, first=wait)
     checker = cluster.checkers["node-b"]
     cluster.steal_when_serving("node-b")
     run = cluster.play("switchover", tmp_path, tag=TAG, to="node-b")
     assert run.status != 0
     assert checker.seen("lost")
     assert "could not be brought into service on node-b" in run.message
-    assert cluster.where()["address"] == set()
+    assert "the lease of web was lost on the way (node-x holds it)" in run.message
+    assert (cluster.where()["address"], cluster.where()["elastic ip"]) == (set(), {"-"})
     assert cluster.holder() == "node-x"
+    assert "second started node-b 1" not in (tmp_path / "diary").read_text().splitlines()
 
 
 def test_recover_repairs_here_what_can_be_repaired(cluster: Cluster, tmp_path: Path) -> None:
@@ -246,6 +255,107 @@ def test_recover_fails_over_when_both_interfaces_are_dead(cluster: Cluster, tmp_
     assert (tmp_path / "diary").read_text().splitlines() == ["first started node-b 1", "second started node-b 1"]
 
 
+def test_recover_releases_on_a_node_whose_interfaces_are_dead(cluster: Cluster, tmp_path: Path) -> None:
+    """It is reached by a third one: dependents stop there in reverse and start in order on the standby, at once. Another resource, which cannot be
+    moved, does not keep this one from it."""
+    a = cluster.lab.node_a
+    cluster.resource["dependents"] = dependents(cluster, tmp_path)
+    cluster.place_on(a)
+    other = {"tag": "aaa", "address": "10.1.0.99/32", "interface": "eth0"}
+    with cluster.management_link(a) as way, cluster.oracle():
+        for interface in a.place.interfaces:
+            cluster.lab.router.cut(interface.id)
+        run = cluster.play("recover", tmp_path, resources=[other, cluster.resource], ways={"node-a": way})
+        released = cluster.checkers["node-a"].seen("released")
+    assert released, "it was taken without a release"
+    cluster.all_on("node-b")
+    assert (tmp_path / "diary").read_text().splitlines() == [
+        "second stopped node-a 1",
+        "first stopped node-a 1",
+        "first started node-b 1",
+        "second started node-b 1",
+    ]
+    assert run.status != 0
+    assert run.message.startswith("no node is ready to take aaa over")
+
+
+def test_a_checker_that_dies_before_it_releases(cluster: Cluster, tmp_path: Path) -> None:
+    """It was seen, so nobody releases in its place: the address may still be up. What depends on it stays stopped, the standby waits for the lease to
+    run out, and fences, although a release was meant."""
+    a, b = cluster.lab.nodes
+    cluster.resource["dependents"] = dependents(cluster, tmp_path)
+    cluster.resource["fence"] = "source_dest_check"
+    cluster.place_on(a)
+    held: list[bool] = []
+
+    def kill(task: str) -> None:
+        if task == "holdfast.ha.failover : Hand it over" and not held:
+            held.append(cluster.has_address(a))
+            cluster.checkers["node-a"].kill()
+
+    with cluster.oracle():
+        run = cluster.play("failover", tmp_path, tag=TAG, holdfast_instances=instances(cluster), began=kill)
+    assert held == [True]
+    assert run.status != 0, "node-a could not do what was asked of it"
+    told = [str(task.result.get("msg")) for task in run.failed if task.host == "node-a"]
+    assert any("no checker on this host watches the lease web-prod/web, so nothing is done about it" in line for line in told), told
+    assert "so second, first stays stopped there" in told[-1]
+    assert [task for task in run.failed if task.host == "node-b"] == []
+    cluster.all_on("node-b")
+    assert (tmp_path / "diary").read_text().splitlines() == [
+        "second stopped node-a 1",
+        "first stopped node-a 1",
+        "first started node-b 1",
+        "second started node-b 1",
+    ]
+    checks = {one.id: one.source_dest_check for one in cluster.lab.view.interfaces}
+    assert (checks[a.place.interface("eth0").id], checks[b.place.interface("eth0").id]) == (True, False)
+
+
+def test_an_entry_changed_by_hand_fences_nobody(cluster: Cluster, tmp_path: Path) -> None:
+    """It leads to an instance that has nothing to do with it, which goes on; and the takeover fails rather than going on without its fence."""
+    a, b = cluster.lab.nodes
+    cluster.resource["fence"] = "stop_instance"
+    cluster.place_on(a)
+    stranger = next(one for one in cluster.lab.place.machines if one.name not in ("node-a", "node-b"))
+    for _name, table in cluster.lab.place.route_tables:
+        cluster.lab.ec2.replace_route(RouteTableId=table, NetworkInterfaceId=stranger.interfaces[0].id, DestinationCidrBlock=cluster.lab.place.vip)
+    cluster.lab.ec2.disassociate_address(AssociationId=_association(cluster))
+    cluster.checkers["node-a"].kill()
+    run = cluster.play("failover", tmp_path, tag=TAG, holdfast_instances=instances(cluster), words=["--limit", "node-b"])
+    assert run.status != 0
+    assert f"is not certain whom it would hit: what belongs to web leads to {stranger.interfaces[0].id} of {stranger.instance_id}" in run.message
+    assert f"and node-a is {a.place.instance_id}" in run.message
+    states = {one.id: one.state for one in cluster.lab.control.snapshot(cluster.lab.place.vpc_id).instances}
+    assert {states[stranger.instance_id], states[a.place.instance_id], states[b.place.instance_id]} == {"running"}
+    assert cluster.where()["address"] == set()
+    without = cluster.play("switchover", tmp_path, tag=TAG, to="node-b", words=["--limit", "node-b"])
+    assert "fence: stop_instance needs holdfast_instances" in without.message
+
+
+def _association(cluster: Cluster) -> str:
+    (address,) = cluster.lab.ec2.describe_addresses(AllocationIds=[cluster.lab.place.allocation_id])["Addresses"]
+    return str(address["AssociationId"])
+
+
+def test_ec2_that_does_not_take_writes_in_a_takeover(cluster: Cluster, tmp_path: Path) -> None:
+    """That may pass: the node keeps lease and address, starts what depends on it, and says what is left; a repair finishes it."""
+    a, b = cluster.lab.nodes
+    cluster.resource["dependents"] = dependents(cluster, tmp_path)
+    cluster.place_on(a)
+    cluster.lab.control.faults.inject(Fault("throttle", "ReplaceRoute"))
+    run = cluster.play("switchover", tmp_path, tag=TAG, to="node-b")
+    cluster.lab.control.faults.clear()
+    assert run.status != 0
+    assert "web is held and up on node-b, but not all of EC2 leads there yet (" in run.message
+    assert "throttling" in run.message
+    assert (cluster.where()["address"], cluster.holder()) == ({"node-b"}, "node-b")
+    assert (tmp_path / "diary").read_text().splitlines()[-2:] == ["first started node-b 1", "second started node-b 1"]
+    repaired = cluster.play_on(b, "local_recovery", tag=TAG)
+    assert repaired.status == 0, repaired.message
+    cluster.all_on("node-b")
+
+
 def test_recover_is_not_held_up_by_a_dead_way_to_a_node_that_lives(cluster: Cluster, tmp_path: Path) -> None:
     """The link that SSH goes by has died, the node renews its lease by its other one: nothing is taken from it, and the run ends soon."""
     a = cluster.lab.node_a
@@ -254,7 +364,7 @@ def test_recover_is_not_held_up_by_a_dead_way_to_a_node_that_lives(cluster: Clus
     cluster.lab.router.cut(a.place.interface("eth0").id)
     run = cluster.play("recover", tmp_path)
     assert run.status != 0
-    assert "was not free within 15.5 s: node-a holds it; node-a cannot be reached from here, yet it still renews its lease" in run.message
+    assert "was not free within 17 s: node-a holds it; node-a cannot be reached from here, yet it still renews its lease" in run.message
     ways = [task.seconds for task in run.tasks if task.task == "holdfast.ha.failover : Reach it"]
     assert max(ways) < 30, "SSH was waited for"
     assert (cluster.holder(), epoch(cluster)) == ("node-a", before)
@@ -280,6 +390,22 @@ def test_recover_with_an_api_that_answers_nobody_stays_and_says_unknown(cluster:
     cluster.lab.control.faults.clear()
     assert run.status != 0
     assert "unknown, as EC2 answers no node" in run.message
+    cluster.all_on("node-a")
+    assert epoch(cluster) == before
+
+
+def test_recover_with_an_api_that_does_not_answer_the_active_node_stays(cluster: Cluster, tmp_path: Path) -> None:
+    """The standby would do better; but silence and throttling say nothing about the service."""
+    a = cluster.lab.node_a
+    cluster.place_on(a)
+    before = epoch(cluster)
+    for interface in a.place.interfaces:
+        cluster.lab.control.faults.inject(Fault("throttle", "ec2:*", source=interface.address))
+    run = cluster.play("recover", tmp_path)
+    cluster.lab.control.faults.clear()
+    assert run.status != 0
+    assert "whether web works is unknown, as EC2 does not answer node-a (" in run.message
+    assert "so nothing was released" in run.message
     cluster.all_on("node-a")
     assert epoch(cluster) == before
 
@@ -310,7 +436,7 @@ def test_on_the_node_itself_the_other_half_goes_through_the_lease(cluster: Clust
     cluster.reset(peers=True, dependents=dependents(cluster, tmp_path))
     cluster.place_on(a)
     until(lambda: [one for one in _peers(cluster, a) if one["alive"] and one["ready"]], 20, "node-a does not hear of node-b")
-    run = cluster.play_on(a, "switchover", tag=TAG, to="node-b")
+    run = cluster.play_on(a, "failover", tag=TAG)
     assert run.status == 0, run.message or run.other
     assert cluster.holder() == "node-b"
     assert not cluster.has_address(a)
@@ -371,13 +497,29 @@ def test_prepare_aws(cluster: Cluster) -> None:
     resource = {**cluster.resource, "fence": "stop_instance", "ec2": {**cluster.resource["ec2"], "missing": "create"}}
     keys = lab.control.admin_credentials
     admin = {**lab.node_a.environment, "AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key}
-    given = {"holdfast_store": store, "holdfast_resources": [resource]}
+    given = {"holdfast_store": store, "holdfast_resources": [resource], "holdfast_instances": instances(cluster)}
     runs = [run_playbook("prepare_aws", given, where=lab.node_a.namespace, environment=admin) for _time in range(2)]
     assert [(run.status, [task.task for task in run.changed]) for run in runs] == [(0, ["Create the lease table"]), (0, [])], runs
     policy = runs[1].tasks[-1].result["msg"]
-    assert [sorted(part["Action"]) for part in policy["Statement"]] == [sorted(part["Action"]) for part in NODE_RIGHTS["Statement"]]
+    granted, known = (sorted(action for part in one["Statement"] for action in part["Action"]) for one in (policy, NODE_RIGHTS))
+    assert granted == known
+    (fence,) = (part for part in policy["Statement"] if part["Action"] == ["ec2:StopInstances"])
+    assert sorted(one.rpartition("/")[2] for one in fence["Resource"]) == sorted(instances(cluster).values()), "it may stop others"
+    refused = [
+        run_playbook("prepare_aws", {**given, **more}, where=lab.node_a.namespace, environment=admin)
+        for more in ({"holdfast_store": {"type": "etcd", "endpoints": ["http://127.0.0.1:1"]}}, {"holdfast_instances": {}})
+    ]
+    assert [run.status for run in refused] == [2, 2]
+    assert "holdfast_store names no DynamoDB table, so there is nothing to prepare on AWS" in refused[0].message
+    assert "fence: stop_instance needs holdfast_instances" in refused[1].message
+    shared = [{**resource, "fence": "none", "ec2": {**resource["ec2"], "role_arn": "arn:aws:iam::123456789012:role/vpc"}}]
+    other = run_playbook("prepare_aws", {**given, "holdfast_resources": shared}, where=lab.node_a.namespace, environment=admin)
+    (assume,) = (part for part in other.tasks[-1].result["msg"]["Statement"] if part["Action"] == ["sts:AssumeRole"])
+    assert assume["Resource"] == ["arn:aws:iam::123456789012:role/vpc"]
     lab.control.set_policy(ROLE, policy)
     try:
+        stop = {"instance_id": lab.node_b.place.instance_id}
+        assert not run_module("ec2_instance_stop", stop, where=lab.node_a.namespace, env=dict(lab.node_a.environment), check=True)["failed"]
         answer = cluster.module(lab.node_a, "lease", holder="node-a", tag="other", ttl=10, wait=12, store=store)
         assert (answer["failed"], answer["holder"]) == (False, "node-a"), answer
         other = cluster.module(lab.node_a, "lease_info", store=STORE)

@@ -121,9 +121,12 @@ def test_etcd_cluster_whose_leader_is_paused(tmp_path: Path) -> None:
         disturber.start()
         try:
             arena, rounds = Arena(_etcd(cluster.endpoints)), 0
-            while len(pauses) < 3:
-                rounds += arena.contests(10, keys=2).rounds
-                assert rounds < 1000, "no leader was ever paused"
+            while len(pauses) < 5 or rounds < 60:
+                outcome = arena.contests(20, keys=2)
+                rounds += outcome.rounds
+                assert rounds < 2000, "no leader was ever paused"
         finally:
             done.set()
             disturber.join()
+    print(f"{rounds} starts, {outcome.changes} changes, {outcome.unsure} unsure, over {len(pauses)} pauses")
+    assert outcome.changes >= 2 * rounds, "a start and a release each change the record"
