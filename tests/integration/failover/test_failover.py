@@ -72,24 +72,25 @@ def epoch(cluster: Cluster) -> int:
 
 
 def test_switchover_and_back_under_a_client(cluster: Cluster, tmp_path: Path) -> None:
+    moves = ("node-b", "node-a") * 2
     cluster.resource["dependents"] = dependents(cluster, tmp_path)
     cluster.place_on(cluster.lab.node_a)
     with cluster.oracle() as oracle, cluster.lab.prober("client-c") as prober:
         prober.wait_until_answered(5, by="node-a")
-        for node in ("node-b", "node-a"):
+        for node in moves:
             run = cluster.switch(node, tmp_path)
             prober.wait_until_answered(5, by=node)
             assert not run.failed
         report, verdict = prober.stop(), oracle.stop()
-    assert len({one.epoch for one in verdict.tenures if one.node}) == 3  # and that they rise the oracle has seen
+    assert len({one.epoch for one in verdict.tenures if one.node}) == 1 + len(moves)  # and that they rise the oracle has seen
     cluster.all_on("node-a")
     turns = never_two(report)
     print("holder over time:", [(node, f"{end - begin:.1f} s") for node, begin, end in turns])
     print("outages", [f"{one.ms:.0f} ms" for one in report.outages])
-    assert [node for node, _begin, _end in turns] == ["node-a", "node-b", "node-a"]
+    assert [node for node, _begin, _end in turns] == ["node-a", *moves]
     assert (tmp_path / "diary").read_text().splitlines() == [
         line
-        for old, new in (("node-a", "node-b"), ("node-b", "node-a"))
+        for old, new in pairwise(("node-a", *moves))
         for line in (f"second stopped {old} 1", f"first stopped {old} 1", f"first started {new} 1", f"second started {new} 1")
     ]
     for name, served in (("node-a", True), ("node-b", False)):
@@ -169,6 +170,23 @@ def test_no_release_without_a_standby_that_is_ready(cluster: Cluster, tmp_path: 
     assert "nothing was released (node-b: no checker watches the lease there)" in run.message
     unknown = cluster.play("switchover", tmp_path, tag=TAG, to="node-z")
     assert "nothing was released (node-z cannot be reached, or is not in this run)" in unknown.message
+    cluster.all_on("node-a")
+    assert epoch(cluster) == before
+
+
+def test_a_standby_that_cannot_prepare_is_released_to_by_nobody(cluster: Cluster, tmp_path: Path) -> None:
+    """It looked ready, and then EC2 denied it what it has to change before."""
+    b = cluster.lab.node_b
+    cluster.resource["dependents"] = dependents(cluster, tmp_path)
+    cluster.place_on(cluster.lab.node_a)
+    before = epoch(cluster)
+    for interface in b.place.interfaces:
+        cluster.lab.control.faults.inject(Fault("deny", "ModifyNetworkInterfaceAttribute", source=interface.address))
+    run = cluster.play("switchover", tmp_path, tag=TAG, to="node-b")
+    assert run.status != 0
+    assert "node-b could not prepare for web, so nothing was released; see its error above" in run.message
+    assert any("ec2:ModifyNetworkInterfaceAttribute" in str(task.result.get("msg")) for task in run.failed if task.host == "node-b")
+    assert not (tmp_path / "diary").exists(), "a dependent was stopped"
     cluster.all_on("node-a")
     assert epoch(cluster) == before
 

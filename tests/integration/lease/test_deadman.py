@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import LeaseOver, boottime, extend
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import PROFILES
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import KERNEL_DELAY, PROFILES
 from ansible_collections.holdfast.ha.tests.integration.lease.servers import until
 from harness.module import TREE
 from lab.netns import Namespace, remove_leftovers
@@ -28,7 +28,8 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces ne
 
 TIMES = 50
 TIMING, STANDARD = PROFILES["fast"], PROFILES["standard"]
-#: What of the margin is the kernel's; the rest is the refresh window's.
+#: What of the margin is the kernel's; the rest is the refresh window's. The holder's deadline is that margin before the end of what others are bound
+#: to, since the kernel looks at lifetimes once a second: an address may outlive the deadline by this, and no more.
 KERNEL = TIMING.margin - TIMING.window
 
 
@@ -75,7 +76,8 @@ def state_of(pid: int) -> str:
 
 
 def test_stopped_and_killed(tmp_path: Path) -> None:
-    """Half of the processes are stopped and half are killed, each at a random moment of its cycle."""
+    """Half of the processes are stopped and half are killed, each at a random moment of its cycle. Every address is gone by the deadline and what
+    the margin has for the kernel, so before anybody else may serve."""
     count, dice = 2 * TIMES, random.Random(7)
     with renewers(tmp_path, count) as all_:
         until("the addresses", lambda: len(all_.addresses()) == count)
@@ -122,6 +124,17 @@ def test_stalled_inside_a_refresh(tmp_path: Path) -> None:
         while time.monotonic() < give_up:
             assert all_.addresses() == set()
         assert {state_of(pid) for pid in all_.pids} == {"Z"}
+
+
+@pytest.mark.parametrize("profile", sorted(PROFILES))
+def test_the_lifetime_leaves_the_kernel_its_delay(profile: str) -> None:
+    """Given at the deadline at the latest, used a window later, removed by a kernel that is as late as it may be: still within the margin."""
+    timing, given = PROFILES[profile], list[int]()
+    now = 100.0
+    for left in (1 + timing.reserve, 2.5, timing.hold):
+        extend(now + left, timing, given.append, clock=lambda: now)
+        assert given[-1] >= 1
+        assert timing.window + given[-1] + KERNEL_DELAY <= left + timing.margin + 1e-9
 
 
 def test_nothing_is_refreshed_at_the_deadline() -> None:
