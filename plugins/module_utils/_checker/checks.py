@@ -98,6 +98,12 @@ class Ec2Sight:
         }
 
 
+def own_options(parts: Ec2Parts) -> dict[str, Any]:
+    """Those AWS options that a resource has for itself."""
+    own = {name: value for name, value in parts.extra.items() if name in ("region", "profile", "endpoint_url", "aws_ca_bundle", "external_id")}
+    return {**own, **({"role_arn": parts.role_arn} if parts.role_arn else {})}
+
+
 class Ec2Eyes:
     """Looks at EC2 for all resources of this node; threads may share it. Two API calls a look, whatever the number of tables below one page.
 
@@ -148,8 +154,7 @@ class Ec2Eyes:
 
         if BOTO3_IMPORT_ERROR is not None:
             raise BadInput("the Python library boto3 is missing on this host; install it")
-        own = {name: value for name, value in parts.extra.items() if name in ("region", "profile", "endpoint_url", "aws_ca_bundle", "external_id")}
-        options = AwsOptions.from_params({**self._aws, **own, **({"role_arn": parts.role_arn} if parts.role_arn else {})})
+        options = AwsOptions.from_params({**self._aws, **own_options(parts)})
         with self._lock:
             if options not in self._clients:
                 self._clients[options] = ec2_client(options, Imds().region)

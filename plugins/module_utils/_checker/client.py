@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.protocol import LONGEST_REPLY, SOCKET, encode, parse_reply
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged, NotFound, Refused
 
 #: Seconds for what the checker answers from memory, and for what it does in the kernel and at the store.
 _AT_ONCE, _AT_WORK = 5.0, 30.0
@@ -40,9 +40,9 @@ def ask(op: str, *, path: Path = Path(SOCKET), wait: float = 0.0, **words: Any) 
 def status_of(cluster: str, tag: str, path: Path = Path(SOCKET)) -> dict[str, Any] | None:
     """What the checker says of one resource; ``None`` where none runs on this host or it does not watch that lease."""
     try:
-        reply = ask("status", path=path)
-    except NoChecker:
+        reply = ask("status", path=path, tag=tag)
+    except (NoChecker, NotFound):
         return None
     if reply["cluster"] != cluster:
         return None
-    return next(({"node": reply["node"], **one} for one in reply["resources"] if one["tag"] == tag), None)
+    return {name: value for name, value in reply.items() if name not in ("ok", "cluster")}

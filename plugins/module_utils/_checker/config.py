@@ -70,16 +70,22 @@ def parse_config(raw: object, path: str) -> Config:
             raise BadInput(f"{path}: {name} is missing, or is no text", path=path)
     node = parse_node(raw["node"], f"{path}: node")
     profile, timing = _timing(raw.get("timing"), f"{path}: timing")
+    store, nodes = parse_store(raw.get("store"), f"{path}: store"), _nodes(raw.get("nodes"), node, f"{path}: nodes")
+    if store.type == "none" and len(nodes) > 1:
+        names = ", ".join(nodes)
+        raise BadInput(
+            f"{path}: store: type none is for one node and the cluster has {names}; set a store of type dynamodb or etcd", path="store.type"
+        )
     reflex = raw.get("reflex", True)
     if not isinstance(reflex, bool):
         raise BadInput(f"{path}: reflex: this has to be true or false", path=path)
     return Config(
         cluster=parse_tag(raw["cluster"], f"{path}: cluster"),
         node=node,
-        store=parse_store(raw.get("store"), f"{path}: store"),
+        store=store,
         timing=timing,
         profile=profile,
-        nodes=_nodes(raw.get("nodes"), node, f"{path}: nodes"),
+        nodes=nodes,
         peers=parse_peers(raw.get("peers"), f"{path}: peers", node),
         triggers=parse_triggers(raw.get("triggers"), f"{path}: triggers"),
         checks=_checks(raw.get("checks"), f"{path}: checks"),

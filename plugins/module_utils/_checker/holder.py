@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.address import ProtectedAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.alone import FOREVER, REFUSAL
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import LONG_AGO, NEVER
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.protocol import Request
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged, Refused
@@ -38,8 +39,8 @@ Log = Callable[..., None]
 class Job:
     """A request on its way through the holder's thread. Without one it only wakes the thread."""
 
-    def __init__(self, request: Request | None, give_up: float) -> None:
-        self.request, self.give_up = request, give_up
+    def __init__(self, request: Request | None, give_up: float, *, renew: bool = False) -> None:
+        self.request, self.give_up, self.renew = request, give_up, renew
         self._done = threading.Event()
         self._error: HoldfastError | None = None
 
@@ -47,6 +48,10 @@ class Job:
         """Let the asker go on."""
         self._error = error
         self._done.set()
+
+    def wait(self, limit: float) -> bool:
+        """Whether it ends within so many seconds."""
+        return self._done.wait(limit)
 
     def result(self, limit: float) -> None:
         """Wait for the end. Raises what went wrong."""
@@ -61,11 +66,14 @@ class Holder(threading.Thread):
 
     :param log: Takes the name of an event and its facts.
     :param clock: CLOCK_BOOTTIME, in seconds.
+    :param alone: There is no other node, so the address needs no lifetime, and does not leave; see `alone`.
     """
 
-    def __init__(self, tag: str, keeper: Keeper, address: ProtectedAddress, log: Log, clock: Callable[[], float] = boottime) -> None:
+    def __init__(
+        self, tag: str, keeper: Keeper, address: ProtectedAddress, log: Log, clock: Callable[[], float] = boottime, *, alone: bool = False
+    ) -> None:
         super().__init__(name=f"lease {tag}", daemon=True)
-        self.tag = tag
+        self.tag, self.alone = tag, alone
         self._keeper, self.address, self._log, self._clock = keeper, address, log, clock
         self._timing = keeper.state.timing
         self._inbox: queue.Queue[Job] = queue.Queue()
@@ -107,6 +115,12 @@ class Holder(threading.Thread):
         """Turn at once."""
         self._inbox.put(Job(None, 0.0))
 
+    def renew(self) -> Job:
+        """Prolong lease and address now, where they are held. Returns what to wait for."""
+        job = Job(None, 0.0, renew=True)
+        self._inbox.put(job)
+        return job
+
     def nudge(self) -> None:
         """Read the record at once: somebody says that it has changed."""
         self._keeper.look()
@@ -124,6 +138,9 @@ class Holder(threading.Thread):
             held = self._keeper.state.held
             if held is None or self._closing:
                 raise LeaseOver("this node does not hold the lease, or is about to give it up")
+            if self.alone:
+                give(FOREVER)
+                return FOREVER
             before = self._clock()
             seconds = extend(held.deadline, self._timing, give, self._clock)
             self._alive_until = before + seconds
@@ -184,6 +201,12 @@ class Holder(threading.Thread):
                 continue
             if job.request is not None:
                 self._begin(job, job.request)
+            elif job.renew:
+                if self._keeper.state.held is not None:
+                    self._keeper.tell(Intent.CLAIM)
+                    for action in self._keeper.turn():
+                        self._follow(action)
+                job.finish()
 
     def _next_due(self) -> float:
         state = self._keeper.state
@@ -279,7 +302,7 @@ class Holder(threading.Thread):
             if record is not None and state.me.owns(record) and state.intent is Intent.WATCH and not self._ending:
                 self.serving, self._link = bool(places), places[0][0].name if places else None
                 self._keeper.tell(Intent.CLAIM)
-                self.since, self.taken, self.expired = self._clock(), False, True  # how it came here was known to the process before
+                self.since, self.taken, self.expired = self._clock(), False, not self.alone  # how it came here was known to the process before
                 self._log("resumed", tag=self.tag, epoch=record.epoch)
             elif record is not None and record.holder not in ("", state.me.name):
                 if places:
@@ -350,6 +373,8 @@ class Holder(threading.Thread):
         self.changed()
 
     def _begin_waiting(self, job: Job, request: Request) -> None:
+        if self.alone and request.op == "release":
+            raise Refused(f"{self.tag} cannot be released: {REFUSAL}")
         if self._waiting is not None and self._waiting.request is not None:
             if request.op == "acquire":
                 raise Refused(f"the checker is at work on the lease of {self.tag} already; ask again")

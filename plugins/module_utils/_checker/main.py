@@ -27,6 +27,10 @@ _EX_CONFIG, _EX_SOFTWARE = 78, 70
 _MODULE = "ansible_collections.holdfast.ha.plugins.module_utils._checker.main"
 #: Tells a process that it goes on in place of one that was told to reload.
 _RELOADED = "HOLDFAST_RELOADED"
+#: Tells it the two descriptors of the line on which signals are written down.
+_LINE = "HOLDFAST_SIGNALS"
+_ENDING = {signal.SIGTERM, signal.SIGINT}
+_SIGNALS = {*_ENDING, signal.SIGHUP}
 #: Seconds: from one look at the threads to the next, and for how long a reload waits for what is under way.
 _TURN, _PATIENCE = 0.5, 310.0
 
@@ -51,14 +55,15 @@ def watchdog_interval() -> float:
     return int(text) / 2e6
 
 
-def make_service(given: argparse.Namespace, log: EventLog | None = None) -> tuple[Service, EventLog]:
-    """From the configuration as it is now, checked and not begun. Raises `HoldfastError`."""
+def make_service(given: argparse.Namespace, log: EventLog | None = None, running: Service | None = None) -> tuple[Service, EventLog]:
+    """From the configuration as it is now, checked and not begun. Raises `HoldfastError`.
+
+    :param running: In whose place it would go on.
+    """
     config = read_config(given.config)
-    if config.store.type == "none":
-        raise BadInput(f"{given.config}: store: type none keeps no leases, so there is nothing to hold; set a store of type dynamodb or etcd")
     log = log or EventLog(config.cluster, config.node, config.reporting.events)
     service = Service(config, Store(), log, given.socket)
-    service.check()
+    service.check(running)
     return service, log
 
 
@@ -70,7 +75,7 @@ class Process:
 
     def __init__(self, service: Service, log: EventLog, given: argparse.Namespace, words: Sequence[str]) -> None:
         self._service, self._log, self._given, self._words = service, log, given, words
-        self._told, self._tell = socket.socketpair()
+        self._told, self._tell = _line_of_signals()
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT. At SIGHUP the program is executed anew, if the new configuration is right."""
@@ -78,8 +83,9 @@ class Process:
         for line in (self._told, self._tell):
             line.setblocking(False)
         signal.set_wakeup_fd(self._tell.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in _SIGNALS:
             signal.signal(number, lambda *_: None)  # what came is read from the socket: a handler may not take a lock
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # blocked by who was told to reload
         self._service.start()
         self._log("ready", resources=sorted(self._service.watches))
         if os.environ.pop(_RELOADED, None):
@@ -95,7 +101,7 @@ class Process:
         told, reload_until = time.monotonic(), 0.0
         while True:
             signals = self._signals(min(_TURN if reload_until else 60.0, every / 2))
-            if signals & {signal.SIGTERM, signal.SIGINT}:
+            if signals & _ENDING:
                 return
             now = time.monotonic()
             if now - told >= every / 2 and self._service.is_turning():
@@ -105,6 +111,7 @@ class Process:
                 reload_until = now + _PATIENCE if self._is_right() else reload_until
             if reload_until and (not self._service.is_busy() or now >= reload_until):
                 self._execute()
+                return  # told to end meanwhile
 
     def _signals(self, seconds: float) -> set[int]:
         """Those that have come, after so many seconds at most."""
@@ -117,7 +124,7 @@ class Process:
     def _is_right(self) -> bool:
         """Whether the configuration and the definitions as they are now can be used; if not, that is told."""
         try:
-            make_service(self._given, self._log)
+            make_service(self._given, self._log, self._service)
         except HoldfastError as error:
             self._log("kept old configuration", reason=error.message)
             notify("STATUS=The new configuration is wrong, and the old one is kept: " + error.message)
@@ -125,21 +132,43 @@ class Process:
         return True
 
     def _execute(self) -> None:
-        """Go on as a fresh process with the same number. Addresses live on: their lifetimes are the kernel's, and the lease is resumed."""
+        """Go on as a fresh process with the same number. Addresses live on: their lifetimes are the kernel's, and the lease is resumed.
+
+        Returns only where the process was told to end meanwhile. No signal is lost: this thread takes none any more, and the kernel keeps those for
+        the next process; what another thread takes is in the line of signals, which the next process has too.
+        """
         notify("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
         self._service.leave()
+        self._service.renew()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        if self._signals(0.0) & _ENDING:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            return
         hold_still()
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # one that comes before the next process listens would end it; it reads the files anyway
+        for line in (self._told, self._tell):
+            line.set_inheritable(True)
         before = list(getattr(sys, "orig_argv", [sys.executable, "-m", _MODULE, *self._words]))
         own = len(self._words)
         argv = [sys.executable, *(before[1 : len(before) - own] if own else before[1:]), *self._words]
-        os.execve(sys.executable, argv, {**os.environ, _RELOADED: "1"})  # noqa: S606  (no shell is what is meant)
+        more = {_RELOADED: "1", _LINE: f"{self._told.fileno()} {self._tell.fileno()}"}
+        os.execve(sys.executable, argv, {**os.environ, **more})  # noqa: S606  (no shell is what is meant)
 
     def _fall(self, defect: threading.ExceptHookArgs) -> None:
         """A thread that ends by a defect takes the process along: the kernel lets the addresses go in time, and systemd starts us anew."""
         cause = " ".join(f"{defect.exc_type.__name__}: {defect.exc_value}".split())
         self._log("defect", thread=defect.thread.name if defect.thread else "", cause=cause, where=_where(defect))
         os._exit(_EX_SOFTWARE)
+
+
+def _line_of_signals() -> tuple[socket.socket, socket.socket]:
+    """Where to read which signals came, and where to write it: a new line, or that of the process in whose place this one goes on."""
+    try:
+        told, tell = (socket.socket(fileno=int(number)) for number in os.environ.pop(_LINE, "").split())
+    except (OSError, ValueError):
+        return socket.socketpair()
+    for line in (told, tell):
+        line.set_inheritable(False)
+    return told, tell
 
 
 def _where(defect: threading.ExceptHookArgs) -> str:

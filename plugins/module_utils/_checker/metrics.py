@@ -7,6 +7,7 @@ prometheus_client is needed only where metrics are asked for, so it is imported 
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 import threading
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.events import MetricsSettings
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, NotConverged
 
 #: Seconds between two writings of the text file.
 _EVERY = 15.0
@@ -61,6 +62,21 @@ def make_metrics(settings: MetricsSettings, cluster: str, node: str) -> Metrics:
     except ImportError:
         raise BadInput("metrics are asked for and the Python library prometheus_client is missing; install it, or take metrics out") from None
     return _Prometheus(prometheus_client, settings, cluster, node)
+
+
+def try_port(settings: MetricsSettings) -> None:
+    """Raises `NotConverged` where the port is not to be had."""
+    if settings.listen is None:
+        return
+    host, port = settings.listen
+    try:
+        family, kind, _protocol, _name, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as line:
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            line.bind(address)
+            line.listen()
+    except OSError as error:
+        raise NotConverged(f"metrics.listen: {host}:{port} cannot be used: {error.strerror}; choose another port") from None
 
 
 class _Prometheus(Metrics):

@@ -30,6 +30,10 @@ class PeerSettings:
     key_file: str = _KEY_FILE
     failsafe: bool = True
 
+    def own(self, node: str) -> tuple[str, int]:
+        """Where that node listens: its address, and the UDP port."""
+        return self.addresses[node], self.port
+
 
 def parse_peers(raw: object, path: str, node: str) -> PeerSettings | None:
     """The mapping ``peers``; ``None`` where it is not given. Raises `BadInput` naming ``path``."""

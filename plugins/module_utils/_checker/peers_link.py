@@ -63,6 +63,19 @@ def read_key(path: str) -> bytes:
     return key
 
 
+def listen_socket(address: str, port: int) -> socket.socket:
+    """Where the other checkers are heard. Raises `NotConverged` where the port cannot be had."""
+    line = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        line.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+        line.setblocking(False)
+        line.bind((address, port))
+    except OSError as error:
+        line.close()
+        raise NotConverged(f"cannot listen for the other checkers on {address}, UDP port {port}: {error.strerror}; see who has it") from None
+    return line
+
+
 @dataclass
 class _Peer:
     """One other node. ``asked``: for each question when it was sent, and which epochs were to be acknowledged."""
@@ -141,15 +154,7 @@ class Peers:
 
     def start(self) -> None:
         """Listen and ask. Raises `NotConverged` where the port cannot be had."""
-        address, port = self._settings.addresses[self._node], self._settings.port
-        line = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            line.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
-            line.setblocking(False)
-            line.bind((address, port))
-        except OSError as error:
-            line.close()
-            raise NotConverged(f"cannot listen for the other checkers on {address}, UDP port {port}: {error.strerror}; see who has it") from None
+        line = listen_socket(*self._settings.own(self._node))
         self._socket, self._began = line, self._clock()
         self._thread = threading.Thread(target=self._run, args=(line,), name="peers", daemon=True)
         self._thread.start()

@@ -27,13 +27,17 @@ _OF_THE_LEASE = ("acquire", "release", "withdraw")
 
 
 class Server(socketserver.ThreadingUnixStreamServer):
-    """Answers on ``path``. What was left there by a checker that ended is replaced; one that lives is refused."""
+    """Answers on ``path``. What was left there by a checker that ended is replaced; one that lives is refused.
+
+    :param about: What the status says of the node, which takes a while: the memory of all processes of the armed run is added up.
+    :param who: What each answer says of the node.
+    """
 
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, path: Path, watches: Mapping[str, Watch], about: Callable[[], Mapping[str, Any]]) -> None:
-        self._watches, self._about = watches, about
+    def __init__(self, path: Path, watches: Mapping[str, Watch], about: Callable[[], Mapping[str, Any]], who: Mapping[str, str]) -> None:
+        self._watches, self._about, self._who = watches, about, who
         _make_way(path)
         with _umask:  # the socket is private from its first moment
             old = os.umask(0o177)
@@ -46,11 +50,10 @@ class Server(socketserver.ThreadingUnixStreamServer):
 
     def answer(self, request: Request) -> dict[str, Any]:
         """What the caller is told. Raises `HoldfastError`."""
-        about = self._about()
         if not request.tag:
             for tag in sorted(self._watches) if request.op != "status" else ():
                 self._watches[tag].ask(dataclasses.replace(request, tag=tag))
-            return {"ok": True, **about, "resources": [self._watches[tag].status() for tag in sorted(self._watches)]}
+            return {"ok": True, **self._about(), "resources": [self._watches[tag].status() for tag in sorted(self._watches)]}
         watch = self._watches.get(request.tag)
         if watch is None:
             raise NotFound(f"the checker watches no resource {request.tag}; it has {', '.join(sorted(self._watches)) or 'none'}")
@@ -58,7 +61,7 @@ class Server(socketserver.ThreadingUnixStreamServer):
             watch.holder.ask(request)
         elif request.op != "status":
             watch.ask(request)
-        return {"ok": True, "cluster": about["cluster"], "node": about["node"], **watch.status()}
+        return {"ok": True, **self._who, **watch.status()}
 
 
 class _Caller(socketserver.StreamRequestHandler):

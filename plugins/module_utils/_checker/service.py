@@ -9,23 +9,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.holdfast.ha.plugins.module_utils._checker import alone
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.address import ProtectedAddress
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import Ec2Eyes
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import Ec2Eyes, own_options
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import Config
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.events import EventLog
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.holder import Holder
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.memory import Memory
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.metrics import make_metrics
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.metrics import make_metrics, try_port
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.netlink import Change, Monitor
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers import ready_standby
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers_link import Peers, read_key
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers_link import Peers, listen_socket, read_key
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.programs import run_command
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.server import Server
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.stores import Stores, check_aws
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.version import version
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.watch import Surroundings, Watch
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper, identity, new_state, open_store
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper, identity, new_state
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import NOBODY, lease_key
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Resource
@@ -38,7 +40,7 @@ _STUCK, _DEPENDENTS, _CALLED_OFF = 30.0, 60.0, 5.0
 
 
 class Service:
-    """Makes nothing before `start`.
+    """Begins nothing before `start`; `check` comes before that.
 
     :param files: Where the resources are defined, and what was learned of them.
     :param path: The socket.
@@ -48,18 +50,40 @@ class Service:
         self._config, self._files, self._log, self._path = config, files, log, path
         self.watches: dict[str, Watch] = {}
         self._metrics = make_metrics(config.reporting.metrics, config.cluster, config.node)
+        self._stores: Stores | None = None
         self._triggers: Any = None
         self._peers: Peers | None = None
         self._notifier: Any = None
         self._server: Server | None = None
         self._threads: list[threading.Thread] = []
 
-    def check(self) -> None:
-        """Whether all of it can be used; nothing is begun. Raises `HoldfastError`."""
+    def check(self, running: Service | None = None) -> None:
+        """Whether all of it can be used; nothing is begun. Raises `HoldfastError`.
+
+        :param running: In whose place it is to go on: that has its own ports already.
+        """
+        config = self._config
         for resource in self._resources():
             self._timing(resource)
-        if self._config.peers is not None:
-            read_key(self._config.peers.key_file)
+            if running is not None and resource.ec2 is not None:  # at a start, EC2 is no reason not to hold a lease
+                options = {**config.aws, **own_options(resource.ec2)}
+                check_aws(options, f"{resource.tag}: ec2")
+        if config.store.type != "none":
+            self._stores = Stores(config.store, config.timing)
+        if config.peers is not None:
+            read_key(config.peers.key_file)
+        if running is not None:
+            self._check_ports(running._config)
+
+    def _check_ports(self, old: Config) -> None:
+        """Those that are new."""
+        config = self._config
+        if config.peers is not None:
+            place = config.peers.own(config.node)
+            if old.peers is None or place != old.peers.own(old.node):
+                listen_socket(*place).close()
+        if config.reporting.metrics.listen != old.reporting.metrics.listen:
+            try_port(config.reporting.metrics)
 
     def start(self) -> None:
         """Begin to watch, and to answer. Raises `HoldfastError`."""
@@ -82,18 +106,21 @@ class Service:
             peers=self._peers.describe if self._peers is not None else None,
             announce=self._peers.announce if self._peers is not None else lambda tag, about: None,
         )
-        self.watches = {resource.tag: self._make_watch(resource, around) for resource in self._resources()}
-        self._server = Server(self._path, self.watches, self.about)
+        self._server = Server(self._path, self.watches, self.about, {"cluster": config.cluster, "node": config.node})
         monitor = Monitor(self._on_change)
         self._threads = [threading.Thread(target=self._server.serve_forever, name="socket", daemon=True), monitor]
         if self._peers is not None:
             self._peers.start()
-        self._metrics.start(lambda: [watch.status() for watch in self.watches.values()])
-        for thread in self._threads:  # from here on nothing can be refused any more
-            thread.start()
-        for watch in self.watches.values():
-            watch.holder.start()
+        self._metrics.start(lambda: [watch.status() for watch in tuple(self.watches.values())])
+        watches = []
+        for resource in self._resources():  # each lease is gone on with as soon as it can be: an address may have a second left
+            watches.append(self._make_watch(resource, around))
+            watches[-1].holder.start()
+        for watch in watches:
+            self.watches[watch.tag] = watch
             watch.start()
+        for thread in self._threads:
+            thread.start()
         if self._triggers is not None and self.watches:
             self._triggers.arm()
 
@@ -139,6 +166,13 @@ class Service:
         self.leave()
         self._path.unlink(missing_ok=True)
 
+    def renew(self) -> None:
+        """Prolong all that is held, as far as that works now: for who is about to stand still."""
+        jobs = [watch.holder.renew() for watch in self.watches.values()]
+        end = boottime() + self._config.timing.call
+        for job in jobs:
+            job.wait(max(0.0, end - boottime()))
+
     def leave(self) -> None:
         """End all but the leases and the addresses: they are for the next process to go on with."""
         for watch in self.watches.values():
@@ -161,14 +195,21 @@ class Service:
         return [resource for resource in found if resource is not None]  # a state alone is what is left of one that was defined once
 
     def _timing(self, resource: Resource) -> Timing:
+        if self._is_alone:
+            return alone.TIMING
         return dataclasses.replace(self._config.timing, stop_budget=resource.stop_budget).validate()
+
+    @property
+    def _is_alone(self) -> bool:
+        return self._config.store.type == "none"
 
     def _make_watch(self, resource: Resource, around: Surroundings) -> Watch:
         tag, timing = resource.tag, self._timing(resource)
-        store = open_store(self._config.store, timing)  # one each: a client is not for several threads
-        state = new_state(identity(self._config.node), timing, highest=around.memory.highest_epoch(tag))
-        keeper = Keeper(store, lease_key(self._config.cluster, tag), state)
-        holder = Holder(tag, keeper, ProtectedAddress(tag, Kernel(run_command, look=rtnetlink.links), self._files), self._log)
+        me, highest = identity(self._config.node), around.memory.highest_epoch(tag)
+        store = alone.OwnStore(me, highest) if self._stores is None else self._stores.take()
+        keeper = Keeper(store, lease_key(self._config.cluster, tag), new_state(me, timing, highest=highest))
+        address = ProtectedAddress(tag, Kernel(run_command, look=rtnetlink.links), self._files)
+        holder = Holder(tag, keeper, address, self._log, alone=self._is_alone)
         holder.released = lambda handoff_to: self._tell_of_release(tag, handoff_to)
         if self._peers is not None:
             self._peers.attach(tag, keeper, holder.wake)
@@ -213,6 +254,9 @@ class Service:
         tag, holder = watch.tag, watch.holder
         held = holder.state.held is not None
         watch.stop()
+        if self._is_alone:
+            self._log("left", tag=tag, reason="there is no other node: its address stays")
+            return
         if watch.paused and held:
             self._log("left", tag=tag, reason="it is paused: its address stays until its lease runs out, for a checker that starts before that")
             return

@@ -12,7 +12,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import own_options
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import FILE, Config, parse_config
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.stores import check_aws, check_store
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, MissingProgram
 from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.schema import parse
@@ -53,9 +55,12 @@ def main() -> int:
     try:
         if NETADDR_IMPORT_ERROR is not None:
             raise MissingProgram("the Python library netaddr is missing; install it for the Python that runs the checker")
-        config = validate(json.load(sys.stdin))
-        if config.store.type == "dynamodb" or config.aws:
-            import boto3  # noqa: F401 - only whether it is there
+        given = json.load(sys.stdin)
+        config = validate(given)
+        check_store(config.store, config.timing, {})  # whoever runs this has another environment than the checker's unit
+        parts = [(resource.tag, resource.ec2) for resource in (parse(one, "") for one in given["resources"]) if resource.ec2 is not None]
+        for tag, ec2 in parts:
+            check_aws({**config.aws, **own_options(ec2)}, f"{tag}: ec2", {})
     except HoldfastError as error:
         sys.stderr.write(f"{error.message}\n")
         return 78

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker import machine
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.alone import REFUSAL
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import Ec2Eyes, Ec2Sight, look_at_kernel, look_by_probe
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.cli_status import advice_for
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.dependents import states, stop_all
@@ -309,6 +310,8 @@ class Watch(threading.Thread):
         held = self.holder.state.held is not None
         if held and not self.holder.serving and self._clock() < self.holder.hands_off_until:
             return  # somebody takes it up or down at this moment
+        if self.holder.alone and held and not self.holder.serving and known.in_service and (place := next(net.places(known.address), None)):
+            self.holder.serve(place[0].name)  # a playbook put it up: where there is no lease, it does so without asking
         look = look_at_kernel(known, net, held=held, elsewhere=elsewhere)
         self._around.metrics.check(self.tag, look.health.value)
         self._emit(LeaseSeen(self._clock(), self._lease()))  # read after the kernel: what is being given up in order is no fault
@@ -399,6 +402,8 @@ class Watch(threading.Thread):
         self._over(outcome.ok, outcome.seconds, f"{self._run_of} by {outcome.trigger}", outcome.message)
         if self.holder.state.held is not None:
             self.holder.hands_off_until = LONG_AGO  # what was done to the resource through the socket, this run did
+        if self.holder.alone:
+            self.holder.renew()  # what the run put up has no end from then on
         self._next_look = self._clock()
         self._emit(LeaseSeen(self._clock(), self._lease()))
         self._emit(RunEnded(self._clock(), outcome.ok, random.random(), outcome.final))
@@ -459,6 +464,8 @@ class Watch(threading.Thread):
     def _ask_for_run(self, job: _Job) -> None:
         if self._machine.paused:
             raise Refused(f"{self.tag} is paused, so nothing is done to it; resume it first: holdfast resume {self.tag}")
+        if self.holder.alone and job.request.op == "switchover":
+            raise Refused(f"{self.tag} cannot be switched over: {REFUSAL}")
         if self._around.run is None:
             raise Refused("no trigger is set, so there is nothing that could run; give the role holdfast.ha.monitor at least one")
         work = self._machine.work

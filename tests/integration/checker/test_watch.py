@@ -144,6 +144,26 @@ def test_a_reload_moves_nothing_and_a_wrong_one_changes_nothing(patient: Pair) -
     told = until(lambda: a.seen("kept old configuration"), 10, "nothing was said")
     assert "checks.interval" in told[0]["reason"]
     assert "\n" not in told[0]["reason"]
+    own = pair.node("node-a").place.interfaces[0].address
+    inside = pair.node("node-a").namespace
+    with inside.socket() as web, inside.socket(kind=socket.SOCK_DGRAM) as peer:
+        web.bind(("127.0.0.1", 9447))
+        web.listen()
+        peer.bind((own, 7450))
+        for number, (changes, cause) in enumerate(
+            (
+                ({"store": {"type": "etcd", "endpoints": ["https://127.0.0.1:2379"], "ca_cert": "/etc/holdfast/gone.pem"}}, "/etc/holdfast/gone.pem"),
+                ({"store": {**pair.settings["store"], "profile": "nobody"}}, "no profile 'nobody'"),
+                ({"metrics": {"listen": "127.0.0.1:9447"}}, "127.0.0.1:9447 cannot be used"),
+                ({"peers": {**pair.settings["peers"], "port": 7450}}, f"{own}, UDP port 7450"),
+            )
+        ):
+            pair.configure("node-a", **changes)
+            a.send(signal.SIGHUP)
+            kept = until(lambda n=number: a.seen("kept old configuration")[n + 1 :], 10, f"nothing was said of {changes}")
+            assert cause in kept[0]["reason"]
+            assert "\n" not in kept[0]["reason"]
+    assert (a.exit_code, a.seen("reloaded")) == (None, [])
     pair.configure("node-a", reflex=False)
     a.send(signal.SIGHUP)
     until(lambda: a.seen("reloaded"), 15, "it did not reload")
@@ -154,6 +174,20 @@ def test_a_reload_moves_nothing_and_a_wrong_one_changes_nothing(patient: Pair) -
     pair.node("node-a").drop(VIP)  # the new configuration holds: nothing mends it
     until(lambda: pair.status("node-a")["health"] == "failed", 10, "the fault is not seen")
     assert not a.seen("reflex")
+
+
+def test_told_to_end_while_it_reloads_it_ends_in_good_order(patient: Pair) -> None:
+    """The next process does not listen yet, and would die of the signal."""
+    a = patient.checkers["node-a"]
+    environment = Path(f"/proc/{a.pid}/environ")
+    a.send(signal.SIGHUP)
+    until(lambda: b"HOLDFAST_RELOADED=" in environment.read_bytes(), 15, "it does not reload", every=0.001)
+    a.send(signal.SIGTERM)
+    until(lambda: a.exit_code is not None, 30, "it goes on")
+    assert a.exit_code == 0
+    assert a.seen("stopped")
+    assert patient.places("node-a") == []
+    patient.until_serving("node-b", 10)
 
 
 def test_flapping_is_held_down(shared: Pair) -> None:

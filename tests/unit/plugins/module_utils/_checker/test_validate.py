@@ -62,6 +62,34 @@ def test_what_is_wrong_is_refused_in_one_line(change: Callable[[dict[str, Any]],
     assert PASSWORD not in refused.value.message
 
 
+@pytest.mark.parametrize(
+    ("store", "told"),
+    [
+        ({"type": "etcd", "endpoints": ["https://127.0.0.1:2379"], "ca_cert": "/gone/ca.pem"}, "/gone/ca.pem"),
+        ({"type": "dynamodb", "table": "holdfast", "profile": "nobody"}, "store.profile: this host's AWS configuration has no profile 'nobody'"),
+        ({"type": "dynamodb", "table": "holdfast", "aws_ca_bundle": "/gone/ca.pem"}, "store.aws_ca_bundle: there is no file '/gone/ca.pem'"),
+    ],
+)
+def test_what_this_host_does_not_have_is_seen_before_it_is_written(
+    store: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(changed(lambda given: given["checker"].update(store=store)))))
+    assert main() == 78
+    said = capsys.readouterr().err
+    assert told in said
+    assert said.count("\n") == 1
+
+
+def test_a_node_without_a_store_is_alone() -> None:
+    def alone(given: dict[str, Any]) -> None:
+        given["checker"].update(store={"type": "none"}, nodes=["node-a"])
+        given["checker"].pop("peers")
+
+    assert validate(changed(alone)).store.type == "none"
+    with pytest.raises(HoldfastError, match="type none is for one node"):
+        validate(changed(lambda given: given["checker"].update(store={"type": "none"})))
+
+
 def test_as_a_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(RIGHT)))
     assert main() == 0

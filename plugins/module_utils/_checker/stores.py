@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The stores of leases that the resources of one checker use, and what of the settings can be seen to be wrong before anything is asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import open_store
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import Store, StoreSettings
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
+from ansible_collections.holdfast.ha.plugins.module_utils._model import shown
+
+
+class Stores:
+    """A client of DynamoDB is for all of them: threads may share it, and making one takes half a second and 10 MB. One of etcd is for one thread.
+
+    Raises `BadInput` and `ServiceError`, as `open_store`.
+    """
+
+    def __init__(self, settings: StoreSettings, timing: Timing) -> None:
+        self._settings, self._timing = settings, timing
+        self._first: Store | None = open_store(settings, timing)
+
+    def take(self) -> Store:
+        """For one more resource."""
+        first = self._first
+        if first is None:
+            return open_store(self._settings, self._timing)
+        if self._settings.type != "dynamodb":
+            self._first = None
+        return first
+
+
+def check_store(settings: StoreSettings, timing: Timing, environ: Mapping[str, str] | None = None) -> None:
+    """Whether its files can be read and its names are known on this host, which takes no network. Raises `HoldfastError`."""
+    if settings.type == "etcd":
+        open_store(settings, timing)
+    elif settings.type == "dynamodb":
+        check_aws(settings.values, "store", environ)
+
+
+def check_aws(values: Mapping[str, Any], path: str, environ: Mapping[str, str] | None = None) -> None:
+    """Whether these AWS options fit together and this host knows them. Raises `BadInput`."""
+    from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import BOTO3_IMPORT_ERROR, AwsOptions
+
+    if BOTO3_IMPORT_ERROR is not None:
+        raise BadInput("the Python library boto3 is missing for the Python that runs the checker; install it", path=path)
+    import boto3
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        options = AwsOptions.from_params(values, os.environ if environ is None else environ)
+        boto3.session.Session(profile_name=options.profile, region_name=options.region)
+    except BadInput as error:
+        raise BadInput(f"{path}.{error.message}", path=path) from None
+    except BotoCoreError as error:
+        named = f"{path}.profile: this host's AWS configuration has no profile {shown(values.get('profile'))}"
+        raise BadInput(named if values.get("profile") else f"{path}: the AWS options cannot be used: {str(error)[:300]}", path=path) from None
