@@ -5,6 +5,7 @@ Invariants
 * One thing at a time: neither a reflex nor a run begins while another is under way.
 * Nothing begins while paused, and only what a person asks for while somebody else is at work on the resource.
 * What is not known triggers nothing: a failed look does, and the lease being held by a node that does not serve.
+* The flap limit counts what was begun because of a fault: not what a person asks for, nor a failback, nor the end of a takeover.
 * A fault that stays is attended to in bounded time, whatever came before: each look at the state decides anew.
 * A fault that a reflex repaired and that is back within the window is the playbook's.
 """
@@ -23,6 +24,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_value
     Action,
     Asked,
     Event,
+    Failback,
     Lease,
     LeaseSeen,
     Look,
@@ -108,7 +110,7 @@ def due(state: State, now: float) -> float:
     lease, checks = state.lease, state.checks
     times = [state.began + checks.grace, state.next_at, held_down_until(state), lease.hands_off_until, lease.since + checks.hold_down]
     if lease.better is not None:
-        times.append(lease.better[1] + checks.failback_delay)
+        times += [lease.better[1] + checks.failback_delay, state.failback.next_at]
     return min((at for at in times if at > now), default=NEVER)
 
 
@@ -148,7 +150,9 @@ def _lease_seen(state: State, lease: Lease) -> Step:
     fresh = (state.lease.held and not lease.held) or lease.epoch != state.lease.epoch
     served = not fresh and state.lease.serving and state.lease.in_service
     if fresh:
-        state = replace(state, owed=(), failures=0, next_at=LONG_AGO, tracks={})
+        state = replace(state, owed=(), failures=0, next_at=LONG_AGO, tracks={}, failback=Failback())
+    elif lease.better != state.lease.better:
+        state = replace(state, failback=Failback())
     state = replace(state, lease=lease)
     begins = lease.serving and lease.in_service and not served
     return state, (LookNow(),) if begins and _is_unseen_on_ec2(state) else ()
@@ -163,15 +167,17 @@ def _reflex_ended(state: State, event: ReflexEnded) -> State:
 
 
 def _run_ended(state: State, event: RunEnded) -> State:
-    pause = _later(state, event.jitter, event.now)
-    if not event.final:
-        pause = max(pause, event.now + state.checks.hold_down)
-    return replace(state, work=None, owed=(), next_at=pause)
+    work, least = state.work, LONG_AGO if event.final else event.now + state.checks.hold_down
+    if work is not None and work.kind == "switchover" and not work.asked:  # the resource is still here, or its lease would have gone
+        failures = state.failback.failures + 1
+        again = max(_later(state, event.jitter, event.now, failures), least)
+        return replace(state, work=None, owed=(), failback=Failback(failures, again))
+    return replace(state, work=None, owed=(), next_at=max(_later(state, event.jitter, event.now), least))
 
 
-def _later(state: State, jitter: float, now: float) -> float:
-    """When to try again should the recovery not have helped."""
-    doubled = 2.0 ** min(max(state.failures - 1, 0), _MOST_DOUBLINGS)
+def _later(state: State, jitter: float, now: float, failures: int | None = None) -> float:
+    """When to try again should it not have helped."""
+    doubled = 2.0 ** min(max((state.failures if failures is None else failures) - 1, 0), _MOST_DOUBLINGS)
     return now + min(state.checks.backoff * doubled, state.checks.backoff_max) * (0.5 + 0.5 * jitter)
 
 
@@ -184,7 +190,7 @@ def _asked(state: State, event: Asked) -> Step:
         return state, ()
     reason = "a person asked for it"
     found = _wanted(state)
-    state = replace(state, work=Work(event.what, found, asked=True), attempts=(*state.attempts, event.now), failures=state.failures + 1, owed=())
+    state = replace(state, work=Work(event.what, found, asked=True), owed=())
     return state, (StartRun(event.what, reason, _names(found) if event.what == "recover" else (), event.to),)
 
 
@@ -210,11 +216,11 @@ def _decide(state: State, now: float) -> Step:
         return state, ()
     fresh = _for_reflex(state, found, now)
     if TAKEOVER in fresh:  # whoever holds the lease and does not serve keeps everybody else from it: no limit holds that up
-        return _reflex(state, now, fresh)
-    if now < held_down_until(state):
+        return _reflex(state, now, fresh, found)
+    if now < held_down_until(state) and TAKEOVER not in found:
         return state, ()
     if fresh:
-        return _reflex(state, now, fresh)
+        return _reflex(state, now, fresh, found)
     if not state.may_run or _too_soon_to_move_again(state, found, now):
         return state, ()
     return _run(state, now, found, counted=True)
@@ -252,16 +258,16 @@ def _too_soon_to_move_again(state: State, found: tuple[str, ...], now: float) ->
     return risky and state.lease.taken and now < state.lease.since + state.checks.hold_down
 
 
-def _reflex(state: State, now: float, found: tuple[str, ...]) -> Step:
-    state = replace(state, failures=state.failures + 1) if TAKEOVER in found else _count(state, now)  # a takeover is no recovery
+def _reflex(state: State, now: float, fresh: tuple[str, ...], found: tuple[str, ...]) -> Step:
+    state = _count(state, now, found)
     old = tuple((name, at) for name, at in state.reflexed if at > now - state.checks.window)
-    state = replace(state, work=Work("reflex", found), reflexed=(*old, *((_key(state, fault), now) for fault in found)))
-    return state, (Reflex(found),)
+    state = replace(state, work=Work("reflex", fresh), reflexed=(*old, *((_key(state, fault), now) for fault in fresh)))
+    return state, (Reflex(fresh),)
 
 
 def _run(state: State, now: float, found: tuple[str, ...], *, counted: bool) -> Step:
     if counted:
-        state = _count(state, now)
+        state = _count(state, now, found)
     if not state.may_run:
         return replace(state, owed=()), ()
     return replace(state, work=Work("recover", found), owed=()), (StartRun("recover", _why(state, found), _names(found)),)
@@ -275,8 +281,9 @@ def _why(state: State, found: tuple[str, ...]) -> str:
     return next(told, f"{', '.join(found)} repaired at once")
 
 
-def _count(state: State, now: float) -> State:
-    return replace(state, attempts=(*state.attempts, now), failures=state.failures + 1)
+def _count(state: State, now: float, found: tuple[str, ...]) -> State:
+    """A takeover is no recovery: only the pauses between its attempts grow."""
+    return replace(state, attempts=state.attempts if TAKEOVER in found else (*state.attempts, now), failures=state.failures + 1)
 
 
 def _clear_stray(state: State, now: float) -> Step:
@@ -288,11 +295,11 @@ def _clear_stray(state: State, now: float) -> Step:
 def _fail_back(state: State, now: float) -> Step:
     better, checks = state.lease.better, state.checks
     ready = better is not None and now >= better[1] + checks.failback_delay
-    if better is None or not ready or not state.may_run or health(state) is not Health.HEALTHY:
+    if better is None or not ready or not (state.may_run and state.may_switch) or health(state) is not Health.HEALTHY:
         return state, ()
-    if now < held_down_until(state) or now < state.next_at or now < state.lease.since + checks.hold_down:
+    if now < max(held_down_until(state), state.next_at, state.failback.next_at, state.lease.since + checks.hold_down):
         return state, ()
-    state = replace(_count(state, now), work=Work("switchover", ()))
+    state = replace(state, work=Work("switchover", ()))
     return state, (StartRun("switchover", f"{better[0]} has the better priority and is ready", (), better[0]),)
 
 
@@ -315,7 +322,7 @@ def _phase(state: State, now: float) -> Phase:
     if not state.tracks and now < state.began + state.checks.grace:
         return Phase.STARTING
     if state.lease.held and _wanted(state):
-        if now < held_down_until(state):
+        if now < held_down_until(state) and TAKEOVER not in _wanted(state):
             return Phase.HELD_DOWN
         return Phase.BACKING_OFF if now < state.next_at else Phase.SUSPECT
     suspect = any(track.last.health is Health.FAILED for track in state.tracks.values())

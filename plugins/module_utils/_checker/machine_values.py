@@ -115,20 +115,30 @@ class Work:
 
 
 @dataclass(frozen=True)
+class Failback:
+    """Attempts to return to a node of better priority that did not lead there, and when the next one may begin."""
+
+    failures: int = 0
+    next_at: float = LONG_AGO
+
+
+@dataclass(frozen=True)
 class State:
     """All that the machine remembers of one resource.
 
-    :param may_reflex: Repairs in the checker's own process are wanted. ``may_run``: there is a trigger.
-    :param attempts: When the recoveries of the last ``window`` began.
+    :param may_reflex: Repairs in the checker's own process are wanted. ``may_run``: there is a trigger. ``may_switch``: one that can switch over.
+    :param attempts: When the recoveries of the last ``window`` began that the checker decided on because of a fault.
     :param failures: Recoveries since the resource was healthy last.
     :param reflexed: What was repaired by a reflex, and when.
     :param owed: A run that a reflex left to be done: its faults.
+    :param failback: How returning to a node of better priority went.
     """
 
     checks: Checks
     began: float
     may_reflex: bool = True
     may_run: bool = True
+    may_switch: bool = True
     paused: bool = False
     lease: Lease = field(default_factory=Lease)
     tracks: Mapping[str, Track] = field(default_factory=dict)
@@ -138,6 +148,7 @@ class State:
     next_at: float = LONG_AGO
     reflexed: tuple[tuple[str, float], ...] = ()
     owed: tuple[str, ...] = ()
+    failback: Failback = field(default_factory=Failback)
     phase: Phase = Phase.STARTING
 
 

@@ -103,6 +103,7 @@ class Service:
             memory=Memory(self._files.states, self._log),
             metrics=self._metrics,
             run=run,
+            can_run=self._triggers.can_run if self._triggers is not None else lambda playbook: True,
             peers=self._peers.describe if self._peers is not None else None,
             announce=self._peers.announce if self._peers is not None else lambda tag, about: None,
         )

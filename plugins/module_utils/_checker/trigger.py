@@ -35,6 +35,8 @@ class Runner(Protocol):
     """One trigger."""
 
     name: str
+    #: What it runs; empty for all.
+    playbooks: tuple[str, ...]
 
     def run(self, order: Order, cancel: threading.Event) -> Outcome:
         """Until its end. Raises `CannotStart`."""
@@ -88,6 +90,10 @@ class Triggers:
             return outcome
         message = "; ".join(causes) if causes else "no trigger is set; give the role holdfast.ha.monitor at least one"
         return Outcome(False, self._runners[-1].name if self._runners else "none", message, round(time.monotonic() - begin, 3))
+
+    def can_run(self, playbook: str) -> bool:
+        """Whether one of them runs that playbook at all."""
+        return any(playbook in runner.playbooks if runner.playbooks else True for runner in self._runners)
 
     def arm(self) -> None:
         """Start the armed run, where one is wanted. Returns at once; safe to repeat."""

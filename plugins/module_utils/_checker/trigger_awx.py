@@ -35,6 +35,7 @@ class AwxRunner:
     """One job template. It runs `recover`; other playbooks are for the next trigger."""
 
     name = "awx"
+    playbooks: tuple[str, ...] = ("recover",)
 
     def __init__(self, settings: AwxTrigger, *, lost: float = _LOST) -> None:
         self._settings, self._lost = settings, lost
@@ -44,7 +45,7 @@ class AwxRunner:
     def run(self, order: Order, cancel: threading.Event) -> Outcome:
         """Launch, and wait for the job. Raises `CannotStart`."""
         begin = time.monotonic()
-        if order.playbook != "recover":
+        if order.playbook not in self.playbooks:
             raise CannotStart(f"its job template is for recover, not for {order.playbook}")
         job = self._launch(order, cancel)
         ok, message = self._follow(job, begin + self._settings.timeout, cancel)

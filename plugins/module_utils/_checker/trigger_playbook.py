@@ -24,6 +24,7 @@ class PlaybookRunner:
     """
 
     name = "playbook"
+    playbooks: tuple[str, ...] = ()
 
     def __init__(self, settings: PlaybookTrigger, log: Log, *, folder: Path, definitions: Path) -> None:
         self._settings, self._log = settings, log

@@ -15,6 +15,7 @@ class WebhookRunner:
     """Whoever answers with 2xx has taken the order; how it ends nobody tells, so the next checks have to see."""
 
     name = "webhook"
+    playbooks: tuple[str, ...] = ()
 
     def __init__(self, settings: WebhookTrigger, cluster: str, node: str) -> None:
         self._settings, self._cluster, self._node = settings, cluster, node

@@ -67,6 +67,7 @@ class Surroundings:
     """What all resources of a checker share.
 
     :param run: Has the triggers run an order; ``None`` where there is no trigger.
+    :param can_run: Whether a trigger runs that playbook at all.
     :param peers: What `Peers.describe` tells; ``None`` where there is no channel.
     :param nodes: Every node of the cluster.
     """
@@ -80,6 +81,7 @@ class Surroundings:
     memory: Memory
     metrics: Metrics
     run: Callable[[Order, threading.Event], Outcome] | None = None
+    can_run: Callable[[str], bool] = lambda playbook: True
     peers: Callable[[], Sequence[Mapping[str, Any]]] | None = None
     announce: Callable[[str, Mapping[str, Any]], None] = lambda tag, about: None
 
@@ -122,7 +124,8 @@ class Watch(threading.Thread):
         self._address = holder.address
         self._reflexes = Reflexes(self._address, holder.grant, self._gateway)
         paused = around.memory.is_paused(self.tag)
-        self._machine = State(around.checks, clock(), may_reflex=around.reflex, may_run=around.run is not None, paused=paused)
+        may_run, may_switch = around.run is not None, around.can_run("switchover")
+        self._machine = State(around.checks, clock(), may_reflex=around.reflex, may_run=may_run, may_switch=may_switch, paused=paused)
         self._inbox: queue.Queue[_Job | _RunOver | Event | None] = queue.Queue()
         self._deep = threading.Event()
         self._ending = threading.Event()
@@ -468,6 +471,9 @@ class Watch(threading.Thread):
             raise Refused(f"{self.tag} cannot be switched over: {REFUSAL}")
         if self._around.run is None:
             raise Refused("no trigger is set, so there is nothing that could run; give the role holdfast.ha.monitor at least one")
+        op = job.request.op
+        if not self._around.can_run(op):
+            raise Refused(f"no trigger of this node can run {op}; add one of type playbook, or run holdfast.ha.{op} from a controller")
         work = self._machine.work
         if work is not None and (job.request.op == "switchover" or work.kind == "reflex"):
             raise Refused(f"a {work.kind} of {self.tag} is under way; ask again when it has ended")

@@ -279,6 +279,51 @@ def test_failback() -> None:
     assert done == [StartRun("switchover", "node-a has the better priority and is ready", (), "node-a")]
 
 
+def test_a_failback_that_fails_is_tried_ever_more_rarely_and_costs_nothing_when_something_breaks() -> None:
+    end, _done = after(state(lease=replace(HELD, better=("node-a", 0.0))), Looked(1, WELL))
+    now, begun = 60.0, []
+    for _turn in range(2 * CHECKS.max_recoveries):
+        end, done = after(end, Tick(now))
+        assert done == [StartRun("switchover", "node-a has the better priority and is ready", (), "node-a")]
+        begun.append(now)
+        end, done = after(end, RunEnded(now + 1, False, 1.0), Looked(now + 1.1, WELL))
+        assert (done, end.phase) == ([], Phase.WATCHING)
+        now = due(end, now + 1.1)
+    waits = [round(later - earlier - 1) for earlier, later in zip(begun, begun[1:], strict=False)]
+    assert waits[:7] == [5, 10, 20, 40, 80, 160, 300]
+    _end, done = after(end, Looked(begun[-1] + 2, GONE))
+    assert done == [Reflex(("address",))]
+    _end, done = after(end, LeaseSeen(begun[-1] + 2, replace(HELD, better=("node-c", begun[-1] - 100))), Tick(begun[-1] + 3))
+    assert [getattr(action, "to", "") for action in done] == ["node-c"], "another node is another matter"
+
+
+def test_where_no_trigger_can_switch_over_there_is_no_failback() -> None:
+    _end, done = after(state(lease=replace(HELD, better=("node-a", 0.0)), may_switch=False), Looked(1, WELL), Tick(1000))
+    assert done == []
+
+
+def test_what_a_person_asks_for_is_not_counted() -> None:
+    end = state()
+    for turn in range(2 * CHECKS.max_recoveries):
+        end, done = after(end, Asked(turn, "recover"), RunEnded(turn + 0.5, True, 0.0), Looked(turn + 0.6, WELL))
+        assert [type(action) for action in done] == [StartRun]
+    _end, done = after(end, Looked(100, GONE))
+    assert done == [Reflex(("address",))]
+
+
+def test_whoever_cannot_finish_a_takeover_tries_on_and_is_not_held_down() -> None:
+    up = replace(HELD, in_service=False)
+    end, now, tries = state(lease=up, may_reflex=False), 0.0, 0
+    for _turn in range(2 * CHECKS.max_recoveries):
+        end, done = after(end, Looked(now, WELL), Tick(now))
+        tries += [type(action) for action in done] == [StartRun]
+        end, _done = after(end, RunEnded(now + 1, False, 1.0))
+        assert (end.attempts, end.phase) == ((), Phase.BACKING_OFF)
+        now = end.next_at
+    assert tries == 2 * CHECKS.max_recoveries
+    assert end.next_at - now < CHECKS.backoff_max + 2
+
+
 def test_a_standby_does_nothing_but_clear_what_should_not_be_there() -> None:
     stray = Look("kernel", Health.FAILED, ("stray",), ("it is out of service here, yet 10.1.0.10/32 is on eth0",))
     begin = state(lease=Lease(elsewhere=True))
