@@ -21,6 +21,7 @@ class Controller:
     """What it knows and what it was asked. Set the fields to choose what happens next.
 
     ``status``: every reply has this HTTP status, where it is not 0. ``launch_status``, ``poll_status``: of these calls alone.
+    ``mute_launch``: a launch is carried out, and never answered.
     ``slow``: seconds before each reply. ``drip``: replies come byte by byte and never end. ``course``: a job's statuses, one for each look.
     """
 
@@ -33,15 +34,18 @@ class Controller:
     poll_status: int = 0
     retry_after: str = ""
     slow: float = 0.0
+    mute_launch: bool = False
     drip: bool = False
     gibberish: bool = False
     course: tuple[str, ...] = ("pending", "waiting", "running", "successful")
     explanation: str = ""
+    location: str = "https://elsewhere.example.org/login?next=secret"
     prefix: str = "/api"
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
     authorizations: list[str] = field(default_factory=list)
     canceled: list[int] = field(default_factory=list)
     looks: dict[int, int] = field(default_factory=dict)
+    given: dict[int, Any] = field(default_factory=dict)
     released: threading.Event = field(default_factory=threading.Event)
 
     def answer(self, method: str, path: str, authorization: str, content_type: str, body: bytes) -> tuple[int, Any]:
@@ -62,9 +66,15 @@ class Controller:
             return 401, {"detail": "Authentication credentials were not provided. To establish a login session, visit /api/login/."}
         if method == "POST" and content_type != "application/json":
             return 415, {"detail": f'Unsupported media type "{content_type}" in request.'}
-        words = unquote(path[len(self.prefix) :]).strip("/").split("/")
+        words = unquote(path[len(self.prefix) :]).partition("?")[0].strip("/").split("/")
         if method == "POST" and words[1] == "job_templates" and words[-1] == "launch":
-            return self._launch(words[2], content)
+            reply = self._launch(words[2], content)
+            if self.mute_launch:
+                self.released.wait()
+            return reply
+        if words[1] == "job_templates" and words[-1] == "jobs" and words[2] in self.templates:
+            jobs = sorted(self.given, reverse=True)
+            return 200, {"count": len(jobs), "results": [{"id": job, "extra_vars": json.dumps(self.given[job])} for job in jobs]}
         if words[1] == "jobs" and words[2].isdigit() and int(words[2]) in self.looks:
             return self._cancel(int(words[2])) if method == "POST" and words[-1] == "cancel" else self._job(int(words[2]))
         return 404, {"detail": "Not found."}
@@ -79,7 +89,7 @@ class Controller:
         if lacking:
             return 400, {"variables_needed_to_start": [f"'{name}' value missing" for name in lacking]}
         job = 100 + len(self.looks)
-        self.looks[job] = 0
+        self.looks[job], self.given[job] = 0, given
         ignored = {} if self.asks_for_variables else {"extra_vars": given}
         url = f"{self.prefix}/v2/jobs/{job}/"
         return 201, {"job": job, "id": job, "type": "job", "url": url, "status": "pending", "ignored_fields": ignored}
@@ -146,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
         if controller.retry_after:
             self.send_header("Retry-After", controller.retry_after)
         if 300 <= status < 400:
-            self.send_header("Location", "https://elsewhere.example.org/login?next=secret")
+            self.send_header("Location", controller.location)
         self.end_headers()
         try:
             self.wfile.write(raw)

@@ -25,7 +25,11 @@ _OTHERS = 0o077
 
 
 class CallFailed(HoldfastError):
-    """There is no reply: unreachable, too slow, cut off, or the two ends do not agree about TLS."""
+    """There is no reply: unreachable, too slow, cut off, or the two ends do not agree about TLS. ``ambiguous`` where the request may have arrived."""
+
+    def __init__(self, message: str, *, ambiguous: bool = False) -> None:
+        super().__init__(message)
+        self.ambiguous = ambiguous
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,8 @@ def call(
     while not given.done.wait(min(0.05 if cancel else seconds, max(0.0, end - time.monotonic()))):
         if time.monotonic() >= end or (cancel is not None and cancel.is_set()):
             given.give_up()
-            raise CallFailed(f"{endpoint.url}: {'called off' if cancel is not None and cancel.is_set() else f'no reply within {seconds:g} s'}")
+            why = "called off" if cancel is not None and cancel.is_set() else f"no reply within {seconds:g} s"
+            raise CallFailed(f"{endpoint.url}: {why}", ambiguous=given.sent)
     if given.error is not None:
         raise given.error
     if given.reply is None:
@@ -99,6 +104,7 @@ class _Call:
         self._tls = _tls(endpoint) if self._url.scheme == "https" else None
         self._connection: http.client.HTTPConnection | None = None
         self.done = threading.Event()
+        self.sent = False
         self.reply: Reply | None = None
         self.error: HoldfastError | None = None
 
@@ -112,9 +118,14 @@ class _Call:
         except TimeoutError:
             self.error = CallFailed(f"{self._endpoint.url}: no connection within {self._endpoint.connect_timeout:g} s")
         except http.client.HTTPException as error:
-            self.error = CallFailed(f"{self._endpoint.url}: what answers there does not speak HTTP, or was cut off ({type(error).__name__})")
+            why = f"what answers there does not speak HTTP, or was cut off ({type(error).__name__})"
+            self.error = CallFailed(f"{self._endpoint.url}: {why}", ambiguous=self.sent)
         except OSError as error:
-            self.error = CallFailed(f"{self._endpoint.url}: {error.strerror or error}")
+            self.error = CallFailed(f"{self._endpoint.url}: {error.strerror or error}", ambiguous=self.sent)
+        except ValueError as error:  # such as a host's name that is none
+            self.error = CallFailed(
+                f"{self._endpoint.url}: it cannot be used as it is written ({type(error).__name__}); see url", ambiguous=self.sent
+            )
         finally:
             self._headers.clear()
             self.done.set()
@@ -135,11 +146,12 @@ class _Call:
         else:
             connection = http.client.HTTPConnection(host, port, timeout=limit)
         self._connection = connection
+        text = None if self._body is None else json.dumps(self._body, default=str)
         try:
             connection.connect()
             if connection.sock is not None:
                 connection.sock.settimeout(None)  # from here on `give_up` is the limit
-            text = None if self._body is None else json.dumps(self._body)
+            self.sent = True
             connection.request(self._method, self._path, text, self._headers)
             response = connection.getresponse()
             raw = response.read(_LARGEST + 1)
@@ -150,10 +162,17 @@ class _Call:
         except (ValueError, RecursionError):
             content = None
         pause = response.getheader("Retry-After", "")
-        where = urlsplit(response.getheader("Location", ""))
-        return Reply(
-            response.status, content, min(float(pause), 3600.0) if pause.isdigit() else None, f"{where.scheme}://{where.hostname or ''}{where.path}"
-        )
+        after = min(float(pause), 3600.0) if pause.isascii() and pause.isdecimal() else None
+        return Reply(response.status, content, after, _place(response.getheader("Location", "")))
+
+
+def _place(url: str) -> str:
+    """Without what may be a secret in it; empty where it is no URL."""
+    try:
+        where = urlsplit(url)
+        return f"{where.scheme}://{where.hostname or ''}{where.path}"
+    except ValueError:
+        return ""
 
 
 def _tls(endpoint: Endpoint) -> ssl.SSLContext:

@@ -39,7 +39,14 @@ def argv_of(settings: PlaybookTrigger, playbook: str, variables: Mapping[str, An
 
 def variables_of(order: Order) -> dict[str, Any]:
     """What a cold run is told of its order."""
-    return {"tag": order.tag, "holdfast_reason": order.reason, "holdfast_faults": list(order.faults), **order.variables}
+    return {"tag": order.tag, "holdfast_reason": _plain(order.reason), "holdfast_faults": list(order.faults), **order.variables}
+
+
+def _plain(text: str) -> str:
+    """A text in which Ansible finds no template: it may repeat what a server has said."""
+    for mark in ("{{", "{%", "{#"):
+        text = text.replace(mark, f"{mark[0]} {mark[1]}")
+    return text
 
 
 def environment_of(report: int, configuration: Path | None) -> dict[str, str]:

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The trigger `awx`: launches a job template of an AWX or Automation Controller over REST, and follows the job to its end.
 
-Until a job has been accepted, whatever goes wrong means that the next trigger is asked. After that the job's own end counts. One that is
-lost sight of for longer than `_LOST` counts as not started too: recover may run twice, as it looks before each change.
+Until a job has been accepted, whatever goes wrong means that the next trigger is asked. After that the job's own end counts. A launch without a
+reply may have been accepted: so each order has a name of its own among the job's variables, by which the job is looked for. One that is lost
+sight of for longer than `_LOST` counts as not started too: recover may run twice, as it looks before each change.
 """
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from typing import Any
@@ -17,8 +19,10 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.run import cu
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import AwxTrigger, CannotStart, Order, Outcome
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
 
-#: Seconds for one call, for how long a job may not be seen, and for calling one off.
-_CALL, _LOST, _CALL_OFF = 10.0, 30.0, 5.0
+#: Seconds for one call, for how long a job may not be seen, for calling one off, and for how long one is looked for.
+_CALL, _LOST, _CALL_OFF, _SEARCH = 10.0, 30.0, 5.0, 5.0
+#: What a proxy answers when the controller behind it has not.
+_NO_REPLY = (502, 504)
 _UNDER_WAY = ("new", "pending", "waiting", "running")
 _WHAT_TO_DO = {
     400: "it refused the launch",
@@ -53,10 +57,18 @@ class AwxRunner:
 
     def _launch(self, order: Order, cancel: threading.Event) -> int:
         path = f"{self._api}/v2/job_templates/{quote(self._settings.job_template, safe='+')}/launch/"
+        name = f"{order.tag}-{secrets.token_hex(8)}"
         try:
-            reply = self._call("POST", path, {"extra_vars": variables_of(order)}, _CALL, cancel)
+            reply = self._call("POST", path, {"extra_vars": {**variables_of(order), "holdfast_order": name}}, _CALL, cancel)
         except HoldfastError as error:
-            raise CannotStart(error.message) from None
+            job = self._find(name, cancel) if error.ambiguous else None
+            if job is None:
+                raise CannotStart(error.message) from None
+            return job
+        if reply.status in _NO_REPLY:
+            job = self._find(name, cancel)
+            if job is not None:
+                return job
         if reply.status != 201:
             raise CannotStart(self._told(reply))
         content = reply.content if isinstance(reply.content, dict) else {}
@@ -70,6 +82,23 @@ class AwxRunner:
                 "switch on ask_variables_on_launch (Prompt on launch) for it"
             )
         return job
+
+    def _find(self, name: str, cancel: threading.Event) -> int | None:
+        """The job of that order, which may appear a little later; ``None`` where there is none. Asked once even where the order is called off."""
+        path = f"{self._api}/v2/job_templates/{quote(self._settings.job_template, safe='+')}/jobs/?order_by=-id&page_size=50"
+        end = time.monotonic() + _SEARCH
+        while True:
+            try:
+                reply = self._call("GET", path, None, min(_CALL, _CALL_OFF), None)
+            except HoldfastError:
+                return None  # what does not answer at all is asked no longer
+            found = reply.content.get("results") if isinstance(reply.content, dict) else None
+            for one in _listed(found):
+                job = one.get("id") if isinstance(one, dict) and name in str(one.get("extra_vars")) else None
+                if isinstance(job, int) and not isinstance(job, bool):
+                    return job
+            if cancel.wait(self._settings.poll) or time.monotonic() >= end:
+                return None
 
     def _follow(self, job: int, end: float, cancel: threading.Event) -> tuple[bool, str]:
         seen, trouble = time.monotonic(), ""

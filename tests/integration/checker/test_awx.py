@@ -63,10 +63,16 @@ def test_a_job_is_launched_and_followed_to_its_end(start: Start, controller: Con
     assert (outcome.trigger, outcome.final) == ("awx", True)
     method, path, body = controller.requests[0]
     assert (method, path) == ("POST", "/api/v2/job_templates/7/launch/")
+    assert body["extra_vars"].pop("holdfast_order").startswith("web-")
     assert body == {"extra_vars": {"tag": "web", "holdfast_reason": ORDER.reason, "holdfast_faults": ["routes"]}}
     assert [path for _method, path, _body in controller.requests[1:]] == ["/api/v2/jobs/100/"] * 4
     assert set(controller.authorizations) == {f"Bearer {TOKEN}"}
     assert log.names == ["run started", "run ended"]
+
+
+def test_a_reason_that_looks_like_a_template_is_a_text(start: Start, controller: Controller) -> None:
+    assert start(Order("web", "recover", "said {{ lookup('pipe', 'id') }} {% if x %}")).ok
+    assert controller.requests[0][2]["extra_vars"]["holdfast_reason"] == "said { { lookup('pipe', 'id') }} { % if x %}"
 
 
 def test_a_template_by_name_and_a_url_with_a_path(start: Start, controller: Controller, server: AwxServer) -> None:
@@ -169,6 +175,53 @@ def test_a_job_that_is_lost_sight_of_counts_as_not_started(server: AwxServer, co
     with pytest.raises(CannotStart, match="lost sight of job 100"):
         AwxRunner(settings, lost=0.3).run(ORDER, threading.Event())
     assert controller.canceled == [100]
+
+
+@pytest.fixture
+def hasty(server: AwxServer, secret: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> AwxRunner:
+    """Gives a call a third of a second."""
+    monkeypatch.setattr("ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_awx._CALL", 0.3)
+    monkeypatch.setattr("ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_awx._SEARCH", 1.0)
+    raw = {"type": "awx", "url": server.url, "job_template": 7, "token_file": secret(TOKEN), "poll": 0.05, "timeout": 60}
+    (settings,) = parse_triggers([raw], "triggers")
+    assert isinstance(settings, AwxTrigger)
+    return AwxRunner(settings)
+
+
+def test_a_job_whose_launch_was_not_answered_is_found_and_followed(hasty: AwxRunner, controller: Controller) -> None:
+    """The next trigger would run beside it."""
+    controller._launch("7", {"extra_vars": {"tag": "web", "holdfast_order": "web-of-somebody-else"}})
+    controller.mute_launch = True
+    outcome = hasty.run(ORDER, threading.Event())
+    assert (outcome.ok, outcome.trigger) == (True, "awx")
+    assert controller.looks == {100: 0, 101: 4}
+    cancel = threading.Event()
+    threading.Timer(0.1, cancel.set).start()
+    outcome = hasty.run(ORDER, cancel)
+    assert (outcome.ok, controller.canceled) == (False, [102]), "called off before it was answered"
+
+
+def test_a_launch_that_was_not_answered_and_left_no_job_counts_as_not_started(hasty: AwxRunner, controller: Controller) -> None:
+    controller.mute_launch, controller.launch_status = True, 500
+    with pytest.raises(CannotStart, match="no reply within"):
+        hasty.run(ORDER, threading.Event())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"status": 302, "location": "http://[x"}, {"status": 429, "retry_after": "\u00b2"}, {"status": 429, "retry_after": "9" * 400}],
+    ids=["location", "digit", "number"],
+)
+def test_an_odd_reply_is_one_more_reason_to_ask_the_next(start: Start, controller: Controller, log: Kept, changes: dict[str, Any]) -> None:
+    for name, value in changes.items():
+        setattr(controller, name, value)
+    assert start().trigger == "webhook"
+    assert "defect" not in log.names
+
+
+def test_a_host_that_cannot_be_is_one_too(start: Start, log: Kept) -> None:
+    assert start(url="https://awx..example.org").trigger == "webhook"
+    assert "cannot be used as it is written" in log.of("trigger failed")[0]["reason"]
 
 
 def test_a_job_that_hangs_is_canceled(start: Start, controller: Controller) -> None:
