@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A bounded wait, for what gives no event to wait on."""
+"""Bounded waits and looks, for what gives no event to wait on."""
 
 from __future__ import annotations
 
@@ -18,3 +18,14 @@ def until(question: Callable[[], T], seconds: float, otherwise: str, *, every: f
             raise TimeoutError(f"{otherwise} (waited {seconds:g} s)")
         time.sleep(every)
     return answer
+
+
+def throughout(question: Callable[[], T], seconds: float, otherwise: str | Callable[[], str], *, every: float = 0.05) -> int:
+    """Ask for so many seconds, and tell how often. Raises AssertionError with ``otherwise`` at the first answer that is not true."""
+    begin, asked = time.monotonic(), 0
+    while (now := time.monotonic()) < begin + seconds or asked == 0:
+        asked += 1
+        if not question():
+            raise AssertionError(f"{otherwise if isinstance(otherwise, str) else otherwise()} (after {now - begin:.1f} of {seconds:g} s)")
+        time.sleep(every)
+    return asked

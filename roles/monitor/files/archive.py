@@ -14,11 +14,22 @@ import sys
 import tarfile
 from collections.abc import Iterator
 
+#: Galaxy's importer refuses a file of this name, so a collection from Galaxy lacks it; a node has it all the same (DESIGN.md section 7).
+_ENTRY = "plugins/module_utils/_checker/__main__.py"
+_ENTRY_CONTENT = b"""\
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.main import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())
+"""
 _PARTS = ("MANIFEST.json", "galaxy.yml", "LICENSE", "README.md", "meta", "plugins", "playbooks", "roles")
 
 
 def files(collection: str) -> Iterator[str]:
-    """Their paths below the collection, in order."""
+    """Their paths below the collection."""
     for part in _PARTS:
         if os.path.isfile(os.path.join(collection, part)):
             yield part
@@ -33,9 +44,11 @@ def pack(collection: str) -> bytes:
     """The archive; nothing in it tells when, where or by whom it was made."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive:
-        for path in files(collection):
-            with open(os.path.join(collection, path), "rb") as file:
-                content = file.read()
+        for path in sorted({*files(collection), _ENTRY}):
+            content = _ENTRY_CONTENT
+            if path != _ENTRY:
+                with open(os.path.join(collection, path), "rb") as file:
+                    content = file.read()
             about = tarfile.TarInfo("ansible_collections/holdfast/ha/" + path)
             about.size, about.mode = len(content), 0o644
             archive.addfile(about, io.BytesIO(content))

@@ -14,7 +14,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from lab.booted import WHEELS, BootedNode
 from lab.faults import clear
-from lab.oracle import Oracle
+from lab.oracle import Oracle, lease_writes
 from lab.playbook import PlaybookRun, run_playbook
 from lab.router import API_ADDRESS
 from lab.vpc import Lab
@@ -42,7 +42,7 @@ class Installed:
         self.store.create(pause=lambda _: time.sleep(0.05))
         parts = {"route_tables": "all", "elastic_ip": lab.place.elastic_ip}
         self.web: dict[str, Any] = {"tag": TAG, "address": lab.place.vip, "interface": "eth0", "backup_interface": "eth1", "ec2": parts}
-        self.web["dependents"] = [{"name": "app", "service": APP}]
+        self.web["dependents"] = [{"name": "app", "service": APP, "timeout": 100}]
         self.web["priority"] = {"node-a": 1, "node-b": 2}
         self.variables: dict[str, Any] = {
             "holdfast_cluster": CLUSTER,
@@ -50,9 +50,11 @@ class Installed:
             "holdfast_aws": {"region": lab.place.region, "endpoint_url": API},
             "holdfast_resources": [self.web],
             "monitor_timing": {"profile": "fast", "ttl": 7},  # longer, so that a busy machine has the time to exchange a process
-            "monitor_checks": {"interval": 0.5, "deep_interval": 2, "grace": 0.5, "backoff": 1, "hold_down": 5, "max_recoveries": 50, "window": 60},
+            # the window is short, so that each fault is the first of its kind
+            "monitor_checks": {"interval": 0.5, "deep_interval": 2, "grace": 0.5, "backoff": 1, "hold_down": 1, "max_recoveries": 50, "window": 5},
             "monitor_metrics_textfile": "/var/lib/node_exporter/holdfast.prom",
             "monitor_secrets": {"token": TOKEN},
+            "monitor_environment": {"SOME_PASSWORD": TOKEN},
             "monitor_wheelhouse": WHEELS,
         }
         for node in self.nodes:
@@ -60,19 +62,20 @@ class Installed:
 
     # --- the controller ------------------------------------------------------------------------------------------------
 
-    def play(self, name: str, *, words: Sequence[str] = (), variables: Mapping[str, Any] | None = None, **more: Any) -> PlaybookRun:
+    def play(self, name: str, *, words: Sequence[str] = (), began: Callable[[str], object] = lambda task: None, **more: Any) -> PlaybookRun:
         """Run a playbook from a controller over SSH. No traceback, no secret, no template error."""
         inventory = self.folder / "inventory.json"
         inventory.write_text(json.dumps(self.lab.inventory()))
         environment = {**self.lab.client.environment, "ANSIBLE_PIPELINING": "1"}
-        given = {**self.variables, **(variables or {}), **more}
-        run = run_playbook(name, given, where=self.lab.router.namespace, environment=environment, inventory=inventory, words=words)
+        given = {**self.variables, **more}
+        run = run_playbook(name, given, where=self.lab.router.namespace, environment=environment, inventory=inventory, words=words, began=began)
         slowest = sorted(run.tasks, key=lambda task: -task.seconds)[:5]
         print("slowest:", [(task.task, task.host, round(task.seconds, 1)) for task in slowest], len(run.tasks))
         print(f"{name}: exit {run.status} after {run.seconds:.1f} s; {run.message}\n{run.other[-3000:]}")
         text = run.other + json.dumps([task.result for task in run.tasks], default=str)
         assert "Traceback" not in text, text
-        assert TOKEN not in text, "a secret shows in what Ansible prints"
+        for secret in self.secrets():
+            assert secret not in text, "a secret shows in what Ansible prints"
         for task in run.failed:
             assert not re.search(r"defect in holdfast\.ha|is undefined|'undefined'", str(task.result.get("msg"))), task
         return run
@@ -82,6 +85,11 @@ class Installed:
         run = self.play("install", **more)
         assert run.status == 0, run.message or run.other
         return run
+
+    def secrets(self) -> set[str]:
+        """The token, and the keys of the nodes that have one."""
+        keys = {node.run("cat", "/etc/holdfast/peer.key", check=False).stdout.strip() for node in self.nodes if node.machine is not None}
+        return {TOKEN, *filter(None, keys)}
 
     # --- what is so ----------------------------------------------------------------------------------------------------
 
@@ -130,9 +138,18 @@ class Installed:
                 continue
         return [one for one in found if isinstance(one, dict) and "event" in one]
 
-    def trail(self, node: BootedNode, since: float = 0.0) -> list[str]:
-        """The names of those events."""
-        return [str(one["event"]) for one in self.events(node, since)]
+    def tells(self, node: BootedNode, since: float, *wanted: str) -> bool:
+        """Whether these events came in this order, with others between: ``EVENT``, or ``EVENT: what one of its facts says``."""
+        rest = iter(self.events(node, since))
+        return all(any(_says(one, want) for one in rest) for want in wanted)
+
+    def wait_told(self, node: BootedNode, since: float, *wanted: str, seconds: float = 60) -> None:
+        """Until it `tells` that. Raises TimeoutError with what it told instead."""
+        try:
+            until(lambda: self.tells(node, since, *wanted), seconds, "-", every=0.2)
+        except TimeoutError:
+            told = "\n".join(json.dumps(one)[:400] for one in self.events(node, since))
+            raise TimeoutError(f"{node.name} does not tell of {wanted} within {seconds:g} s, but:\n{told}") from None
 
     def is_active(self, node: BootedNode, unit: str = APP) -> bool:
         """Whether the unit runs."""
@@ -183,9 +200,14 @@ class Installed:
                 lines += [f"{node.name}: {line[:400]}" for line in text.splitlines()]
         return "\n".join(lines)
 
-    def oracle(self) -> Oracle:
-        """Watches that never both kernels have the address."""
+    def kernels(self) -> Oracle:
+        """Watches that never both kernels have the address; for when there may be no lease."""
         return Oracle({node.name: node.namespace for node in self.nodes}, self.lab.place.vip)
+
+    def oracle(self) -> Oracle:
+        """As `kernels`, and that a kernel has it only while its node has the lease."""
+        _when, holder, epoch = lease_writes(self.lab.control.calls, f"{CLUSTER}/{TAG}", 0)[-1]
+        return self.kernels().follow(self.lab.control.calls, f"{CLUSTER}/{TAG}", holder, epoch)
 
     # --- put right -----------------------------------------------------------------------------------------------------
 
@@ -203,17 +225,22 @@ class Installed:
         link = next((link for link, cidr in self.node(name).addresses() if cidr == self.lab.place.vip), "eth0")
         self.wait_settled(name, link)
         # not while a run of the fault before is still under way: a fault in the middle of it is another story
-        until(lambda: self._is_quiet(name), 120, f"{name} is not at rest\n{self.story()}", every=0.2)
+        until(lambda: self.is_quiet(name), 120, f"{name} is not at rest\n{self.story()}", every=0.2)
         return name
 
-    def _is_quiet(self, name: str) -> bool:
+    def is_quiet(self, name: str) -> bool:
+        """Whether that node's checker finds all well and does nothing about it."""
         told = self.status(self.node(name))
         return (told.get("health"), told.get("phase")) == ("healthy", "watching")
+
+
+def _says(event: Mapping[str, Any], wanted: str) -> bool:
+    name, _colon, text = wanted.partition(": ")
+    return event["event"] == name and text in json.dumps(
+        {key: value for key, value in event.items() if key not in ("event", "node", "cluster", "time")}
+    )
 
 
 def since_now() -> float:
     """For `Installed.events`: now, in seconds of the epoch."""
     return time.time()
-
-
-Condition = Callable[[], object]

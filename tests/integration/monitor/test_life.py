@@ -7,19 +7,29 @@ The tests build on each other in this order, as a cluster's life does: each find
 from __future__ import annotations
 
 import json
+import re
 import signal
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ansible_collections.holdfast.ha.tests.integration.monitor.cluster import APP, EVENTS, TAG, TOKEN, UNIT, Installed, since_now
+from lab.booted import BootedNode
 from lab.control import Fault
 from lab.faults import clear, strike
-from lab.waiting import until
+from lab.waiting import throughout, until
 
 EXTRA = {"tag": "extra", "address": "192.0.2.77/32", "interface": "eth1"}
 TTL = 7.0
+#: What systemd-analyze says of the unit, from 0 (safe) to 10: it needs the network and, for dependents and their task files, what root may do.
+EXPOSURE = 4.5
+_IN_BATCHES = """
+- hosts: all
+  gather_facts: false
+  serial: 1
+  roles: [holdfast.ha.monitor]
+"""
 
 
 @pytest.fixture
@@ -28,39 +38,85 @@ def active(cluster: Installed) -> str:
     return cluster.reset()
 
 
-def follows(trail: list[str], *wanted: str) -> bool:
-    """Whether these events came in this order, with others between."""
-    rest = iter(trail)
-    return all(one in rest for one in wanted)
+def service(node: BootedNode, *names: str) -> dict[str, str]:
+    """Properties of the checker's unit, as systemd has them."""
+    shown = node.run("systemctl", "show", *(f"--property={name}" for name in names), UNIT).stdout
+    return dict(line.split("=", 1) for line in shown.splitlines())
+
+
+def stays(cluster: Installed, before: Any) -> None:
+    """The lease was not given away meanwhile."""
+    after = cluster.record()
+    assert before is not None
+    assert after is not None
+    assert (after.holder, after.epoch) == (before.holder, before.epoch), f"it moved to another node\n{cluster.story()}"
 
 
 # --- install -----------------------------------------------------------------------------------------------------------
 
 
+def test_what_the_nodes_could_not_agree_on_is_refused(cluster: Installed) -> None:
+    batches = cluster.folder / "batches.yml"
+    batches.write_text(_IN_BATCHES)
+    run = cluster.play(str(batches))
+    assert run.status != 0
+    assert "the peers' key cannot be settled, as node-b takes no part in this run" in run.message
+    run = cluster.play("install", words=("--limit", "node-b"), monitor_peer_key="k" * 64)
+    assert run.status != 0
+    assert "it is not known at which address node-a is reached by its peers" in run.message
+    for node in cluster.nodes:
+        assert node.run("ls", "-d", "/etc/holdfast", "/opt/holdfast", check=False).stdout == "", "something was written"
+
+
 def test_install_on_two_fresh_nodes(cluster: Installed) -> None:
     cluster.variables["holdfast_resources"] = [cluster.web, EXTRA]
-    with cluster.oracle(), cluster.lab.prober("client-c") as prober:
-        cluster.converge()
+    with cluster.kernels(), cluster.lab.prober("client-c") as prober:
+        diffs = cluster.converge(words=("--diff",))
         cluster.wait_settled("node-a")  # where the address was before there was a checker
         report = prober.stop()
     print(f"longest outage {report.longest_ms:.0f} ms")
     assert {node for node, _epoch in report.answered_by} == {"node-a"}
+    assert any("ExecStart=" in json.dumps(task.result.get("diff", "")) for task in diffs.tasks), "nothing was shown that could hold a secret"
+    keys = {node.run("cat", "/etc/holdfast/peer.key").stdout.strip() for node in cluster.nodes}
+    assert len(keys) == 1
+    assert keys.pop() not in diffs.other + json.dumps([task.result for task in diffs.tasks], default=str)
     for node in cluster.nodes:
         assert node.run("systemctl", "is-enabled", UNIT).stdout.strip() == "enabled"
         assert cluster.is_active(node, UNIT)
-        assert "0 FAILED" not in node.run("holdfast", "status").stdout
         found = node.run("find", "/etc/holdfast", "/var/lib/holdfast", "/run/holdfast", "/var/log/holdfast", "-printf", "%m %u %y %p\n").stdout
         for line in found.splitlines():
             mode, user, kind, path = line.split()
             assert (user, mode) == ("root", "700" if kind == "d" else "600"), path
+        found = node.run("find", "/opt/holdfast", "/usr/local/bin", "/etc/systemd/system", "-perm", "/022", "-not", "-type", "l").stdout
+        assert found == "", "others may change what root runs"
         assert node.run("cat", "/etc/holdfast/secrets/token").stdout == TOKEN
         assert TOKEN not in node.run("sh", "-c", f"journalctl -u {UNIT}; cat {EVENTS}; ps axww -o args").stdout
-    keys = {node.run("cat", "/etc/holdfast/peer.key").stdout for node in cluster.nodes}
-    assert len(keys) == 1
-    assert "holdfast_" in until(lambda: cluster.nodes[0].run("cat", "/var/lib/node_exporter/holdfast.prom", check=False).stdout, 20, "no metrics")
+        metrics = ("runuser", "-u", "nobody", "--", "cat", "/var/lib/node_exporter/holdfast.prom")
+        until(lambda: "holdfast_" in node.run(*metrics, check=False).stdout, 20, "node_exporter cannot read the metrics")  # noqa: B023
+    until(lambda: cluster.is_quiet("node-a"), 120, "it is not at rest")
+    table = cluster.nodes[0].run("holdfast", "status").stdout
+    assert "FAILED" not in table, table
+    assert re.search(r"^web +ok", table, re.MULTILINE), table
     answer = cluster.nodes[0].run("lkipbu", "-s", "-t", TAG).stdout
     assert answer.splitlines()[0] == f"IP address: {cluster.lab.place.vip.partition('/')[0]}"
-    print(cluster.nodes[0].run("systemd-analyze", "security", "--no-pager", UNIT, check=False).stdout.splitlines()[-1])
+
+
+def test_the_unit_is_confined_and_goes_before_others(cluster: Installed, active: str) -> None:
+    node = cluster.node(active)
+    said = node.run("systemd-analyze", "security", "--no-pager", UNIT, check=False).stdout.splitlines()[-1]
+    print(said)
+    score = re.search(r"exposure level for \S+: ([\d.]+)", said)
+    assert score is not None, said
+    assert float(score[1]) <= EXPOSURE
+    shown = service(node, "TimeoutStopUSec", "OOMScoreAdjust", "Nice", "CPUWeight", "StartLimitIntervalUSec", "RestartUSec", "MainPID")
+    assert shown["TimeoutStopUSec"] == "3min 10s", "the dependents' 100 s, and what the rest of an orderly end may take"
+    assert (shown["OOMScoreAdjust"], shown["Nice"], shown["CPUWeight"]) == ("-900", "-10", "1000")
+    assert shown["StartLimitIntervalUSec"] == "0"
+    words = node.run("cat", f"/proc/{shown['MainPID']}/cmdline").stdout.split("\0")
+    assert words[1:3] == ["-m", "ansible_collections.holdfast.ha.plugins.module_utils._checker"], "DESIGN.md section 7"
+    find = "for p in /proc/[0-9]*; do if tr '\\0' ' ' <$p/cmdline | grep -q 'bin/python .*ansible-playbook'; then"
+    find += " echo $(cat $p/oom_score_adj) $(cut -d' ' -f19 $p/stat); fi; done 2>/dev/null | sort -u"
+    until(lambda: node.run("sh", "-c", find).stdout.strip() == "0 0", 60, "a run that waits has what the checker has ahead of others", every=0.5)
 
 
 def test_a_second_run_changes_nothing(cluster: Installed, active: str) -> None:
@@ -80,76 +136,114 @@ def test_a_wrong_configuration_is_refused_before_anything_is_written(cluster: In
     assert [node.run("sh", "-c", look).stdout for node in cluster.nodes] == before
 
 
-def test_a_change_is_reloaded_and_a_resource_that_left_is_removed(cluster: Installed, active: str) -> None:
+def test_a_change_is_reloaded_and_waited_for(cluster: Installed, active: str) -> None:
     standby = cluster.node(cluster.other(active))
-    pid, begin = cluster.pid(standby), since_now()
+    pid, begin, peers = cluster.pid(standby), since_now(), standby.run("cat", "/etc/holdfast/checker.json").stdout
     cluster.variables["monitor_checks"] = {**cluster.variables["monitor_checks"], "interval": 0.6}
+    cluster.variables["monitor_secrets"] = {}
     run = cluster.converge(words=("--limit", standby.name))
-    assert [task.task.rpartition(" : ")[2] for task in run.changed] == ["Write the checker's configuration", "Reload the checker"]
-    until(lambda: "reloaded" in cluster.trail(standby, begin), 20, "it was not reloaded")
+    assert cluster.tells(standby, begin, "ready", "reloaded"), "the role went on before the checker had reloaded"
+    names = [task.task.rpartition(" : ")[2] for task in run.changed]
+    assert names == ["Write the checker's configuration", "Reload it", "Remove secrets that nothing uses"]
     assert cluster.pid(standby) == pid
     assert cluster.holder() == active
+    assert node_secrets(standby) == []
+    after = standby.run("cat", "/etc/holdfast/checker.json").stdout
+    assert json.loads(after)["peers"] == json.loads(peers)["peers"], "what is known of a node that takes no part was lost"
+
+
+def node_secrets(node: BootedNode) -> list[str]:
+    """The files of the folder for secrets."""
+    return node.run("ls", "-A", "/etc/holdfast/secrets").stdout.split()
 
 
 def test_an_upgrade_keeps_the_address_up(cluster: Installed, active: str) -> None:
-    record = cluster.record()
+    """Configuration and version change at once, and one checker does not answer while that is looked at."""
+    record, node = cluster.record(), cluster.node(active)
     version = Path(cluster.variables["monitor_collection"], "README.md")
     version.write_text(version.read_text() + "\nA newer version.\n")
     cluster.variables["holdfast_resources"] = [cluster.web]
-    before = [cluster.pid(node) for node in cluster.nodes]
-    with cluster.oracle(), cluster.lab.prober("client-c") as prober:
-        cluster.converge()
+    cluster.variables["monitor_checks"] = {**cluster.variables["monitor_checks"], "interval": 0.5}
+    before = [cluster.pid(one) for one in cluster.nodes]
+    program = "/usr/local/bin/holdfast"
+    node.run("sh", "-c", f"printf '#!/bin/sh\\nexit 1\\n' > /tmp/silent && chmod 755 /tmp/silent && mount --bind /tmp/silent {program}")
+
+    def answer_again(task: str) -> None:
+        if task.endswith("Write the configuration"):
+            node.run("umount", program, check=False)
+
+    with cluster.kernels(), cluster.lab.prober("client-c") as prober:
+        run = cluster.converge(began=answer_again)
         report = prober.stop()
     print(f"{report.asked} asks, longest outage {report.longest_ms:.0f} ms")
-    assert {node for node, _epoch in report.answered_by} == {active}
+    assert {one for one, _epoch in report.answered_by} == {active}
     assert report.longest_ms < 500, "the address moved, or went"
-    after = cluster.record()
-    assert record is not None
-    assert after is not None
-    assert (after.holder, after.epoch) == (active, record.epoch)
-    for node, old in zip(cluster.nodes, before):
-        assert cluster.pid(node) not in (0, old)
-        assert node.run("ls", "/etc/holdfast/resources").stdout.split() == ["web.json"]
-        assert len(node.run("ls", "/opt/holdfast/releases").stdout.split()) == 1
-    left = [str(node.addresses()) for node in cluster.nodes]
-    until(
-        lambda: not any(EXTRA["address"] in str(node.addresses()) for node in cluster.nodes), 2 * TTL, f"the address that left is still there: {left}"
-    )
+    stays(cluster, record)
+    assert "Reload it" not in " ".join(task.task for task in run.tasks), "a restart has read the configuration already"
+    for one, old in zip(cluster.nodes, before):
+        pid = cluster.pid(one)
+        assert pid not in (0, old)
+        assert one.run("ls", "/etc/holdfast/resources").stdout.split() == ["web.json"]
+        assert node_secrets(one) == []
+        (release,) = one.run("ls", "/opt/holdfast/releases").stdout.split()
+        (venv,) = one.run("ls", "/opt/holdfast/venvs").stdout.split()
+        assert f"PYTHONPATH=/opt/holdfast/releases/{release}" in one.run("cat", f"/proc/{pid}/environ").stdout.split("\0")
+        assert one.run("cat", f"/proc/{pid}/cmdline").stdout.startswith(f"/opt/holdfast/venvs/{venv}/bin/python\0")
+    until(lambda: not any(EXTRA["address"] in str(one.addresses()) for one in cluster.nodes), 2 * TTL, "the address that left is still there")
 
 
 # --- what goes wrong ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("fault", ["wrong-route", "eip-taken", "sdc-on", "address-deleted", "wrong-prefix", "link-down"])
-def test_what_can_be_repaired_on_the_node_is_repaired_there(cluster: Installed, active: str, fault: str) -> None:
-    node, epoch, begin = cluster.node(active), cluster.record(), since_now()
+def repaired_in_place(cluster: Installed, name: str, *faults: str, told: tuple[str, ...]) -> None:
+    """Make these faults at once; the node puts them right, and its events say what was wrong and what was done."""
+    node, record, begin = cluster.node(name), cluster.record(), since_now()
     link = next(link for link, cidr in node.addresses() if cidr == cluster.lab.place.vip)
     with cluster.oracle():
-        print(strike(cluster.lab, fault))
-        until(lambda: "fault" in cluster.trail(node, begin), 30, "nobody noticed")
-        if fault == "link-down":  # brought up again, or left for the backup interface: both are well
-            links = ("eth0", "eth1")
-            link = until(lambda: next((one for one in links if cluster.where() == cluster.settled(active, one)), ""), 60, "not repaired", every=0.1)
-        cluster.wait_settled(active, link)
-        until(lambda: follows(cluster.trail(node, begin), "fault", "recovered"), 60, "no event tells of the recovery")
-    after = cluster.record()
-    assert epoch is not None
-    assert after is not None
-    assert (after.holder, after.epoch) == (active, epoch.epoch), "it moved to another node"
+        for fault in faults:
+            print(strike(cluster.lab, fault))
+        if faults == ("link-down",):  # brought up again, or left for the backup interface: both are well
+            link = ""
+        for one in told:
+            cluster.wait_told(node, begin, one)
+        cluster.wait_settled(name, link)
+        cluster.wait_told(node, begin, "fault", "recovered")
+    stays(cluster, record)
+
+
+WRONG = {
+    "wrong-route": "fault: leads to eni-",
+    "eip-taken": "fault: is not associated with eni-",
+    "sdc-on": "fault: check of eni-",
+}
+
+
+def test_what_is_wrong_in_the_vpc_is_put_right(cluster: Installed, active: str) -> None:
+    repaired_in_place(cluster, active, *WRONG, told=(*WRONG.values(), "run started", "run ended: Point the route"))
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("fault", WRONG)
+def test_each_of_them_alone(cluster: Installed, active: str, fault: str) -> None:
+    repaired_in_place(cluster, active, fault, told=(WRONG[fault], "run started"))
+
+
+@pytest.mark.parametrize("fault", ["address-deleted", "wrong-prefix", "link-down"])
+def test_what_the_kernel_lacks_is_put_back_at_once(cluster: Installed, active: str, fault: str) -> None:
+    repaired_in_place(cluster, active, fault, told=("fault: is not on eth" if fault != "link-down" else "fault", "reflex", "run started"))
+
+
 def test_a_dead_primary_interface_moves_it_to_the_backup(cluster: Installed, active: str) -> None:
-    node, begin = cluster.node(active), since_now()
+    node, record, begin = cluster.node(active), cluster.record(), since_now()
     link = next(link for link, cidr in node.addresses() if cidr == cluster.lab.place.vip)
+    backup = "eth1" if link == "eth0" else "eth0"
     with cluster.oracle():
-        strike(cluster.lab, "primary-dead")
-        cluster.wait_settled(active, "eth1" if link == "eth0" else "eth0")
-    assert follows(cluster.trail(node, begin), "fault")
+        print(strike(cluster.lab, "primary-dead"))
+        cluster.wait_settled(active, backup)
+        cluster.wait_told(node, begin, "fault", f"reflex: moved it from {link} to {backup}")
+    stays(cluster, record)
 
 
-@pytest.mark.long
 def test_both_interfaces_dead_the_other_node_takes_over(cluster: Installed, active: str) -> None:
     node, other, begin = cluster.node(active), cluster.other(active), since_now()
     with cluster.oracle():
@@ -158,43 +252,52 @@ def test_both_interfaces_dead_the_other_node_takes_over(cluster: Installed, acti
         until(lambda: cluster.holder() == other, 60, "nobody took over")
         until(lambda: not cluster.is_active(node), 60, f"the dependent still runs on {active}")
         cluster.wait_settled(other)
-    assert follows(cluster.trail(cluster.node(other), begin), "acquired", "takeover")
-    assert "lost" in cluster.trail(node, begin) or "released" in cluster.trail(node, begin)
+    cluster.wait_told(cluster.node(other), begin, "acquired", "run ended")
+    assert cluster.tells(node, begin, "lost") or cluster.tells(node, begin, "released"), cluster.story()
 
 
-@pytest.mark.long
 def test_power_off_and_return(cluster: Installed, active: str) -> None:
     node, other, begin = cluster.node(active), cluster.other(active), since_now()
     with cluster.oracle(), cluster.lab.prober("client-c") as prober:
         node.power_off()
+        until(lambda: cluster.holder() == other, 60, "nobody took over")
+        node.configure()
+        node.power_on()
         cluster.wait_settled(other)
         report = prober.stop()
         print(f"client-c was without the service for {report.longest_ms:.0f} ms")
-        node.configure()
-        node.power_on()
         node.wait_until_up()
         until(lambda: cluster.status(node).get("role") == "standby", 60, "it did not come back as a standby")
         until(lambda: cluster.status(node).get("ready"), 60, "it is not ready")
-        assert cluster.holder() == other  # failback is manual
-        cluster.wait_settled(other)
-    assert follows(cluster.trail(cluster.node(other), begin), "peer silent", "acquired", "takeover")
+        cluster.wait_settled(other)  # failback is manual
+    cluster.wait_told(cluster.node(other), begin, f"peer silent: {active}", "acquired")
+    cluster.wait_told(cluster.node(other), begin, "peer silent", f"peer alive: {active}")
 
 
 def test_killed_it_is_back_before_anybody_notices(cluster: Installed, active: str) -> None:
     node, record, begin = cluster.node(active), cluster.record(), since_now()
     with cluster.oracle(), cluster.lab.prober("client-c") as prober:
         node.run("systemctl", "kill", "--signal=KILL", UNIT)
-        until(lambda: "resumed" in cluster.trail(node, begin), 30, "it did not resume")
+        cluster.wait_told(node, begin, "resumed", seconds=30)
         until(lambda: cluster.status(node).get("serving"), 20, "it does not serve")
         report = prober.stop()
     print(f"longest outage {report.longest_ms:.0f} ms")
-    after = cluster.record()
-    assert record is not None
-    assert after is not None
-    assert (after.holder, after.epoch) == (active, record.epoch)
+    assert report.longest_ms < 500, "a client noticed"
+    assert {one for one, _epoch in report.answered_by} == {active}
+    stays(cluster, record)
 
 
-@pytest.mark.long
+def test_killed_in_the_middle_of_a_recovery_it_begins_anew(cluster: Installed, active: str) -> None:
+    node, record, begin = cluster.node(active), cluster.record(), since_now()
+    with cluster.oracle():
+        print(strike(cluster.lab, "eip-taken"))
+        cluster.wait_told(node, begin, "fault", "run started")
+        node.run("systemctl", "kill", "--signal=KILL", UNIT)
+        cluster.wait_told(node, begin, "run started", "ready", "resumed")
+        cluster.wait_settled(active)
+    stays(cluster, record)
+
+
 def test_stopped_longer_than_its_lease_and_continued(cluster: Installed, active: str) -> None:
     node, other, begin = cluster.node(active), cluster.other(active), since_now()
     pid = cluster.pid(node)
@@ -205,53 +308,51 @@ def test_stopped_longer_than_its_lease_and_continued(cluster: Installed, active:
         until(lambda: cluster.status(node).get("role") == "standby", 60, "it did not step down")
         until(lambda: not cluster.is_active(node), 30, "its dependent still runs")
         cluster.wait_settled(other)
-    assert follows(cluster.trail(cluster.node(other), begin), "acquired", "takeover")
+    cluster.wait_told(cluster.node(other), begin, "acquired", "run ended")
 
 
-@pytest.mark.long
+def silence(cluster: Installed, *actions: str) -> None:
+    """These calls are not answered any more, and at least one is waiting for its answer already."""
+    for action in actions:
+        cluster.lab.control.faults.inject(Fault("silent", action))
+    until(lambda: cluster.lab.control.faults.waiting() > 0, 30, "nobody asks the API")
+
+
 def test_a_store_that_is_silent_for_less_than_the_lease_is_no_event(cluster: Installed, active: str) -> None:
-    record = cluster.record()
+    node, record, begin, place = cluster.node(active), cluster.record(), since_now(), cluster.places()
     with cluster.oracle(), cluster.lab.prober("client-c") as prober:
-        cluster.lab.control.faults.inject(Fault("silent", "dynamodb:*"))
-        time.sleep(TTL / 4)  # this is how long the fault lasts
+        silence(cluster, "dynamodb:*")
+        throughout(lambda: cluster.places() == place, TTL / 4, "the address went")
         clear(cluster.lab)
-        cluster.wait_settled(active)
+        renewed = cluster.record()
+        until(lambda: cluster.record() != renewed, 10, "the lease is not renewed again")
         report = prober.stop()
-    after = cluster.record()
-    assert record is not None
-    assert after is not None
-    assert (after.holder, after.epoch) == (active, record.epoch)
-    assert report.longest_ms < 1000
+    stays(cluster, record)
+    assert report.longest_ms < 500
+    told = {one["event"] for one in cluster.events(node, begin)}
+    assert not told & {"fault", "lost", "released", "run started", "reflex"}, cluster.story()
 
 
-@pytest.mark.long
 def test_a_store_that_is_silent_for_long_leaves_it_there_while_the_peers_agree(cluster: Installed, active: str) -> None:
-    node, record, begin = cluster.node(active), cluster.record(), since_now()
+    node, record, begin, place = cluster.node(active), cluster.record(), since_now(), cluster.places()
     with cluster.oracle():
-        cluster.lab.control.faults.inject(Fault("silent", "dynamodb:*"))
-        until(lambda: any(one["event"] == "failsafe" and one.get("on") for one in cluster.events(node, begin)), 30, "no failsafe")
-        end = time.monotonic() + 1.5 * TTL
-        while time.monotonic() < end:
-            assert cluster.places(), cluster.story()
-            time.sleep(0.1)
+        silence(cluster, "dynamodb:*")
+        cluster.wait_told(node, begin, 'failsafe: "on": true', seconds=30)
+        throughout(lambda: cluster.places() == place, 1.5 * TTL, cluster.story)
         clear(cluster.lab)
-        until(lambda: any(one["event"] == "failsafe" and not one.get("on") for one in cluster.events(node, begin)), 30, "it did not end")
-    after = cluster.record()
-    assert record is not None
-    assert after is not None
-    assert (after.holder, after.epoch) == (active, record.epoch)
+        cluster.wait_told(node, begin, 'failsafe: "on": true', "failsafe: the store answers again", seconds=30)
+    stays(cluster, record)
 
 
-@pytest.mark.long
 def test_a_store_and_peers_that_are_silent_end_it_in_time_and_it_comes_back(cluster: Installed, active: str) -> None:
-    node, begin = cluster.node(active), since_now()
+    node, other, begin = cluster.node(active), cluster.other(active), since_now()
     rules = "add table inet lab; add chain inet lab in { type filter hook input priority 0; }; add rule inet lab in udp dport 7447 drop"
     with cluster.oracle():
         for one in cluster.nodes:
             one.namespace.run("nft", rules)
         try:
-            until(lambda: "peer silent" in cluster.trail(node, begin), 30, "the peers still talk")
-            cluster.lab.control.faults.inject(Fault("silent", "dynamodb:*"))
+            cluster.wait_told(node, begin, f"peer silent: {other}", seconds=30)
+            silence(cluster, "dynamodb:*")
             until(lambda: not cluster.places(), 30, "the address is still there")
         finally:
             for one in cluster.nodes:
@@ -259,26 +360,32 @@ def test_a_store_and_peers_that_are_silent_end_it_in_time_and_it_comes_back(clus
             clear(cluster.lab)
         holder = until(cluster.holder, 60, "nobody took it up again")
         until(lambda: len(cluster.places()) == 1, 60, "the address did not come back")
-    assert "lost" in cluster.trail(node, begin)
+    cluster.wait_told(node, begin, "peer silent", "lost")
     assert holder in ("node-a", "node-b")
 
 
-@pytest.mark.long
-def test_ec2_silent_is_unknown_and_moves_nothing(cluster: Installed, active: str) -> None:
-    node, record = cluster.node(active), cluster.record()
+@pytest.mark.parametrize("seconds", [pytest.param(60, marks=pytest.mark.long), 5])
+def test_ec2_silent_is_unknown_and_moves_nothing(cluster: Installed, active: str, seconds: float) -> None:
+    """And what the kernel lacks meanwhile is put back all the same; what needs EC2 waits for it."""
+    node, record, begin, place = cluster.node(active), cluster.record(), since_now(), cluster.places()
+
+    def is_well() -> bool:
+        told = cluster.status(node)
+        return cluster.places() == place and told.get("health") != "failed"
+
     with cluster.oracle(), cluster.lab.prober("client-c") as prober:
-        for action in ("Describe*", "Replace*", "Associate*", "Modify*"):
-            cluster.lab.control.faults.inject(Fault("silent", action))
-        told = until(lambda: (cluster.status(node).get("ec2") or {}).get("error"), 60, "the status does not tell")
-        assert told
-        assert cluster.status(node)["health"] != "failed", json.dumps(cluster.status(node))
+        silence(cluster, "Describe*", "Replace*", "Associate*", "Modify*")
+        until(lambda: (cluster.status(node).get("ec2") or {}).get("error"), 60, "the status does not tell")
+        throughout(is_well, seconds, cluster.story, every=0.5)
+        assert not cluster.tells(node, begin, "fault"), cluster.story()
+        print(strike(cluster.lab, "address-deleted"))
+        cluster.wait_told(node, begin, "fault: is not on eth", "reflex")
+        throughout(is_well, seconds, cluster.story, every=0.5)
         clear(cluster.lab)
         until(lambda: not (cluster.status(node).get("ec2") or {"error": "-"}).get("error"), 60, "it does not see that EC2 answers again")
         report = prober.stop()
-    after = cluster.record()
-    assert record is not None
-    assert after is not None
-    assert (after.holder, after.epoch) == (active, record.epoch)
+        cluster.wait_settled(active)
+    stays(cluster, record)
     assert report.longest_ms < 1000
 
 
@@ -291,7 +398,7 @@ def test_systemctl_stop_hands_over_in_order(cluster: Installed, active: str) -> 
         report = prober.stop()
     print(f"client-c was without the service for {report.longest_ms:.0f} ms")
     assert not cluster.is_active(node)
-    assert follows(cluster.trail(node, begin), "released", "stopped")
+    cluster.wait_told(node, begin, "released", f"handed over: {other}", "stopped")
     times = {one.name: one.run("tail", "-n", "1", "/var/log/app").stdout.split() for one in cluster.nodes}
     assert (times[active][1], times[other][1]) == ("stopped", "started")
     assert float(times[active][0]) <= float(times[other][0]), f"{APP} was started on {other} before it was stopped on {active}"
@@ -301,7 +408,7 @@ def test_systemctl_stop_hands_over_in_order(cluster: Installed, active: str) -> 
 
 
 def test_uninstall_leaves_the_address_and_nothing_else(cluster: Installed, active: str) -> None:
-    with cluster.oracle(), cluster.lab.prober("client-c") as prober:
+    with cluster.kernels(), cluster.lab.prober("client-c") as prober:
         run = cluster.play("uninstall")
         assert run.status == 0, run.message or run.other
         report = prober.stop()
@@ -309,13 +416,11 @@ def test_uninstall_leaves_the_address_and_nothing_else(cluster: Installed, activ
     assert {node for node, _epoch in report.answered_by} == {active}
     for node in cluster.nodes:
         left = node.run("sh", "-c", "find / -xdev -path /proc -prune -o -path /srv -prune -o -iname '*holdfast*' -print").stdout.split()
-        assert [
-            path for path in left if "/.ansible/" not in path and not path.startswith(("/var/lib/node_exporter", "/sys", "/tmp", "/var/tmp"))
-        ] == []
+        assert [path for path in left if "/.ansible/" not in path and not path.startswith(("/sys", "/tmp", "/var/tmp"))] == []
         assert cluster.pid(node) == 0
     shown = json.loads(cluster.node(active).run("ip", "-j", "addr").stdout)
     vip = next(one for link in shown for one in link["addr_info"] if one["local"] == cluster.lab.place.vip.partition("/")[0])
-    assert vip["valid_life_time"] == 2**32 - 1
+    assert (vip["valid_life_time"], vip["preferred_life_time"]) == (2**32 - 1, 2**32 - 1)
     record = cluster.record()
     assert record is not None
     assert (record.holder, record.handoff_to) == ("", "-")
