@@ -88,7 +88,7 @@ def suite(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def long(session: nox.Session) -> None:
-    """The tests that take minutes each, such as every fault in turn on nodes that boot; arguments go to pytest."""
+    """The tests that take minutes each, such as an API that is silent for one; arguments go to pytest."""
     session.run("pytest", "-m", "long", *session.posargs)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ansible_collections.holdfast.ha.tests.integration.monitor.cluster import APP, EVENTS, TAG, TOKEN, UNIT, Installed, since_now
 from lab.booted import BootedNode
@@ -22,6 +23,7 @@ from lab.waiting import throughout, until
 
 EXTRA = {"tag": "extra", "address": "192.0.2.77/32", "interface": "eth1"}
 TTL = 7.0
+ROOT = Path(__file__).resolve().parents[3]
 #: What systemd-analyze says of the unit, from 0 (safe) to 10: it needs the network and, for dependents and their task files, what root may do.
 EXPOSURE = 4.5
 _IN_BATCHES = """
@@ -96,7 +98,7 @@ def test_install_on_two_fresh_nodes(cluster: Installed) -> None:
     until(lambda: cluster.is_quiet("node-a"), 120, "it is not at rest")
     table = cluster.nodes[0].run("holdfast", "status").stdout
     assert "FAILED" not in table, table
-    assert re.search(r"^web +ok", table, re.MULTILINE), table
+    assert re.search(r"^web +HEALTHY", table, re.MULTILINE), table
     answer = cluster.nodes[0].run("lkipbu", "-s", "-t", TAG).stdout
     assert answer.splitlines()[0] == f"IP address: {cluster.lab.place.vip.partition('/')[0]}"
 
@@ -114,7 +116,7 @@ def test_the_unit_is_confined_and_goes_before_others(cluster: Installed, active:
     assert shown["StartLimitIntervalUSec"] == "0"
     words = node.run("cat", f"/proc/{shown['MainPID']}/cmdline").stdout.split("\0")
     assert words[1:3] == ["-m", "ansible_collections.holdfast.ha.plugins.module_utils._checker"], "DESIGN.md section 7"
-    find = "for p in /proc/[0-9]*; do if tr '\\0' ' ' <$p/cmdline | grep -q 'bin/python .*ansible-playbook'; then"
+    find = "for p in /proc/[0-9]*; do if tr '\\0' ' ' <$p/cmdline | grep -q '[v]env/bin/ansible-playbook'; then"
     find += " echo $(cat $p/oom_score_adj) $(cut -d' ' -f19 $p/stat); fi; done 2>/dev/null | sort -u"
     until(lambda: node.run("sh", "-c", find).stdout.strip() == "0 0", 60, "a run that waits has what the checker has ahead of others", every=0.5)
 
@@ -424,3 +426,7 @@ def test_uninstall_leaves_the_address_and_nothing_else(cluster: Installed, activ
     record = cluster.record()
     assert record is not None
     assert (record.holder, record.handoff_to) == ("", "-")
+    # what the role runs to leave addresses for ever, again and with one that has run out; it tells of that one
+    program = yaml.safe_load((ROOT / "roles/monitor/vars/main.yml").read_text())["monitor_leave"].replace("{{ monitor_unit }}", APP)
+    told = cluster.node(active).run("/bin/sh", "-euc", program, "sh", "192.0.2.9/32", cluster.lab.place.vip).stdout
+    assert told.split() == ["192.0.2.9/32"]
