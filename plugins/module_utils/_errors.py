@@ -41,6 +41,10 @@ class BadInput(HoldfastError):
     """What the user gave cannot be meant. Raised before anything has changed."""
 
 
+class MissingLibrary(BadInput):
+    """The Python that runs this lacks a library that the input calls for. Raised before anything has changed."""
+
+
 class NotFound(HoldfastError):
     """A thing that was named does not exist. Finding nothing is an error, never success."""
 

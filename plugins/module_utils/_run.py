@@ -13,12 +13,16 @@ from typing import Any, Union
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
+from ansible.module_utils.common.respawn import has_respawned, respawn_module
 from ansible.module_utils.errors import UnsupportedError
 
 from ansible_collections.holdfast.ha.plugins.module_utils._command import Completed, Runner
 from ansible_collections.holdfast.ha.plugins.module_utils._converge import Reconciler, Run, converge, preview
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, MissingLibrary
 
+#: The Python that the role monitor brings to a node, with every library that the modules need.
+_BROUGHT = "/opt/holdfast/venv/bin/python"
+_HELP = "holdfast.ha.install brings it to a node"
 #: At most so many causes are spelled out in one message.
 _SPELLED_OUT = 5
 #: Check mode writes nothing that would have to be waited for: seconds for which errors that may pass are tried again.
@@ -150,7 +154,11 @@ def _answer(
             return {"failed": True, "msg": f"{unknown}{error}"}
         return body(asked, Host(params, _run_program, warnings.append))
 
-    answer = {**_guarded(work), "invocation": {"module_args": dict(params)}, **({"warnings": warnings} if warnings else {})}
+    try:
+        told = _guarded(work)
+    except MissingLibrary:
+        return None
+    answer = {**told, "invocation": {"module_args": dict(params)}, **({"warnings": warnings} if warnings else {})}
     cleared: dict[str, Any] = remove_values(answer, secrets)
     return cleared
 
@@ -166,24 +174,42 @@ def _run(
     module = AnsibleModule(argument_spec=dict(argument_spec), supports_check_mode=True, **spec)
     for library in libraries:
         if library.import_error is not None:
-            module.fail_json(msg=missing_required_lib(library.name), exception=library.import_error)
+            _go_elsewhere()
+            module.fail_json(msg=f"{missing_required_lib(library.name)} ({_HELP})", exception=library.import_error)
     asked = Asked("", {}, module.check_mode, module._diff)
-    answer = _guarded(lambda: body(asked, Host(module.params, _runner(module), module.warn)))
+    try:
+        answer = _guarded(lambda: body(asked, Host(module.params, _runner(module), module.warn)))
+    except MissingLibrary as error:
+        _go_elsewhere()
+        answer = _refusal(error)
     if answer.pop("failed", False):
         module.fail_json(**answer)
     module.exit_json(**answer)
 
 
+def _go_elsewhere() -> None:
+    """Start the module again with the Python that the role monitor has brought, so that nobody has to name it in an inventory; returns where that
+    is not there or is this one. It costs nothing where the libraries are at hand."""
+    if not has_respawned() and os.access(_BROUGHT, os.X_OK):
+        respawn_module(_BROUGHT)
+
+
 def _guarded(work: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-    """The answer of ``work``; of what it raises, the failure in one line."""
+    """The answer of ``work``; of what it raises, the failure in one line. `MissingLibrary` is passed on: another Python may have it."""
     try:
         return dict(work())
+    except MissingLibrary:
+        raise
     except HoldfastError as error:
-        return {"failed": True, "msg": error.message, "changed": False, "errors": [error.as_dict()], **error.returns}
+        return _refusal(error)
     except Exception as error:  # a defect of ours: still one line, with the traceback where -vvv shows it
         cause = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         told = f"This is a defect in holdfast.ha, please report it with the output of -vvv: {cause}"
         return {"failed": True, "msg": told, "exception": traceback.format_exc()}
+
+
+def _refusal(error: HoldfastError) -> dict[str, Any]:
+    return {"failed": True, "msg": error.message, "changed": False, "errors": [error.as_dict()], **error.returns}
 
 
 def _run_program(argv: Sequence[str]) -> Completed:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, MissingLibrary
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule import step
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import (
@@ -50,7 +50,7 @@ def open_store(settings: StoreSettings, timing: Timing) -> Store:
         from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
 
         if BOTO3_IMPORT_ERROR is not None:
-            raise BadInput("store: type dynamodb needs the Python library boto3 on this host; install it, or use etcd", path="store.type")
+            raise MissingLibrary("store: type dynamodb needs the Python library boto3 on this host; install it, or use etcd", path="store.type")
         return DynamoDbStore.connect(settings, timing.call)
     raise BadInput("store: type none keeps no leases, so nothing can be held or handed over; set a store of type dynamodb or etcd", path="store.type")
 

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
-from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed, forget
+from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed, forget, told
 from lab.faults import active, strike
 
 
@@ -67,3 +69,33 @@ def test_in_service_on_both_nobody_is_repaired(cluster: Cluster, tmp_path: Path)
     assert run.message == "web: in service on node-a and node-b; limit the run to the one that should keep it"
     assert (changed(run), cluster.writes()) == ([], [])
     assert cluster.changes() == broken
+
+
+def test_nobody_has_to_name_the_python_that_has_the_libraries(cluster: Cluster, tmp_path: Path) -> None:
+    """The node's own Python lacks them; that of the role monitor is used as soon as it is there."""
+    bare = tmp_path / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True)
+    given = {"ansible_python_interpreter": str(bare / "bin/python")}
+    inventory = cluster.inventory(tmp_path, node_a=given, node_b=given)
+    strike(cluster.lab, "address-deleted")
+
+    without = cluster.recover(cluster.web, inventory=inventory)
+    assert without.status != 0
+    assert "netaddr" in without.message
+    assert "holdfast.ha.install" in without.message
+
+    for node in cluster.lab.nodes:
+        node.run("sh", "-c", 'mkdir -p /opt && mount -t tmpfs tmpfs /opt && mkdir /opt/holdfast && ln -s "$0" /opt/holdfast/venv', sys.prefix)
+    try:
+        run = cluster.recover(cluster.web, inventory=inventory)
+        assert run.status == 0, run.message
+        assert {task.host for task in run.changed} == {"node-a"}
+        status = cluster.play("status", cluster.web, inventory=inventory)
+        assert status.status == 0, status.message
+        asked = told(status, "Ask the checker")
+        assert asked.outcome == "ok", asked
+    finally:
+        for node in cluster.lab.nodes:
+            node.run("umount", "/opt")
+    assert cluster.changes() == {}
+    cluster.assert_served()
