@@ -97,3 +97,35 @@ def test_rules_fire_when_they_should() -> None:
     for words in (("check", "rules", str(RULES)), ("test", "rules", str(ROOT / "tests/unit/prometheus/holdfast-rules-test.yml"))):
         done = subprocess.run(["promtool", *words], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+#: What Grafana puts in place of its variables.
+GRAFANA = {
+    "$__rate_interval": "1m",
+    "$__range": "1h",
+    "$__interval": "15s",
+    "$cluster": "web-prod",
+    "$tag": "web",
+    "$node": "node-a",
+    "$instance": "a",
+}
+
+
+def shown() -> list[str]:
+    """The dashboard's expressions as Prometheus gets them."""
+    dashboard = json.loads(DASHBOARD.read_text())
+    found = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    found += [note["expr"] for note in dashboard["annotations"]["list"]]
+    for name, value in sorted(GRAFANA.items(), reverse=True):
+        found = [expression.replace(name, value) for expression in found]
+    return found
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not there: install Debian's package prometheus")
+def test_dashboard_asks_in_prometheus_language(tmp_path: Path) -> None:
+    assert len(shown()) > 5
+    assert not [expression for expression in shown() if "$" in expression]
+    wrapped = tmp_path / "rules.yml"
+    wrapped.write_text(yaml.safe_dump({"groups": [{"name": "shown", "rules": [{"record": f"n{n}", "expr": one} for n, one in enumerate(shown())]}]}))
+    done = subprocess.run(["promtool", "check", "rules", str(wrapped)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
