@@ -51,9 +51,19 @@ def test_show_add_and_remove(cluster: Cluster) -> None:
         ({"tag": "nosuch"}, "no resource nosuch"),
         ({"tag": "web", "operation": "destroy"}, "Say what to do: -e operation=show, add, remove or move"),
         ({"tag": "web", "operation": "add"}, "Say which interface: -e interface=NAME"),
+        ({"tag": "web", "operation": "remove", "interface": ""}, "Say which interface: -e interface=NAME"),  # a survey's question left blank
         ({}, "Say which resource: -e tag=NAME"),
     ],
-    ids=["defined already", "no such interface", "not the backup", "no such tag", "no such operation", "no interface named", "no tag"],
+    ids=[
+        "defined already",
+        "no such interface",
+        "not the backup",
+        "no such tag",
+        "no such operation",
+        "no interface named",
+        "blank interface",
+        "no tag",
+    ],
 )
 def test_refusals(cluster: Cluster, variables: dict[str, Any], says: str) -> None:
     run = cluster.play("backup_interface", cluster.web, **variables)
