@@ -62,6 +62,92 @@ def test_job_template_asks_for_what_its_playbook_reads(template: dict[str, Any])
     assert template["survey_enabled"] is bool(asked)
     for name in ("project", "inventory", "execution_environment"):
         assert template[name] in {one["name"] for one in CONTROLLER[f"controller_{name.replace('inventory', 'inventorie')}s"]}
+    assert template["credentials"] == "{{ holdfast_credentials }}"
+
+
+def test_every_playbook_can_be_started_from_a_controller() -> None:
+    assert {Path(template["playbook"]).stem for template in TEMPLATES} == set(PLAYBOOKS)
+    assert len({template["name"] for template in TEMPLATES}) == len(TEMPLATES)
+
+
+def test_credentials_of_the_templates_are_made_here_and_fill_their_types() -> None:
+    made = {one["name"]: one for one in CONTROLLER["controller_credentials"]}
+    assert CONTROLLER["holdfast_credentials"]
+    assert set(CONTROLLER["holdfast_credentials"]) <= set(made)
+    own = {one["name"]: one for one in CONTROLLER["controller_credential_types"]}
+    assert {one["credential_type"] for one in made.values()} == {"Machine", *own}
+    for credential in made.values():
+        if credential["credential_type"] in own:
+            kind = own[credential["credential_type"]]
+            assert set(credential["inputs"]) == {field["id"] for field in kind["inputs"]["fields"]}
+        else:
+            assert set(credential["inputs"]) == {"username", "ssh_key_data"}
+    text = (ROOT / "extensions/aap/controller.yml").read_text()
+    for variable, template in own["Holdfast lease store in etcd"]["injectors"]["extra_vars"].items():
+        assert re.fullmatch(r"\{\{ (username|password) \}\}", template)
+        assert f'!unsafe "{{{{ {variable} }}}}"' in text, "no inventory says how it is used"
+
+
+#: The options that the modules of awx.awx take, of those that matter here; from their argument specs (24.6).
+_NAMES = {"name", "description", "organization", "state"}
+OPTIONS = {
+    "execution_environment": {*_NAMES, "image", "credential", "pull"},
+    "project": {
+        *_NAMES,
+        "scm_type",
+        "scm_url",
+        "scm_branch",
+        "credential",
+        "scm_clean",
+        "scm_update_on_launch",
+        "allow_override",
+        "default_environment",
+    },
+    "credential_type": {"name", "description", "kind", "inputs", "injectors", "state"},
+    "credential": {*_NAMES, "credential_type", "inputs", "update_secrets", "user", "team"},
+    "inventory": {*_NAMES, "variables", "kind", "host_filter", "instance_groups", "input_inventories"},
+    "host": {"name", "description", "inventory", "enabled", "variables", "state"},
+    "job_template": {
+        *(*_NAMES, "job_type", "inventory", "project", "playbook", "credentials", "execution_environment", "forks", "limit", "verbosity"),
+        *("extra_vars", "timeout", "ask_variables_on_launch", "ask_limit_on_launch", "ask_inventory_on_launch", "ask_credential_on_launch"),
+        *("survey_enabled", "survey_spec", "become_enabled", "diff_mode", "allow_simultaneous", "instance_groups", "labels", "scm_branch"),
+    },
+}
+#: What AWX takes for a question of a survey.
+QUESTION = {"variable", "question_name", "question_description", "type", "min", "max", "default", "required", "choices"}
+QUESTION_TYPES = {"text", "textarea", "password", "integer", "float", "multiplechoice", "multiselect"}
+
+
+def test_modules_take_these_options() -> None:
+    (play,) = yaml.safe_load((ROOT / "extensions/aap/configure.yml").read_text())
+    used = {name.removeprefix("awx.awx."): set(task[name]) for task in play["tasks"] for name in task if name.startswith("awx.awx.")}
+    assert set(used) == set(OPTIONS)
+    for module, options in used.items():
+        assert options <= OPTIONS[module], module
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template["name"])
+def test_awx_takes_the_survey(template: dict[str, Any]) -> None:
+    spec = template["survey_spec"]
+    assert not spec or set(spec) == {"name", "description", "spec"}
+    for question in spec.get("spec", []):
+        assert {"variable", "question_name", "type", "required"} <= set(question) <= QUESTION
+        assert question["type"] in QUESTION_TYPES
+        assert ("choices" in question) is (question["type"] in ("multiplechoice", "multiselect"))
+        assert question.get("default", "") in question.get("choices", [question.get("default", "")])
+
+
+def test_both_ways_into_a_controller_bring_the_same() -> None:
+    (play,) = yaml.safe_load((ROOT / "extensions/aap/dispatch.yml").read_text())
+    assert play["vars_files"] == ["controller.yml"]
+    assert [role["role"] for role in play["roles"]] == ["infra.aap_configuration.dispatch"]
+    assert {"aap_hostname", "aap_token"} == set(play["vars"])
+    # the names by which the role finds them
+    known = {
+        f"controller_{name}"
+        for name in ("execution_environments", "projects", "credential_types", "credentials", "inventories", "hosts", "templates")
+    }
+    assert {name for name in CONTROLLER if name.startswith("controller_")} == known
 
 
 def test_every_question_allows_what_the_playbook_takes() -> None:
@@ -105,6 +191,27 @@ def test_modules_of_a_controller_get_every_field() -> None:
         described = CONTROLLER[re.search(r"\w+", task["loop"][2:])[0]]  # type: ignore[index]
         for item in described:
             assert set(item) == set(task[module]), module
+
+
+def parts(playbook: Path) -> Iterator[dict[str, Any]]:
+    """The plays of a playbook, and their tasks."""
+
+    def tasks(found: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for task in found:
+            yield task
+            for name in ("block", "rescue", "always"):
+                yield from tasks(task.get(name, []))
+
+    for play in yaml.safe_load(playbook.read_text()):
+        yield play
+        yield from tasks(play.get("tasks", []))
+
+
+def test_become_is_for_the_nodes() -> None:
+    """A controller is no node: with ansible_become in `all`, what is done there would want a user that it does not have."""
+    here = [part for path in PLAYBOOKS.values() for part in parts(path) if "localhost" in (part.get("hosts"), part.get("delegate_to"))]
+    assert len(here) >= 2
+    assert [part["name"] for part in here if part.get("vars", {}).get("ansible_become") is not False] == []
 
 
 def test_builder_finds_what_the_modules_need(tmp_path: Path) -> None:
