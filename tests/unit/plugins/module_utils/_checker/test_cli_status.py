@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -192,8 +193,9 @@ def test_word_for_word(name: str) -> None:
 
 
 def test_the_documentation_shows_what_is_printed() -> None:
-    page = Path(__file__).resolve().parents[5] / "docs" / "holdfast-command.md"
-    assert f"```text\n{golden()['as in the documentation'][1].rstrip()}\n```" in page.read_text(encoding="utf-8")
+    page = Path(__file__).resolve().parents[5] / "docs/docsite/rst/command.rst"
+    shown = textwrap.indent(golden()["as in the documentation"][1].rstrip(), "   ")
+    assert f".. code-block:: text\n\n{shown}\n\n" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", CASES)
