@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -328,6 +329,22 @@ def test_a_checker_that_dies_before_it_releases(cluster: Cluster, tmp_path: Path
     ]
     checks = {one.id: one.source_dest_check for one in cluster.lab.view.interfaces}
     assert (checks[a.place.interface("eth0").id], checks[b.place.interface("eth0").id]) == (True, False)
+
+
+def test_a_checker_that_does_not_answer_is_not_absent(cluster: Cluster, tmp_path: Path) -> None:
+    """It may have the address up, so nothing is stopped or released past it."""
+    a = cluster.lab.node_a
+    cluster.resource["dependents"] = dependents(cluster, tmp_path)
+    cluster.place_on(a)
+    cluster.checkers["node-a"].send(signal.SIGSTOP)
+    try:
+        run = cluster.play("failover", tmp_path, tag=TAG)
+    finally:
+        cluster.checkers["node-a"].send(signal.SIGCONT)
+    assert run.status != 0
+    assert "node-a holds web and could not be looked at, so nothing was released: the checker did not answer within 5 s" in run.message
+    assert not (tmp_path / "diary").exists(), "a dependent was stopped"
+    assert cluster.holder() == "node-a"
 
 
 def test_an_entry_changed_by_hand_fences_nobody(cluster: Cluster, tmp_path: Path) -> None:
