@@ -466,7 +466,8 @@ def test_on_the_node_itself(cluster: Cluster, tmp_path: Path) -> None:
 
 
 def test_on_the_node_itself_the_other_half_goes_through_the_lease(cluster: Cluster, tmp_path: Path) -> None:
-    """Released to the peer that is ready, whose checker takes the lease, puts the address up, and has the rest done by a run of its own."""
+    """Released to the peer that is ready, whose checker takes the lease, puts the address up, and has the rest done by a run of its own; by failover,
+    and by a recover that cannot repair it."""
     a = cluster.lab.node_a
     cluster.reset(peers=True, dependents=dependents(cluster, tmp_path))
     cluster.place_on(a)
@@ -486,6 +487,22 @@ def test_on_the_node_itself_the_other_half_goes_through_the_lease(cluster: Clust
         "second started node-b 1",
     ]
     cluster.all_on("node-b")
+
+    b = cluster.lab.node_b  # and back, since EC2 denies node-b what it would have to repair
+    for interface in b.place.interfaces:
+        cluster.lab.control.faults.inject(Fault("deny", "ec2:*", source=interface.address))
+    strike(cluster.lab, "forgotten-table")
+    until(lambda: [one for one in _peers(cluster, b) if one["alive"] and one["ready"]], 60, "node-b does not hear of node-a")
+    moved = cluster.play_on(b, "recover", tag=TAG)
+    assert moved.status == 0, moved.message or moved.other
+    until(lambda: len(diary.read_text().splitlines()) == 8, 120, "node-a's checker did not finish the takeover")
+    assert [line.rpartition(" ")[0] for line in diary.read_text().splitlines()[4:]] == [
+        "second stopped node-b",
+        "first stopped node-b",
+        "first started node-a",
+        "second started node-a",
+    ]
+    cluster.all_on("node-a")
 
 
 def _peers(cluster: Cluster, node: Node) -> list[dict[str, Any]]:
