@@ -23,14 +23,16 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.protocol impo
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import LeaseOver, boottime, extend
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Action, Demote, Intent, Notice, Released, Serve
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import State as RuleState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import learn
 
 #: Seconds in which a release has to be confirmed, and beyond ``wait`` an acquisition of a lease that is free.
 PATIENCE = 10.0
-#: Seconds for which somebody who takes or gives up a resource through the socket is left alone with it.
-HANDS_OFF = 300.0
+#: Seconds for which somebody who takes or gives up a resource through the socket is left alone with it, from each request on: while nothing is
+#: served, so that a controller that dies costs no more; with the address up; and while who had it before is stopped first, which takes as long.
+HANDS_OFF, HANDS_OFF_UP, HANDS_OFF_FENCING = 30.0, 300.0, 330.0
 #: Seconds after which the thread turns even if nothing is due.
 _LONGEST_SLEEP = 5.0
 Log = Callable[..., None]
@@ -93,13 +95,15 @@ class Holder(threading.Thread):
         #: Whether it was not let go of in good order by who had it before, as far as is known here.
         self.expired = False
         self.hands_off_until = LONG_AGO
+        self._withdrawals = 0
         self._released_at = LONG_AGO
         self.turned_at = clock()
         # What belongs to the rest of the checker; each must not wait, but for `stop_dependents`.
         self.claim_at: Callable[[RuleState], float] = lambda state: NEVER
         self.changed: Callable[[], None] = lambda: None
         self.released: Callable[[str], None] = lambda handoff_to: None
-        self.remember: Callable[[int], None] = lambda epoch: None
+        self.remember: Callable[[int, bool], None] = lambda epoch, orderly: None
+        self.was_orderly: Callable[[int], bool] = lambda epoch: False
         self.stop_dependents: Callable[[float], None] = lambda limit: None
         self._remembered = keeper.state.highest
 
@@ -132,9 +136,35 @@ class Holder(threading.Thread):
         if self.is_alive():
             self.ask(Request("release", self.tag, handoff_to=handoff_to))
 
-    def grant(self, give: Callable[[int], None]) -> int:
+    def at_work(self) -> None:
+        """Somebody who takes or gives up the resource has said something again."""
+        if self._clock() < self.hands_off_until:
+            self.hands_off_until = max(self.hands_off_until, self._patience(self.serving))
+
+    def _patience(self, up: bool) -> float:
+        return self._clock() + (HANDS_OFF_UP if up else HANDS_OFF_FENCING if self.fence_first() else HANDS_OFF)
+
+    def fence_first(self) -> bool:
+        """Whether the address waits for a fence: what comes from a node that did not let go, and is not in service here yet."""
+        try:
+            known = self.address.known()
+        except HoldfastError:
+            return True
+        return self.expired and not known.in_service and known.resource is not None and known.resource.fence != "none"
+
+    @property
+    def permit(self) -> int:
+        """For `grant` and `serve`: good until the address is taken out of service by a request."""
+        return self._withdrawals
+
+    def _allows(self, permit: int | None) -> None:
+        if permit is not None and permit != self._withdrawals:
+            raise LeaseOver("it was taken out of service meanwhile")
+
+    def grant(self, give: Callable[[int], None], permit: int | None = None) -> int:
         """Give an address the seconds that the lease allows now; see `address.Grant`. Raises `LeaseOver`."""
         with self._lock:
+            self._allows(permit)
             held = self._keeper.state.held
             if held is None or self._closing:
                 raise LeaseOver("this node does not hold the lease, or is about to give it up")
@@ -146,9 +176,10 @@ class Holder(threading.Thread):
             self._alive_until = before + seconds
             return seconds
 
-    def serve(self, link: str | None) -> None:
+    def serve(self, link: str | None, permit: int | None = None) -> None:
         """From now on the address lives as long as the lease; it stands on ``link``. Raises `LeaseOver`."""
         with self._lock:
+            self._allows(permit)
             if self._keeper.state.held is None or self._closing:
                 raise LeaseOver("this node does not hold the lease, or is about to give it up")
             self.serving, self._link = True, link
@@ -189,8 +220,7 @@ class Holder(threading.Thread):
         while not (self._ending and self._waiting is None and self._inbox.empty() and self._keeper.state.held is None and self._settled):
             self.turned_at = self._clock()
             before = self._keeper.state
-            for action in self._keeper.turn():
-                self._follow(action)
+            self._turn()
             self._settle()
             self._attend()
             self._consider()
@@ -204,13 +234,31 @@ class Holder(threading.Thread):
             elif job.renew:
                 if self._keeper.state.held is not None:
                     self._keeper.tell(Intent.CLAIM)
-                    for action in self._keeper.turn():
-                        self._follow(action)
+                    self._turn()
                 job.finish()
+
+    def _turn(self) -> None:
+        """One of the rule's, unless it could hold up the stepping down: a call to the store that is begun too late ends too late."""
+        before = self._keeper.state
+        if before.held is not None and self._clock() < self._too_late():
+            return
+        actions = self._keeper.turn()
+        if before.held is None and self._keeper.state.held is not None:
+            self._came(before.seen.record if before.seen else None)
+        for action in actions:
+            self._follow(action)
+
+    def _too_late(self) -> float:
+        """When to step down, where no call to the store would end before that; else the past. Only dependents need that time."""
+        held, timing = self._keeper.state.held, self._timing
+        if held is None or not timing.stop_budget:
+            return LONG_AGO
+        at = held.deadline - timing.stop_budget
+        return at if self._clock() > at - timing.call else LONG_AGO
 
     def _next_due(self) -> float:
         state = self._keeper.state
-        due = state.due
+        due = max(state.due, self._too_late())
         if state.intent is Intent.WATCH and self._settled and not self._ending:
             due = min(due, max(self._when_to_claim(state), self._clock() + 0.01))
         return due if self._waiting is None else min(due, self._waiting.give_up)
@@ -218,11 +266,11 @@ class Holder(threading.Thread):
     def _notice(self, before: RuleState) -> None:
         """What others may want to know of."""
         state = self._keeper.state
-        if state.highest > self._remembered:
-            self._remembered = state.highest
-            self.remember(state.highest)
         if (before.held is None) != (state.held is None) or before.seen != state.seen:
             self.changed()
+        if state.highest > self._remembered:  # after the others know: it waits for the disk
+            self._remembered = state.highest
+            self.remember(state.highest, state.held is not None and state.held.epoch == state.highest and not self.expired)
 
     # --- what the rule wants -------------------------------------------------------------------------------------------
 
@@ -302,7 +350,7 @@ class Holder(threading.Thread):
             if record is not None and state.me.owns(record) and state.intent is Intent.WATCH and not self._ending:
                 self.serving, self._link = bool(places), places[0][0].name if places else None
                 self._keeper.tell(Intent.CLAIM)
-                self.since, self.taken, self.expired = self._clock(), False, not self.alone  # how it came here was known to the process before
+                self.since, self.taken, self.expired = self._clock(), False, not (self.alone or self.was_orderly(record.epoch))
                 self._log("resumed", tag=self.tag, epoch=record.epoch)
             elif record is not None and record.holder not in ("", state.me.name):
                 if places:
@@ -334,33 +382,40 @@ class Holder(threading.Thread):
             return
         wanted = now >= self._when_to_claim(state)
         if wanted and state.intent is Intent.WATCH:
-            record = state.seen.record if state.seen else None
-            self._came(handed=record is not None and not record.holder and record.handoff_to == state.me.name)
             self._claiming = True
+            self._beware()
             self._keeper.tell(Intent.CLAIM)
-            for action in self._keeper.turn():
-                self._follow(action)
+            self._turn()
             self._consider()
         elif not wanted and self._claiming and state.intent is Intent.CLAIM:
             self._claiming = False
             self._keeper.tell(Intent.WATCH)
 
-    def _came(self, *, handed: bool) -> None:
-        record = self._keeper.state.seen.record if self._keeper.state.seen else None
-        self.since, self.handed, self._closing = self._clock(), handed, False
-        self.taken = record is None or not self._keeper.state.me.owns(record)
-        self.expired = record is not None and record.holder not in ("", self._keeper.state.me.name)
+    def _beware(self) -> None:
+        """Until it is known what a claim replaces, it counts as not let go of: other threads see the lease held a moment before that is known."""
+        state = self._keeper.state
+        record = state.seen.record if state.seen else None
+        if state.held is None and (record is None or not state.me.owns(record)):
+            self.since, self.expired = self._clock(), True
+
+    def _came(self, record: Record | None) -> None:
+        """The lease is held from now on, in place of that record. What was there when it was asked for may have changed by then."""
+        me = self._keeper.state.me
+        if record is not None and me.owns(record):
+            return  # this node's own: how it came here is known already
+        self.since, self.taken, self._closing = self._clock(), True, False
+        self.handed = record is not None and not record.holder and record.handoff_to == me.name
+        self.expired = record is not None and record.holder not in ("", me.name)
 
     # --- what people and playbooks want ----------------------------------------------------------------------------------
 
     def _begin(self, job: Job, request: Request) -> None:
-        self.hands_off_until = self._clock() + HANDS_OFF
+        self.hands_off_until = self._patience(self.serving and request.op == "acquire")
         try:
             if request.op in ("acquire", "release"):
                 self._begin_waiting(job, request)
                 return
-            with self._lock:
-                self.serving, self._link, self._closing = False, None, True
+            self._withdraw()
             try:
                 self.address.take_down()
             finally:
@@ -381,12 +436,10 @@ class Holder(threading.Thread):
             self._finish(self._waiting.request.op, Refused(f"the lease of {self.tag} was to be released meanwhile"))
         self._claiming = False
         if request.op == "acquire":
-            if self._keeper.state.held is None:
-                self._came(handed=False)
+            self._beware()
             self._keeper.tell(Intent.CLAIM)
         else:
-            with self._lock:
-                self.serving, self._link, self._closing = False, None, True
+            self._withdraw()
             try:
                 self.address.take_down()  # before the release, or another node may have it while it is here
             except HoldfastError:
@@ -398,12 +451,19 @@ class Holder(threading.Thread):
             self._keeper.tell(Intent.RELEASE, request.handoff_to)
         self._waiting = job
 
+    def _withdraw(self) -> None:
+        """What is under way elsewhere in this process does not put the address up any more."""
+        with self._lock:
+            self._withdrawals += 1
+            self.serving, self._link, self._closing = False, None, True
+
     def _attend(self) -> None:
         """See whether what somebody waits for has come about, or will not."""
         job, state, error = self._waiting, self._keeper.state, self._keeper.error
         if job is None or job.request is None:
             return
         if job.request.op == "acquire" and state.held is not None:
+            self.hands_off_until = self._patience(self.serving)
             self._log("acquired", tag=self.tag, epoch=state.held.epoch)
             self._finish("acquire")
         elif error is not None and not (error.retryable or error.ambiguous):
@@ -417,6 +477,10 @@ class Holder(threading.Thread):
     def _give_up(self, job: Job, request: Request, error: HoldfastError) -> None:
         if request.op == "acquire":
             self._keeper.tell(Intent.WATCH)
+        else:  # it is tried on, so nothing may be begun here again on the strength of this lease
+            left = f"the store did not confirm it within {PATIENCE:g} s, and the lease ends by itself in {self._timing.ttl:g} s at the latest"
+            what = f"the address of {self.tag} is down here and stays down, and its release is not confirmed: {left}; do not start here what needs it"
+            error = NotConverged(f"{what} ({error.message})")
         self._log("gave up", tag=self.tag, op=request.op, reason=error.message)
         self._finish(request.op, error)
 

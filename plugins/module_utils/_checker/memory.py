@@ -11,6 +11,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._errors import Holdfas
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import write_private
 
 _LARGEST = 100
+_ORDERLY = "orderly"
 
 
 class Memory:
@@ -41,14 +42,24 @@ class Memory:
     def highest_epoch(self, tag: str) -> int:
         """0 where none is known."""
         try:
-            with open(os.open(self._folder / f"{tag}.epoch", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
-                return max(0, int(file.read(_LARGEST)))
-        except (OSError, ValueError):
+            return max(0, int(self._words(tag)[0]))
+        except (OSError, ValueError, IndexError):
             return 0
 
-    def remember_epoch(self, tag: str, epoch: int) -> None:
-        """It may be lost with the power: the record itself has it too."""
+    def came_orderly(self, tag: str, epoch: int) -> bool:
+        """Whether the lease of that epoch is known to have been free, or handed over, when this node took it."""
         try:
-            write_private(self._folder / f"{tag}.epoch", f"{epoch}\n")
+            return self._words(tag) == [str(epoch), _ORDERLY]
+        except (OSError, ValueError):
+            return False
+
+    def _words(self, tag: str) -> list[str]:
+        with open(os.open(self._folder / f"{tag}.epoch", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+            return file.read(_LARGEST).decode("ascii").split()
+
+    def remember_epoch(self, tag: str, epoch: int, orderly: bool = False) -> None:
+        """It may be lost with the power: the record itself has it too. ``orderly``: see `came_orderly`."""
+        try:
+            write_private(self._folder / f"{tag}.epoch", f"{epoch}{' ' + _ORDERLY if orderly else ''}\n")
         except (OSError, HoldfastError) as error:
             self._log("trouble", tag=tag, reason=f"the epoch could not be kept in {self._folder}: {error}")

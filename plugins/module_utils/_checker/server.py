@@ -24,6 +24,8 @@ _OTHERS_WRITE = 0o022
 _umask = threading.Lock()
 #: What the thread of the lease answers; the rest is for the loop that watches.
 _OF_THE_LEASE = ("acquire", "release", "withdraw")
+#: What shows that a playbook is at work: of one resource alone, only those ask for the status.
+_OF_PLAYBOOKS = ("status", "serve", "move")
 
 
 class Server(socketserver.ThreadingUnixStreamServer):
@@ -57,6 +59,8 @@ class Server(socketserver.ThreadingUnixStreamServer):
         watch = self._watches.get(request.tag)
         if watch is None:
             raise NotFound(f"the checker watches no resource {request.tag}; it has {', '.join(sorted(self._watches)) or 'none'}")
+        if request.op in _OF_PLAYBOOKS:
+            watch.holder.at_work()
         if request.op in _OF_THE_LEASE:
             watch.holder.ask(request)
         elif request.op != "status":

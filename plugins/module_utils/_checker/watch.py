@@ -122,7 +122,8 @@ class Watch(threading.Thread):
         super().__init__(name=f"watch {holder.tag}", daemon=True)
         self.tag, self.holder, self._around, self._clock = holder.tag, holder, around, clock
         self._address = holder.address
-        self._reflexes = Reflexes(self._address, holder.grant, self._gateway)
+        self._permit = holder.permit
+        self._reflexes = Reflexes(self._address, self._grant, self._gateway)
         paused = around.memory.is_paused(self.tag)
         may_run, may_switch = around.run is not None, around.can_run("switchover")
         self._machine = State(around.checks, clock(), may_reflex=around.reflex, may_run=may_run, may_switch=may_switch, paused=paused)
@@ -151,7 +152,8 @@ class Watch(threading.Thread):
         self._looks_wanted = threading.Event()
         self.turned_at = clock()
         holder.claim_at, holder.changed = self._claim_at, self.wake
-        holder.remember = lambda epoch: around.memory.remember_epoch(self.tag, epoch)
+        holder.remember = lambda epoch, orderly: around.memory.remember_epoch(self.tag, epoch, orderly)
+        holder.was_orderly = lambda epoch: around.memory.came_orderly(self.tag, epoch)
         holder.stop_dependents = self.stop_dependents
         self._deep_thread = threading.Thread(target=self._look_deep, name=f"ec2 {self.tag}", daemon=True)
 
@@ -332,17 +334,9 @@ class Watch(threading.Thread):
             elsewhere=record is not None and record.holder not in ("", self._around.node),
             hands_off_until=self.holder.hands_off_until,
             better=self._better_node(),
-            fence_first=self._fence_first(),
+            fence_first=self.holder.fence_first(),
             on_ec2=self._has_ec2(),
         )
-
-    def _fence_first(self) -> bool:
-        """Whether the address waits for a fence: what comes from a node that did not let go, and is not in service here yet."""
-        try:
-            known = self._address.known()
-        except HoldfastError:
-            return True
-        return self.holder.expired and not known.in_service and known.resource is not None and known.resource.fence != "none"
 
     def _in_service(self) -> bool | None:
         try:
@@ -353,7 +347,7 @@ class Watch(threading.Thread):
     # --- repairs -------------------------------------------------------------------------------------------------------
 
     def _reflex(self, action: Reflex) -> None:
-        begin = self._clock()
+        begin, self._permit = self._clock(), self.holder.permit
         outage, ok = action.faults, True
         try:
             unique = TAKEOVER in action.faults and not self.holder.handed and self.holder.taken
@@ -375,14 +369,17 @@ class Watch(threading.Thread):
         self._emit(LeaseSeen(self._clock(), self._lease()))
         self._emit(ReflexEnded(self._clock(), ok))
 
+    def _grant(self, give: Callable[[int], None]) -> int:
+        return self.holder.grant(give, self._permit)
+
     def _served(self, done: Repaired) -> None:
         if done.serving is not None:
-            self.holder.serve(done.serving)
+            self.holder.serve(done.serving, self._permit)
 
     def _start_run(self, action: StartRun) -> None:
         run = self._around.run
         variables = {"to": action.to} if action.to else {}
-        if action.playbook == "recover" and self._fence_first():
+        if action.playbook == "recover" and self.holder.fence_first():
             variables["holdfast_expired"] = "true"
         order = Order(self.tag, action.playbook, action.reason, action.faults, variables)
         self._cancel, self._run_of = threading.Event(), action.playbook
@@ -441,14 +438,17 @@ class Watch(threading.Thread):
     def _serve(self, gateway: str | None) -> None:
         if self.holder.state.held is None:
             raise Refused(f"this node does not hold the lease of {self.tag}; acquire it first")
-        self._address.bring_up(self.holder.grant, gateway or self._gateway(self._address.known().interface))
-        self.holder.serve(self._address.known().interface)
+        self._permit = self.holder.permit
+        self._address.bring_up(self._grant, gateway or self._gateway(self._address.known().interface))
+        self.holder.serve(self._address.known().interface, self._permit)
+        self.holder.at_work()
         self._around.log("serve", tag=self.tag)
         self._looks_wanted.set()
 
     def _move(self) -> None:
         if self.holder.state.held is None or not self.holder.serving:
             raise Refused(f"{self.tag} is not in service here, so there is nothing to move")
+        self._permit = self.holder.permit
         self._served(self._reflexes.move())
         self._around.log("moved", tag=self.tag, to=self._address.known().interface)
         self._looks_wanted.set()

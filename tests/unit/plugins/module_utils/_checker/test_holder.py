@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The thread of one lease, on a store in memory: what it knows of how the lease came, and that it is neither late nor vague."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from ansible_collections.holdfast.ha.plugins.module_utils._checker import holder as module
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.address import ProtectedAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.holder import HANDS_OFF, HANDS_OFF_FENCING, HANDS_OFF_UP, Holder
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.memory import Memory
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.protocol import Request
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import NotConverged
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import LeaseOver, boottime
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper, new_state
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Identity, Reading
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreUnreachable
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
+from lab.waiting import until
+
+TIMING = Timing(ttl=3.0, renew=0.2, call=0.2, margin=0.6, poll=0.05)
+ME = Identity("node-a", "boot1")
+
+
+@dataclass
+class MemoryStore:
+    """One record. ``slow``: seconds that a call takes before it fails. ``hangs``: asked by each failing call how much longer it takes."""
+
+    record: Record | None = None
+    slow: float = 0.0
+    hangs: Callable[[], float] = lambda: 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def read(self, key: str) -> Reading:
+        self._fail()
+        with self.lock:
+            return Reading(self.record, self.record)
+
+    def write(self, key: str, expected: Hashable, record: Record) -> Hashable | None:
+        self._fail()
+        with self.lock:
+            if expected != self.record:
+                return None
+            self.record = record
+            return record
+
+    def _fail(self) -> None:
+        if self.slow:
+            time.sleep(self.slow + self.hangs())
+            raise StoreUnreachable("the store is silent", retryable=True, ambiguous=True)
+
+
+class NoAddress:
+    """Stands nowhere, and can be taken down. ``fence``: of its resource."""
+
+    def __init__(self) -> None:
+        self.fence = "stop_instance"
+
+    def known(self) -> Any:
+        return SimpleNamespace(in_service=None, resource=SimpleNamespace(fence=self.fence))
+
+    def places(self) -> list[Any]:
+        return []
+
+    def take_down(self) -> None:
+        """It is down."""
+
+    def prolong(self, grant: Callable[[Callable[[int], None]], int], last: str | None) -> str | None:
+        grant(lambda seconds: None)
+        return last
+
+
+class Bench:
+    """Makes holders, and ends them."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.holders: list[Holder] = []
+
+    def holder(self, **changes: Any) -> Holder:
+        """Begun, and past its first look."""
+        timing = Timing(**{**TIMING.__dict__, **changes})
+        keeper = Keeper(self.store, "web-prod/web", new_state(ME, timing))
+        made = Holder("web", keeper, cast(ProtectedAddress, NoAddress()), lambda event, **facts: self.events.append((event, facts)))
+        self.holders.append(made)
+        return made
+
+    def begun(self, **changes: Any) -> Holder:
+        made = self.holder(**changes)
+        made.start()
+        until(lambda: made.state.seen is not None, 5, "the record is not read")
+        return made
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    yield made
+    made.store.slow = 0.0
+    for one in made.holders:
+        if one.is_alive():
+            one.end()
+            one.join(10)
+            assert not one.is_alive()
+
+
+def acquire(holder: Holder, wait: float = 10.0) -> None:
+    holder.ask(Request("acquire", "web", wait=wait))
+
+
+def test_what_was_released_while_it_was_waited_for_has_not_expired(bench: Bench) -> None:
+    """A planned target asks first, and the lease is let go after that: nobody is to be fenced then."""
+    bench.store.record = Record("node-b", 7, "other.1", ttl=60)
+    holder = bench.begun()
+    threading.Timer(0.3, lambda: setattr(bench.store, "record", Record("", 7, "other.2", "node-a"))).start()
+    acquire(holder)
+    assert (holder.expired, holder.handed, holder.taken, holder.fence_first()) == (False, True, True, False)
+
+
+def test_what_was_not_let_go_of_has_expired(bench: Bench) -> None:
+    bench.store.record = Record("node-b", 7, "other.1", ttl=0.1)
+    holder = bench.begun()
+    acquire(holder)
+    assert (holder.expired, holder.handed, holder.fence_first()) == (True, False, True)
+
+
+@pytest.mark.parametrize(("orderly", "expired"), [(True, False), (False, True)])
+def test_the_next_process_knows_how_the_lease_came(bench: Bench, tmp_path: Path, orderly: bool, expired: bool) -> None:
+    """Killed in the middle of a takeover that was handed over, it must not fence who has let go."""
+    memory = Memory(tmp_path, lambda event, **facts: None)
+    before = Record("", 7, "other.2", "node-a") if orderly else Record("node-b", 7, "other.1", ttl=0.1)
+    bench.store.record = before
+    first = bench.holder()
+    first.remember = lambda epoch, known: memory.remember_epoch("web", epoch, known)
+    first.start()
+    acquire(first)
+    epoch = until(lambda: memory.highest_epoch("web") > 7 and memory.highest_epoch("web"), 5, "the epoch is not kept")
+    kept = bench.store.record
+    first.end()
+    bench.store.record = kept  # as if it had been killed
+    second = bench.holder()
+    second.was_orderly = lambda epoch: memory.came_orderly("web", epoch)
+    second.start()
+    until(lambda: second.state.held is not None, 5, "it does not go on")
+    assert second.state.held is not None
+    assert (second.state.held.epoch, second.expired, second.taken) == (epoch, expired, False)
+
+
+def test_others_know_of_a_lease_before_the_disk_does(bench: Bench) -> None:
+    holder, order = bench.holder(), []
+    holder.changed = lambda: order.append(("changed", holder.state.held is not None))  # type: ignore[assignment]
+    holder.remember = lambda epoch, orderly: order.append(("kept", True))  # type: ignore[assignment]
+    bench.store.record = Record("", 7, "other.2")
+    holder.start()
+    acquire(holder)
+    until(lambda: ("kept", True) in order and holder.state.held, 5, "it was not kept")
+    held = order.index(("changed", True))
+    assert ("kept", True) in order[held:], order
+
+
+def test_dependents_have_their_whole_time_though_the_store_hangs(bench: Bench) -> None:
+    stopped: list[float] = []
+    bench.store.record = Record("", 7, "other.2")
+    holder = bench.holder(ttl=4.0, stop_budget=0.6, call=0.35)
+    holder.stop_dependents = lambda limit: stopped.append(boottime())
+    holder.start()
+    acquire(holder)
+    begun: list[float] = []
+
+    def hangs() -> float:
+        """A call that is begun at the last moment takes as long as a call may."""
+        held = holder.state.held
+        begun.append(held.deadline - 0.6 if held is not None else 0.0)
+        return 0.33 if 0 < begun[-1] - boottime() < 0.1 else 0.0
+
+    bench.store.hangs = hangs
+    bench.store.slow = 0.01
+    until(lambda: stopped, 10, "nothing was stopped")
+    assert stopped[0] - max(begun) < 0.1, "a call to the store held it up"
+
+
+def test_a_release_that_is_not_confirmed_says_what_not_to_do(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.5)
+    bench.store.record = Record("", 7, "other.2")
+    holder = bench.begun()
+    acquire(holder)
+    bench.store.slow = 0.1
+    with pytest.raises(NotConverged) as caught:
+        holder.ask(Request("release", "web"))
+    assert "is down here and stays down, and its release is not confirmed" in caught.value.message
+    assert "do not start here what needs it (the store is silent)" in caught.value.message
+    assert "\n" not in caught.value.message
+    bench.store.slow = 0.0
+    until(lambda: bench.store.record is not None and not bench.store.record.holder, 5, "the release is not tried on")
+
+
+def test_what_is_under_way_does_not_undo_a_withdrawal(bench: Bench) -> None:
+    bench.store.record = Record("", 7, "other.2")
+    holder = bench.begun()
+    acquire(holder)
+    permit, given = holder.permit, []
+    holder.grant(given.append, permit)
+    holder.ask(Request("withdraw", "web"))
+    for late in (lambda: holder.grant(given.append, permit), lambda: holder.serve("eth0", permit)):
+        with pytest.raises(LeaseOver, match="out of service"):
+            late()
+    assert (len(given), holder.serving) == (1, False)
+    holder.serve("eth0", holder.permit)
+    assert holder.serving
+
+
+def test_who_is_at_work_is_left_alone_for_as_long_as_something_is_heard(bench: Bench) -> None:
+    bench.store.record = Record("", 7, "other.2")
+    holder = bench.begun()
+    before = boottime()
+    acquire(holder)
+    assert HANDS_OFF <= holder.hands_off_until - before < HANDS_OFF + 5, "nothing is served meanwhile"
+    holder.serve("eth0")
+    holder.at_work()
+    assert HANDS_OFF_UP <= holder.hands_off_until - before < HANDS_OFF_UP + 5
+    holder.ask(Request("withdraw", "web"))
+    assert holder.hands_off_until - before < HANDS_OFF + 5
+    holder.hands_off_until = boottime() - 1
+    holder.at_work()
+    assert holder.hands_off_until < boottime(), "a look at the status alone begins nothing"
+    holder.ask(Request("release", "web"))
+    bench.store.record = Record("node-b", 9, "other.1", ttl=0.1)
+    acquire(holder)
+    assert holder.hands_off_until - boottime() > HANDS_OFF_FENCING - 5, "to stop an instance takes minutes"
