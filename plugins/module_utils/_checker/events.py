@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import queue
 import stat
 import sys
 import threading
@@ -40,6 +41,8 @@ NOTEWORTHY = (
     "stopped",
 )
 _LONGEST_LINE, _LONGEST_FACT = 16384, 2000
+#: So many lines wait to be written, and for so many seconds at the end.
+_LONGEST_QUEUE, _LAST = 1000, 2.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ Listener = Callable[[Mapping[str, Any]], None]
 
 
 class EventLog:
-    """What the checker calls as ``log(event, **facts)``, from any thread. Never raises, and never waits but for the file system.
+    """What the checker calls as ``log(event, **facts)``, from any thread. Never raises, and from `start` to `stop` it never waits.
 
     :param path: The file, or ``None``. It may be rotated at any time: what was moved away is not written to any more.
     :param listeners: Each is given every event; it must neither wait nor raise.
@@ -133,6 +136,24 @@ class EventLog:
         self._stream = stream
         self._lock = threading.Lock()
         self._trouble = ""
+        self._queue: queue.Queue[str | None] = queue.Queue(_LONGEST_QUEUE)
+        self._writer: threading.Thread | None = None
+        self._left_out = 0
+
+    def start(self) -> None:
+        """Have a thread write from now on: a journal or a disk that stands still is no reason to lose a lease."""
+        self._writer = threading.Thread(target=self._write_on, args=(self._queue,), name="events", daemon=True)
+        self._writer.start()
+
+    def stop(self, seconds: float = _LAST) -> None:
+        """Write what is left, for so many seconds at most; from then on each event is written at once. Safe to repeat."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            try:
+                self._queue.put(None, timeout=seconds)
+            except queue.Full:
+                return
+            writer.join(seconds)
 
     def add(self, listener: Listener) -> None:
         """One listener more."""
@@ -150,11 +171,28 @@ class EventLog:
         if len(line) > _LONGEST_LINE:
             told = {name: told[name] for name in ("time", "cluster", "node", "event", "tag", "reason", "message") if name in told}
             line = json.dumps({**told, "cut": True}, default=str)
+        if self._writer is None:
+            self._write(line)
+        else:
+            try:
+                self._queue.put_nowait(line)
+            except queue.Full:
+                self._left_out += 1
+        for listener in self._listeners:
+            listener(told)
+
+    def _write_on(self, lines: queue.Queue[str | None]) -> None:
+        while (line := lines.get()) is not None:
+            self._write(line)
+            if self._left_out:
+                lost, self._left_out = self._left_out, 0
+                about = {"time": _now(), "cluster": self._cluster, "node": self._node, "event": "trouble", "what": "events", "left_out": lost}
+                self._write(json.dumps(about))
+
+    def _write(self, line: str) -> None:
         with self._lock:
             self._print(line)
             self._keep(line)
-        for listener in self._listeners:
-            listener(told)
 
     def _print(self, line: str) -> None:
         try:

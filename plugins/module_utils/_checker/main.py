@@ -86,15 +86,17 @@ class Process:
         for number in _SIGNALS:
             signal.signal(number, lambda *_: None)  # what came is read from the socket: a handler may not take a lock
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # blocked by who was told to reload
+        self._log.start()
         self._service.start()
         self._log("ready", resources=sorted(self._service.watches))
         if os.environ.pop(_RELOADED, None):
             self._log("reloaded", resources=sorted(self._service.watches))
         notify("READY=1", "STATUS=" + self._service.summary())
         self._wait()
-        notify("STOPPING=1")
+        notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int(self._service.longest_end() * 1e6)}")
         self._service.end()
         self._log("stopped")
+        self._log.stop()
 
     def _wait(self) -> None:
         every = watchdog_interval()
@@ -144,6 +146,7 @@ class Process:
         if self._signals(0.0) & _ENDING:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             return
+        self._log.stop()
         hold_still()
         for line in (self._told, self._tell):
             line.set_inheritable(True)
@@ -157,6 +160,7 @@ class Process:
         """A thread that ends by a defect takes the process along: the kernel lets the addresses go in time, and systemd starts us anew."""
         cause = " ".join(f"{defect.exc_type.__name__}: {defect.exc_value}".split())
         self._log("defect", thread=defect.thread.name if defect.thread else "", cause=cause, where=_where(defect))
+        self._log.stop(1.0)
         os._exit(_EX_SOFTWARE)
 
 

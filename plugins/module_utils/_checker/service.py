@@ -35,8 +35,9 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net import rtnetlink
 from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 
-#: Seconds: a thread that has not turned for so long is stuck; dependents have so long to stop at an orderly end; a run that was called off, too.
-_STUCK, _DEPENDENTS, _CALLED_OFF = 30.0, 60.0, 5.0
+#: Seconds: a thread that has not turned for so long is stuck; so long a run that was called off has to end, the lease to be released at an orderly
+#: end, and the armed run and what else is shared to be gone after that.
+_STUCK, _CALLED_OFF, _RELEASED, _LEFT = 30.0, 5.0, 20.0, 45.0
 
 
 class Service:
@@ -157,6 +158,11 @@ class Service:
         """Whether something is under way that is better waited for."""
         return any(watch.is_busy for watch in self.watches.values())
 
+    def longest_end(self) -> float:
+        """How many seconds `end` may take: resources end side by side, and the dependents of each one after the other."""
+        slowest = max((watch.stop_time() for watch in self.watches.values() if watch.holder.state.held is not None), default=0.0)
+        return _CALLED_OFF + slowest + _RELEASED + _LEFT
+
     def end(self) -> None:
         """Hand over in good order: each resource in a thread of its own."""
         enders = [threading.Thread(target=self._hand_over, args=(watch,), daemon=True) for watch in self.watches.values()]
@@ -265,7 +271,7 @@ class Service:
         to = ready_standby(self._peers.describe(), tag) if self._peers is not None and held else ""
         try:
             if held:
-                watch.stop_dependents(_DEPENDENTS)
+                watch.stop_dependents(watch.stop_time())
             holder.end(to)
         except HoldfastError as error:
             self._log("not released", tag=tag, reason=error.message)

@@ -58,6 +58,8 @@ from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned impo
 Log = Callable[..., None]
 #: Seconds after which the loop turns even if nothing is due, and until a request has to be answered beyond its own ``wait``.
 _LONGEST_SLEEP, _PATIENCE = 5.0, 25.0
+#: Seconds until EC2 is looked at again where it did not answer; doubled up to the usual interval.
+_FIRST_PAUSE = 1.0
 #: Seconds for which a look at the links is as good as a new one.
 _FRESH = 0.05
 
@@ -215,6 +217,14 @@ class Watch(threading.Thread):
         """Until a run that was called off has ended, so many seconds at most."""
         if self._runner is not None:
             self._runner.join(limit)
+
+    def stop_time(self) -> float:
+        """How many seconds its dependents may take to stop, by their own time-outs."""
+        try:
+            resource = self._address.known().resource
+        except HoldfastError:
+            return 0.0
+        return sum(one.timeout for one in resource.dependents) if resource is not None else 0.0
 
     def stop_dependents(self, limit: float) -> None:
         """Stop what needs the address, and wait for that so many seconds at most."""
@@ -485,14 +495,17 @@ class Watch(threading.Thread):
 
     def _look_deep(self) -> None:
         """The thread for looks that take a while."""
-        deep_at = 0.0
+        deep_at, pause = 0.0, _FIRST_PAUSE
         while not self._ending.is_set():
             now = self._clock()
             asked = self._deep.is_set()
             if asked or now >= deep_at:
                 self._deep.clear()
                 self._look_once()
-                deep_at = self._clock() + self._around.checks.deep_interval * random.uniform(0.8, 1.0)
+                failed = self._sight is not None and bool(self._sight.seen.error)
+                usual = self._around.checks.deep_interval * random.uniform(0.8, 1.0)
+                deep_at = self._clock() + min(pause if failed else usual, usual)  # not unready for half a minute over one call
+                pause = min(2 * pause, usual) if failed else _FIRST_PAUSE
             else:
                 self._probe()
             self._deep.wait(max(0.05, min(self._around.checks.interval, deep_at - self._clock())))

@@ -6,6 +6,7 @@ Source: rtnetlink(7), include/uapi/linux/rtnetlink.h, if_link.h, if_addr.h.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -26,7 +27,9 @@ _DONE, _ERROR = 3, 2
 NEW_LINK, DEL_LINK, GET_LINK = 16, 17, 18
 NEW_ADDRESS, DEL_ADDRESS, GET_ADDRESS = 20, 21, 22
 NEW_ROUTE, DEL_ROUTE = 24, 25
-_REQUEST, _DUMP = 0x1, 0x300
+_REQUEST, _DUMP, _DUMP_INTERRUPTED = 0x1, 0x300, 0x10
+#: So often links that keep changing are listed; one listing takes less than a millisecond.
+_ATTEMPTS = 20
 _HEADER, _LINK, _ADDR, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BxHiII"), struct.Struct("=BBBBI"), struct.Struct("=HH")
 _UP, _LOOPBACK, _NOARP, _LOWER_UP = 0x1, 0x8, 0x80, 0x10000
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _INFO_KIND = 1, 3, 10, 18, 1
@@ -79,12 +82,17 @@ def links(settings: Path = Path("/proc/sys/net")) -> tuple[Link, ...]:
 
 def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
     """(type, what follows the header) of each message in what the kernel sent."""
+    for kind, _flags, body in _messages(data):
+        yield kind, body
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     place = 0
     while place + _HEADER.size <= len(data):
-        length, kind, _flags, _sequence, _port = _HEADER.unpack_from(data, place)
+        length, kind, flags, _sequence, _port = _HEADER.unpack_from(data, place)
         if length < _HEADER.size or place + length > len(data):
             return
-        yield kind, data[place + _HEADER.size : place + length]
+        yield kind, flags, data[place + _HEADER.size : place + length]
         place += (length + 3) & ~3
 
 
@@ -162,14 +170,26 @@ def _text(data: bytes | None) -> str | None:
     return None if data is None else data.rstrip(b"\0").decode("utf-8", "replace")
 
 
-def _dump(netlink: socket.socket, kind: int) -> Iterator[bytes]:
-    """The messages that answer one question; asked anew by the caller when the kernel was interrupted by a change, at the next look."""
+def _dump(netlink: socket.socket, kind: int) -> list[bytes]:
+    """The messages that answer one question, asked anew where something changed meanwhile: the kernel may have left out what was there all along."""
+    for _attempt in range(_ATTEMPTS):
+        found, whole = _dump_once(netlink, kind)
+        if whole:
+            return found
+    raise OSError(errno.EINTR, "they changed each time that they were listed")
+
+
+def _dump_once(netlink: socket.socket, kind: int) -> tuple[list[bytes], bool]:
+    """And whether nothing changed meanwhile."""
     netlink.send(_HEADER.pack(_HEADER.size + 4, kind, _REQUEST | _DUMP, kind, 0) + b"\0\0\0\0")
+    found: list[bytes] = []
+    whole = True
     while True:
-        for answer, body in messages(netlink.recv(_BUFFER)):
+        for answer, flags, body in _messages(netlink.recv(_BUFFER)):
+            whole = whole and not flags & _DUMP_INTERRUPTED
             if answer == _DONE:
-                return
+                return found, whole
             if answer == _ERROR:
                 code = -struct.unpack_from("=i", body)[0]
                 raise OSError(code, os.strerror(code))
-            yield body
+            found.append(body)

@@ -11,6 +11,7 @@ import shutil
 import socket
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -65,6 +66,35 @@ def test_one_line_for_each_event_in_both_places(place: Place) -> None:
     assert second["seconds"] == 0.25
     assert place.path.stat().st_mode & 0o777 == 0o600
     assert place.path.parent.stat().st_mode & 0o777 == 0o700
+
+
+class Stuck(io.StringIO):
+    """A journal that takes nothing until it is let go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.go_on.wait(30)
+        return super().write(text)
+
+
+def test_a_journal_that_stands_still_holds_up_nobody() -> None:
+    out = Stuck()
+    log = EventLog("prod", "node-a", None, stream=out)
+    log.start()
+    begin = time.monotonic()
+    for number in range(1200):
+        log("fault", tag="web", number=number)
+    assert time.monotonic() - begin < 5
+    out.go_on.set()
+    log.stop(20)
+    told = lines(out.getvalue())
+    assert [one["number"] for one in told if one["event"] == "fault"][:1000] == list(range(1000))
+    assert sum(one.get("left_out", 0) for one in told) + len([one for one in told if one["event"] == "fault"]) == 1200
+    log("stopped")
+    assert lines(out.getvalue())[-1]["event"] == "stopped"
 
 
 def test_a_line_is_bounded(place: Place) -> None:
