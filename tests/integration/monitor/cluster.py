@@ -240,7 +240,7 @@ class Installed:
 def _says(event: Mapping[str, Any], wanted: str) -> bool:
     name, _colon, text = wanted.partition(": ")
     return event["event"] == name and text in json.dumps(
-        {key: value for key, value in event.items() if key not in ("event", "node", "cluster", "time")}
+        {key: value for key, value in event.items() if key not in ("event", "cluster", "time")}
     )
 
 
