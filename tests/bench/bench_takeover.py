@@ -6,70 +6,94 @@
 Two nodes and a client on a plain network; each node's checker is left to itself, and the lease is in the lab's DynamoDB. A client asks every 5 ms.
 The lease has run out ``ttl`` seconds after the last renewal that took effect, by the store's log. What comes after is the standby's waiting longer
 (its clock may be fast: 2 %), the end of its poll, the acquisition and the address. No figure counts where two nodes held the address at once.
+
+Beside them keepalived, whose nodes are killed in the same moments. It promises nothing about two holders, and asks for no store.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / ".tree")]
 
+from client import Client  # noqa: E402
+from contestants import HOST, Contestant, Holdfast, keepaliveds, new_lan  # noqa: E402
+from figures import Table  # noqa: E402
+
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import PROFILES  # noqa: E402
-from harness.pair import KEY, Pair  # noqa: E402
-from lab.lan import Lan  # noqa: E402
+from harness.pair import KEY  # noqa: E402
 from lab.oracle import lease_writes  # noqa: E402
 
-
-@dataclass(frozen=True)
-class Takeover:
-    """In seconds: from the kill, from the end of the lease, and from when the old kernel had let the address go, to the first answer."""
-
-    from_kill: float
-    from_expiry: float
-    from_removal: float
+EVENT, EXPIRED, GONE = "node dead", "  of it after the lease ran out", "  of it without the address"
+GOAL = {"fast": 5.0}
+#: By event and contestant.
+Found = dict[tuple[str, str], list[float]]
 
 
-def take_over(pair: Pair, ttl: float) -> Takeover:
-    """Kill node-a; node-b finds out and takes over by itself."""
-    with pair.oracle() as oracle, pair.lan.prober() as prober:
-        prober.wait_until_answered(10, by="node-a")
-        pair.kill("node-a")
-        killed = time.monotonic()
-        back = prober.wait_until_answered(5 * ttl, by="node-b", since=killed).asked
-        prober.stop()
-        verdict = oracle.stop()
-    assert not verdict.faults, verdict.line
-    last = max(when for when, holder, _epoch in lease_writes(pair.lan.control.calls, KEY, 0) if holder == "node-a")
-    gone = max(stay.end for stay in verdict.stays if stay.node == "node-a")
-    return Takeover(back - killed, back - last - ttl, back - gone)
+def kill_all(contestants: Sequence[Contestant], found: Found, phase: float) -> None:
+    """Every active node at once; then they are back as standbys. ``phase``: the share of its cycle at which each holder is hit."""
+    for one in contestants:
+        one.settle()
+    with ExitStack() as stack:
+        oracles = {one.name: stack.enter_context(one.oracle()) for one in contestants if isinstance(one, Holdfast)}
+        clients = {one.name: stack.enter_context(Client(one.lan.machines["client-c"].namespace, HOST, 0.005)) for one in contestants}
+        time.sleep(phase * max(timing.renew for timing in PROFILES.values()))
+        dead: dict[str, str] = {}
+        killed: dict[str, float] = {}
+        for one in contestants:
+            [(dead[one.name], _link)] = one.places()
+            killed[one.name] = time.monotonic()
+            one.kill(dead[one.name])
+        for one in contestants:
+            back = clients[one.name].outage(killed[one.name], 60, quiet=0.1)
+            found[EVENT, one.name].append(back.seconds)
+            if isinstance(one, Holdfast):
+                after = back.asked - _last_renewal(one, dead[one.name]) - PROFILES[one.profile].ttl
+                found[EXPIRED, one.name].append(after)
+        for one in contestants:
+            if isinstance(one, Holdfast):
+                gone = [stay.end for stay in oracles[one.name].stop().stays if stay.node == dead[one.name]]
+                found[GONE, one.name].append(killed[one.name] + found[EVENT, one.name][-1] - max(gone))
+    for one in contestants:
+        one.revive(dead[one.name])
+
+
+def _last_renewal(one: Holdfast, holder: str) -> float:
+    return max(when for when, node, _epoch in lease_writes(one.lan.control.calls, KEY, 0) if node == holder)
+
+
+def show(found: Mapping[tuple[str, str], list[float]], table: Table, ours: Sequence[Holdfast]) -> None:
+    """A row for each."""
+    for (event, by), seconds in found.items():
+        profile = next((one.profile for one in ours if one.name == by), "")
+        table.row(event, by, seconds, goal=GOAL.get(profile) if event == EVENT else None, against=ours[0].name if event == EVENT else "")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Time the takeover after a kill.")
-    parser.add_argument("--rounds", type=int, default=5, help="kills for each profile (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=20, help="kills for each (default: %(default)s)")
     parser.add_argument("--profiles", default="fast,standard", help="timing profiles (default: %(default)s)")
     given = parser.parse_args()
-    print(f"{'profile':9} {'kills':>5}  {'kill to service':>21}  {'lease expiry to service':>23}  {'address gone to service':>23}   (median, worst)")
-    for profile in given.profiles.split(","):
-        found = []
+    with ExitStack() as stack:
+        profiles = given.profiles.split(",")
+        ours = [stack.enter_context(Holdfast(new_lan(stack, f"t{number}"), profile)) for number, profile in enumerate(profiles)]
+        rivals = keepaliveds(stack)
+        events = [(event, one.name) for one in ours for event in (EVENT, EXPIRED, GONE)] + [(EVENT, one.name) for one in rivals]
+        found: Found = {row: [] for row in events}
+        table = Table("node dead: from the kill to the standby's service; ratio to the first line")
         for number in range(given.rounds):
-            with Lan(f"bt{os.getpid()}-") as lan, Pair(lan, profile) as pair:
-                time.sleep((number % 5) * PROFILES[profile].renew / 5)  # at another moment of the holder's cycle each time
-                found.append(take_over(pair, PROFILES[profile].ttl))
-        columns = [_both([getattr(one, name) for one in found]) for name in ("from_kill", "from_expiry", "from_removal")]
-        print(f"{profile:9} {len(found):5}  {columns[0]:>21}  {columns[1]:>23}  {columns[2]:>23}", flush=True)
+            kill_all([*ours, *rivals], found, (number % 5) / 5)
+        show(found, table, ours)
+        if not rivals:
+            table.left_out(EVENT, "keepalived", "not installed")
+        table.close()
     return 0
-
-
-def _both(values: list[float]) -> str:
-    return f"{statistics.median(values):.2f} s, {max(values):.2f} s"
 
 
 if __name__ == "__main__":

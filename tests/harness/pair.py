@@ -18,10 +18,15 @@ CLUSTER, TAG, TABLE = "web-prod", "web", "holdfast"
 STORE = {"type": "dynamodb", "table": TABLE}
 KEY = f"{CLUSTER}/{TAG}"
 _KEY_FILE = "/etc/holdfast/peer.key"
+#: Seconds until it is in service at first: where that is left to a playbook it takes a while.
+_PATIENCE = 120.0
 
 
 class Pair:
-    """Use it as a context manager. ``more``: further settings of the checkers. In service on node-a from `start` on."""
+    """Use it as a context manager. ``more``: further settings of the checkers. In service on node-a from `start` on.
+
+    ``resource`` may be changed before that, and more of them put into ``others``.
+    """
 
     def __init__(self, lan: Lan, timing: str, **more: Any) -> None:
         self.lan = lan
@@ -36,6 +41,7 @@ class Pair:
             **more,
         }
         self.resource = {"tag": TAG, "address": VIP, "interface": "eth0", "priority": {"node-a": 1, "node-b": 2}}
+        self.others: list[dict[str, Any]] = []
         self.checkers: dict[str, Checker] = {}
 
     def start(self) -> Pair:
@@ -46,9 +52,9 @@ class Pair:
         assert store.write(KEY, old.token, Record("", old.record.epoch + 1 if old.record else 1, f"seed.{time.monotonic_ns()}")) is not None
         for node in self.lan.nodes:
             node.run("install", "-m", "0600", "/dev/stdin", _KEY_FILE, input="k" * 64)
-            self.checkers[node.name] = Checker(node, self.settings, [self.resource]).start()
-            until(lambda: self.status("node-a")["serving"], 30, "node-a does not serve")
-        until(lambda: self.status("node-b")["ready"], 30, "node-b is not ready")
+            self.checkers[node.name] = Checker(node, self.settings, [self.resource, *self.others]).start()
+            until(lambda: self.status("node-a")["serving"], _PATIENCE, "node-a does not serve")
+        until(lambda: self.status("node-b")["ready"], _PATIENCE, "node-b is not ready")
         return self
 
     def status(self, name: str) -> dict[str, Any]:
