@@ -14,8 +14,8 @@ short_description: Render the state of a cluster as one HTML page
 version_added: 0.1.0
 author: The holdfast.ha authors (@holdfast-ha)
 description:
-  - Makes a page that needs no other file, with the resources, their route table entries before and after a recovery, a timeline of who held
-    them, outages and events.
+  - Makes a page that needs no other file, with the resources, what belongs to them before and after a recovery (interface, address,
+    source/destination check, route table entries, Elastic IP), a timeline of who held them, outages and events.
 options:
   _input:
     description: One dictionary for each resource and node, as for P(holdfast.ha.status_table#filter).
@@ -28,7 +28,9 @@ options:
     elements: str
     default: []
   looked:
-    description: As the input, with route table entries, gathered by C(tasks_from=status) of the role P(holdfast.ha.local_recovery#role).
+    description:
+      - As the input, with where each address is and what EC2 says, gathered by C(tasks_from=status) of the role
+        P(holdfast.ha.local_recovery#role).
     type: list
     elements: dict
     default: []

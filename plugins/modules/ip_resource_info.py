@@ -65,6 +65,11 @@ resources:
       description: V(up) if that interface is switched on and has a carrier, else V(down).
       type: str
       sample: up
+    places:
+      description: Where the address is on this host, whether it should be there or not, each with its C(interface) and the C(address) as it is there.
+      type: list
+      elements: dict
+      sample: [{"interface": "eth0", "address": "172.17.106.10/22"}]
     backup_interface:
       description: The backup interface, or null.
       type: str

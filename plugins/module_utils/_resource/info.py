@@ -75,6 +75,7 @@ def describe(node: str, known: Effective, net: NetState) -> dict[str, object]:
         "netmask": known.address.netmask,
         "primary_interface": known.interface,
         "primary_state": link_state(known.interface, net),
+        "places": [{"interface": link.name, "address": str(held.address)} for link, held in net.places(known.address)],
         "backup_interface": known.backup_interface,
         "info": info_record(node, known),
         "text": four_lines(known, net),

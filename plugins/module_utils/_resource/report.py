@@ -26,17 +26,27 @@ _STYLE = """
 @media (prefers-color-scheme: dark) { :root { --ink: #e6eaf0; --soft: #9aa5b4; --line: #39424f; --paper: #161b22; --good: #5ec48f;
   --bad: #ff8a80; --odd: #e0b252; --bar: #6fa0e0; } }
 * { box-sizing: border-box; }
-body { margin: 2rem auto; padding: 0 1.25rem; max-width: 66rem; background: var(--paper); color: var(--ink);
+body { margin: 2rem auto; padding: 0 1.25rem; max-width: 78rem; background: var(--paper); color: var(--ink);
   font: 15px/1.45 system-ui, sans-serif; }
-h1 { font-size: 1.6rem; margin: 0; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; } p { margin: .3rem 0; } .soft { color: var(--soft); }
-table { border-collapse: collapse; width: 100%; font-size: .87rem; } th { text-align: left; font-weight: 600; color: var(--soft); }
-th, td { padding: .32rem .6rem .32rem 0; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
+h1 { font-size: 1.6rem; margin: 0; overflow-wrap: anywhere; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; } p { margin: .3rem 0; }
+.soft { color: var(--soft); } p { overflow-wrap: break-word; }
+table { border-collapse: collapse; width: 100%; font-size: .87rem; }
+th { text-align: left; font-weight: 600; color: var(--soft); white-space: nowrap; }
+th, td { padding: .32rem .9rem .32rem 0; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: break-word; }
+td:nth-child(-n+2) { white-space: nowrap; }
 .wide { overflow-x: auto; } .good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; } .odd { color: var(--odd); font-weight: 600; }
-svg { width: 100%; height: auto; font: 12px system-ui, sans-serif; } svg text { fill: var(--ink); } svg .soft { fill: var(--soft); }
-.bar { fill: var(--bar); } .out { fill: var(--bad); } .grid { stroke: var(--line); } code { font: .85em ui-monospace, monospace; }
+svg { width: 100%; min-width: 42rem; height: auto; font: 12px system-ui, sans-serif; } svg text { fill: var(--ink); } svg .soft { fill: var(--soft); }
+.bar { fill: var(--bar); } .out { fill: var(--bad); stroke: var(--paper); stroke-width: 1; } .grid { stroke: var(--line); }
+@media screen and (max-width: 46rem) { thead { display: none; } table, tbody, tr, td { display: block; }
+  tr { border-bottom: 1px solid var(--line); padding: .5rem 0; } td, td:nth-child(-n+2) { display: flex; gap: .6rem; border: 0;
+    padding: .1rem 0; white-space: normal; }
+  td > * { min-width: 0; overflow-wrap: anywhere; }
+  td::before { content: attr(data-name); flex: 0 0 8rem; color: var(--soft); } td:empty { display: none; } }
 @media print { :root { --ink: #000; --soft: #444; --line: #bbb; --paper: #fff; --good: #000; --bad: #000; --odd: #000; --bar: #888; }
-  body { margin: 0; max-width: none; font-size: 10pt; } h2 { break-after: avoid; } tr, svg { break-inside: avoid; } .wide { overflow: visible; }
-  thead { display: table-header-group; } @page { margin: 15mm; } }
+  body { margin: 0; padding: 0; max-width: none; font-size: 10pt; } h2 { break-after: avoid; }
+  tr, svg { break-inside: avoid; } .wide { overflow: visible; }
+  table { font-size: 7.5pt; } th { white-space: normal; } th, td { padding-right: 1.5mm; } td { overflow-wrap: anywhere; } svg { min-width: 0; }
+  thead { display: table-header-group; } @page { size: A4 landscape; margin: 12mm; } }
 """
 
 
@@ -115,7 +125,7 @@ def report_page(
 
     :param entries: As for `status_table`.
     :param lines: Of the checkers' event files, of all nodes.
-    :param looked: As ``entries``, with the route table entries before and after the repair that they need.
+    :param looked: As ``entries``, with what belongs to the resource as it is and as a repair would leave it.
     :param now: Seconds since 1970.
     """
     events, broken = read_events(lines)
@@ -127,7 +137,7 @@ def report_page(
         "<h2>Resources</h2>",
         *_resources(entries),
         "<h2>Before and after</h2>",
-        *_routes(looked or entries),
+        *_changes(looked or entries),
         "<h2>Timeline</h2>",
         *_timeline(held, failing),
         "<h2>Outages, as the checkers saw them</h2>",
@@ -150,8 +160,14 @@ def _moment(at: float) -> str:
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Rows of HTML, already escaped."""
     head = "".join(f"<th>{_text(name)}</th>" for name in header)
-    lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>\n" for row in rows)
+    names = [_text(name) for name in header]
+    lines = "".join(f"<tr>{''.join(map(_cell, names, row))}</tr>\n" for row in rows)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{lines}</tbody></table></div>'
+
+
+def _cell(name: str, content: str) -> str:
+    """With the name of its column, which a narrow screen shows beside it; an empty one has nothing in it, not even an element."""
+    return f'<td data-name="{name}">{content if content.startswith("<") or not content else f"<span>{content}</span>"}</td>'
 
 
 def _resources(entries: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -160,23 +176,48 @@ def _resources(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     header, rows, advice = status_rows(entries)
     kinds = {"healthy": "good", "standby": "good", "failed": "bad", "not ready": "odd", "unknown": "odd"}
     shown = [[*map(_text, row[:-1]), f'<span class="{kinds.get(row[-1], "odd")}">{_text(row[-1])}</span>'] for row in rows]
-    return [_table([name.capitalize() for name in header], shown), *(f'<p class="odd">{_text(line)}</p>' for line in advice)]
+    return [_table([name.capitalize().replace(" ip", " IP") for name in header], shown), *(f'<p class="odd">{_text(line)}</p>' for line in advice)]
 
 
-def _routes(looked: Sequence[Mapping[str, Any]]) -> list[str]:
+@dataclass(frozen=True)
+class Change:
+    """Something that belongs to a resource: how it is, and how a recovery would leave it."""
+
+    what: str
+    where: str
+    before: str
+    after: str
+
+
+def changes(entry: Mapping[str, Any]) -> list[Change]:
+    """All that belongs to a resource in service, as far as its node and EC2 have told; the order in which a recovery goes through it."""
+    home, state = str(entry["primary_interface"]), entry.get("primary_state")
+    found = [Change("Interface", home, str(state), "up")] if state else []
+    if "places" in entry:
+        places = ", ".join(f"{one['address']} on {one['interface']}" for one in entry["places"])
+        found.append(Change("Address", str(entry["node"]), places or "on no interface", f"{entry['address']} on {home}"))
+    ec2 = entry["ec2"]
+    if ec2.get("source_dest_check") is not None:
+        found.append(Change("Source/dest check", home, "on" if ec2["source_dest_check"] else "off", "off"))
+    for route in ec2.get("routes", ()):
+        found.append(Change(f"Route to {route['destination']}", str(route["route_table_id"]), str(route["before"]), str(route["after"])))
+    if ec2.get("elastic_ip") and ec2.get("elastic_ip_after"):
+        found.append(Change("Elastic IP", str(ec2["elastic_ip"]), str(ec2.get("elastic_ip_before") or "nowhere"), str(ec2["elastic_ip_after"])))
+    return found
+
+
+def _changes(looked: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = []
-    for entry in looked:
-        if not entry.get("in_service"):
-            continue
-        for route in entry["ec2"]["routes"]:
-            same = route["before"] == route["after"]
-            state = '<span class="good">right</span>' if same else '<span class="bad">to be changed</span>'
-            rows.append([*map(_text, (entry["tag"], route["route_table_id"], route["destination"], route["before"], route["after"])), state])
+    for entry in sorted((one for one in looked if one.get("in_service")), key=lambda one: (str(one["tag"]), str(one["node"]))):
+        for one in changes(entry):
+            right = '<span class="good">right</span>' if one.before == one.after else '<span class="bad">to be changed</span>'
+            rows.append([*map(_text, (entry["tag"], entry["node"], one.what, one.where, one.before, one.after)), right])
     if not rows:
-        return ["<p>No route table entry belongs to a resource in service.</p>"]
+        return ["<p>No resource is known to be in service, so there is nothing that a recovery would change.</p>"]
     return [
-        "<p>Each route table entry of the protected addresses: to where it leads now, and to where a recovery would let it lead.</p>",
-        _table(("Resource", "Table", "Destination", "Before", "After", "State"), rows),
+        "<p>What belongs to each resource in service: how it is now, and how a recovery on its node would leave it. An interface that cannot be "
+        "brought up has the address, and all that follows, moved to the backup interface instead.</p>",
+        _table(("Resource", "Node", "What", "Where", "Before", "After", "State"), rows),
     ]
 
 
@@ -203,12 +244,13 @@ def _timeline(held: Sequence[Stay], failing: Sequence[Stay]) -> list[str]:
         for kind, thick, many in (("bar", 14, held), ("out", 6, failing)):
             for stay in many:
                 if (stay.tag, stay.node) == (tag, node):
-                    wide = max(round(x(stay.end) - x(stay.begin), 2), 2)
+                    wide = max(round(x(stay.end) - x(stay.begin), 2), 4)
                     top = lane * _LANE + (_LANE - thick) / 2
                     about = f"{stay.tag} on {stay.node}, {_moment(stay.begin)}, {_duration(stay)}{': ' if stay.what else ''}{stay.what}"
                     shape = f'<rect class="{kind}" x="{x(stay.begin)}" y="{top}" width="{wide}" height="{thick}">'
                     parts.append(f"{shape}<title>{_text(about)}</title></rect>")
-    return ["<p>Wide bars: the node held the resource. Narrow ones: it failed there.</p>", "".join(parts) + "</svg>"]
+    picture = f'<div class="wide">{"".join(parts)}</svg></div>'
+    return ["<p>Wide bars: the node held the resource. Narrow ones: it failed there. Times are UTC.</p>", picture]
 
 
 def _duration(stay: Stay) -> str:

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The playbook report: from a controller over SSH, one page of both nodes, and nothing on them is changed."""
+"""The playbook report: from a controller over SSH, one page of both nodes, and nothing on them is changed; and the page on screens and on paper."""
 
 from __future__ import annotations
 
+import datetime
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.report import report_page
 from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed
+from harness import browser
 from lab.faults import strike
 
 
@@ -44,7 +48,10 @@ def test_one_page_of_both_nodes(cluster: Cluster, tmp_path: Path, monkeypatch: p
     text = page.read_text()
     for shown in ("web-prod: protected addresses", "node-a", "node-b", lab.place.vip, "to be changed", "250 ms"):
         assert shown in text, shown
-    assert text.count('<span class="bad">to be changed</span>') == 1
+    assert text.count('<span class="bad">to be changed</span>') == 1  # the forgotten table
+    for what in ("Interface", "Address", "Source/dest check", f"Route to {lab.place.vip}", "Elastic IP"):
+        assert f'<td data-name="What"><span>{what}</span></td>' in text, what
+    assert f"<span>{lab.place.vip} on eth0</span>" in text
     assert "{{ 7 * 191 }}&lt;b&gt;" in text
 
     there = "/var/log/holdfast/report.html"
@@ -57,3 +64,61 @@ def test_one_page_of_both_nodes(cluster: Cluster, tmp_path: Path, monkeypatch: p
     for node in lab.nodes:
         node.run("rm", "/var/log/holdfast/events.jsonl")
     assert cluster.changes() == broken
+
+
+def full_page() -> str:
+    """Of two resources with everything that a page can show, long names among it."""
+    begin = 1_790_000_000.0
+
+    def line(second: float, node: str, event: str, **facts: object) -> str:
+        at = datetime.datetime.fromtimestamp(begin + second, datetime.timezone.utc).isoformat(timespec="milliseconds")
+        return json.dumps({"time": at, "cluster": "web-prod", "node": node, "event": event, "tag": "web", **facts})
+
+    eni = ("eni-0aaaaaaaaaaaaaaa1", "eni-0bbbbbbbbbbbbbbb2")
+    route = {"route_table_id": "rtb-0a1b2c3d4e5f60001", "destination": "10.1.0.10/32", "before": eni[1], "after": eni[0], "error": None}
+    ec2 = {"error": "", "routes": [route], "source_dest_check": True, "elastic_ip": "203.0.113.5", "elastic_ip_right": False}
+    checker = {"phase": "watching", "holder": "node-a", "epoch": 7, "dependents": [], "advice": "", "ready": True, "ready_reason": ""}
+    shared = {"backup_interface": "eth1", "primary_interface": "eth0", "primary_state": "up", "reasons": [], "checker": checker}
+    web = {**shared, "tag": "web", "address": "10.1.0.10/32", "in_service": True, "health": "failed", "places": []}
+    web["ec2"] = {**ec2, "elastic_ip_before": eni[1], "elastic_ip_after": eni[0]}
+    other = {**shared, "tag": "a-resource-with-a-long-name", "address": "fd00:1:2:3::10/128", "in_service": False, "health": "healthy"}
+    other["ec2"] = {**ec2, "routes": [], "source_dest_check": None, "elastic_ip": None}
+    entries = [
+        {**one, "node": node, "in_service": bool(one["in_service"]) and node == "node-a"} for one in (web, other) for node in ("node-a", "node-b")
+    ]
+    long = "rtb-0a1b2c3d4e5f60001 leads to eni-0bbbbbbbbbbbbbbb2 " + "x" * 200
+    lines = [line(0, "node-a", "acquired"), line(9, "node-a", "lost"), line(9.5, "node-b", "acquired"), line(20, "node-a", "acquired")]
+    lines += [line(30, "node-a", "fault", reasons=[long]), *(line(31 + index, "node-a", "check", number=index) for index in range(60))]
+    return report_page(entries, lines, entries, "web-prod", begin + 100)
+
+
+in_browser = pytest.mark.skipif(not browser.is_there(), reason="a page is laid out by Chromium, which is not installed")
+
+
+@in_browser
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_page_on_a_screen(width: int, dark: bool, tmp_path: Path) -> None:
+    seen = browser.lay_out(full_page(), tmp_path, width=width, dark=dark)
+    assert seen.needed <= seen.there <= width, "it has to be pushed from side to side"
+    assert seen.cut == 0, "headings are cut into pieces"
+    assert seen.texts > 300
+    assert seen.contrast >= 4.5, "some of it is hard to read"
+    assert (seen.paper < 0.1) if dark else (seen.paper > 0.9)
+
+
+@in_browser
+def test_page_on_paper(tmp_path: Path) -> None:
+    sheets, text = browser.print_out(full_page(), tmp_path)
+    assert 2 <= sheets <= 8
+    if shutil.which("pdftotext"):
+        wanted = (
+            "web-prod: protected addresses",
+            "a-resource-with-a-long-name",
+            "to be changed",
+            "Elastic IP",
+            "web on node-b",
+            "70.0 s",
+        )
+        assert [shown for shown in wanted if shown not in text] == []
+        assert text.count("Facts") >= 2, "a table that goes on has its header on each sheet"

@@ -132,6 +132,7 @@ def test_nothing_is_taken_for_markup() -> None:
     assert {name for name, _value in page.attributes} <= {
         *(
             "charset",
+            "data-name",
             "name",
             "content",
             "lang",
