@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,24 @@ class RunnerJob:
         done = [event["event_data"] for event in self.events if event["event"] == "runner_on_ok"]
         return [str(data["task"]).rsplit(" : ", maxsplit=1)[-1] for data in done if data["res"].get("changed")]
 
+    def assert_whole(self) -> None:
+        """Fails unless AWX could show the run: no event is missing, each task has its results, and the recap is the last one and adds up."""
+        kinds = [str(event["event"]) for event in self.events]
+        assert [event["counter"] for event in self.events] == list(range(1, len(kinds) + 1)), "events are missing or out of order"
+        assert kinds[0] == "playbook_on_start"
+        assert kinds[-1] == "playbook_on_stats"
+        assert kinds.index("playbook_on_play_start") < kinds.index("playbook_on_task_start")
+        begun = {
+            event["uuid"]: at
+            for at, event in enumerate(self.events)
+            if event["event"] in ("playbook_on_task_start", "playbook_on_handler_task_start")
+        }
+        results = ("runner_on_ok", "runner_on_failed", "runner_on_skipped", "runner_on_unreachable")
+        ends = [(at, event) for at, event in enumerate(self.events) if event["event"] in results]
+        assert all(begun[event["parent_uuid"]] < at for at, event in ends), "a result without a task"
+        ok = Counter(event["event_data"]["host"] for _at, event in ends if event["event"] == "runner_on_ok")
+        assert dict(self.stats["ok"]) == dict(ok), "the recap is another one than that of the events"
+
     @property
     def stats(self) -> Mapping[str, Any]:
         """The recap: a mapping of hosts for each of ok, changed, failures, dark."""
@@ -51,7 +70,7 @@ def run_job(
     inventory: Mapping[str, Any] | None = None,
     words: str = "",
 ) -> RunnerJob:
-    """Run ``holdfast.ha.PLAYBOOK`` as a job.
+    """Run ``holdfast.ha.PLAYBOOK`` as a job; its events have to be whole.
 
     :param folder: Becomes the job's private data folder.
     :param inventory: As JSON; by default the machine itself, without SSH.
@@ -78,4 +97,6 @@ def run_job(
     assert (left / "status").exists(), done.stdout + done.stderr
     events = [json.loads(path.read_text()) for path in (left / "job_events").glob("[0-9]*.json")]
     output = (left / "stdout").read_text() + done.stderr
-    return RunnerJob((left / "status").read_text().strip(), tuple(sorted(events, key=lambda event: int(event["counter"]))), output)
+    job = RunnerJob((left / "status").read_text().strip(), tuple(sorted(events, key=lambda event: int(event["counter"]))), output)
+    job.assert_whole()
+    return job

@@ -47,10 +47,11 @@ class Cluster:
         made.create(pause=lambda _: time.sleep(0.05))
         return made
 
-    def reset(self, *, peers: bool = False, **changes: Any) -> None:
+    def reset(self, *, peers: bool = False, reporting: Mapping[str, Any] | None = None, **changes: Any) -> None:
         """Nothing in service, the lease left for a person to claim, a fresh checker on each node.
 
-        ``peers``: the checkers hear of each other, and have a trigger: they put in service by themselves what they may. ``changes``: of the resource.
+        ``peers``: the checkers hear of each other, and have a trigger: they put in service by themselves what they may. ``reporting``: more of their
+        settings. ``changes``: of the resource.
         """
         self.stop()
         clear(self.lab)
@@ -63,7 +64,7 @@ class Cluster:
         token = self.store.read(f"{CLUSTER}/{TAG}").token
         seed = Record("", old.epoch + 1 if old else 1, f"seed.{time.monotonic_ns()}", NOBODY)
         assert self.store.write(f"{CLUSTER}/{TAG}", token, seed) is not None
-        settings = {"cluster": CLUSTER, "store": self.settings, "timing": self.timing}
+        settings = {"cluster": CLUSTER, "store": self.settings, "timing": self.timing, **(reporting or {})}
         self.resource = {**self.web, **changes}
         if peers:
             settings.update(self._channel())
