@@ -11,17 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import jinja2.nodes
 import pytest
 import yaml
+
+from ansible_collections.holdfast.ha.tests.harness.guides import variables_of
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Where Ansible finds the collection: beside a checkout, or around a copy that lies where collections do.
 TREE = ROOT / ".tree" if (ROOT / ".tree").exists() else ROOT.parents[2]
 PLAYBOOKS = {path.stem: path for path in sorted((ROOT / "playbooks").glob("*.yml"))}
-#: Words of a task whose value is an expression without braces.
-_BARE = ("when", "that", "changed_when", "failed_when", "until")
 
 
 class _Loader(yaml.SafeLoader):
@@ -33,32 +31,12 @@ CONTROLLER: dict[str, Any] = yaml.load((ROOT / "extensions/aap/controller.yml").
 TEMPLATES: list[dict[str, Any]] = CONTROLLER["controller_templates"]
 
 
-def expressions(value: object, key: str = "") -> Iterator[str]:
-    """The texts in a playbook that Ansible evaluates, as templates."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from expressions(inner, str(name))
-    elif isinstance(value, list):
-        for inner in value:
-            yield from expressions(inner, key)
-    elif isinstance(value, str):
-        yield f"{{{{ {value} }}}}" if key in _BARE else value
-
-
-def variables(playbook: Path) -> set[str]:
-    """The variables that a playbook reads."""
-    environment, found = jinja2.Environment(autoescape=True), set()
-    for text in expressions(yaml.safe_load(playbook.read_text())):
-        found |= {node.name for node in environment.parse(text).find_all(jinja2.nodes.Name) if node.ctx == "load"}
-    return found
-
-
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template["name"])
 def test_job_template_asks_for_what_its_playbook_reads(template: dict[str, Any]) -> None:
     playbook = ROOT / template["playbook"]
     assert playbook.is_file()
     asked = {question["variable"] for question in template["survey_spec"].get("spec", [])}
-    assert asked - variables(playbook) == set()
+    assert asked - variables_of(playbook) == set()
     assert template["survey_enabled"] is bool(asked)
     for name in ("project", "inventory", "execution_environment"):
         assert template[name] in {one["name"] for one in CONTROLLER[f"controller_{name.replace('inventory', 'inventorie')}s"]}
@@ -179,7 +157,7 @@ def test_rulebooks_run_playbooks_that_exist_with_their_variables() -> None:
     for rule in rulebook["rules"]:
         action = rule["action"]["run_playbook"]
         playbook = PLAYBOOKS[action["name"].removeprefix("holdfast.ha.")]
-        assert set(action["extra_vars"]) <= variables(playbook)
+        assert set(action["extra_vars"]) <= variables_of(playbook)
 
 
 def test_modules_of_a_controller_get_every_field() -> None:

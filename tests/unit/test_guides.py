@@ -3,22 +3,24 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 import yaml
 from ansible.cli.playbook import PlaybookCLI
+from ansible.parsing.splitter import parse_kv
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.cli import parser
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.cli_lkipbu import Usage, parse_lkipbu
@@ -26,54 +28,39 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import parse_store
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import PROFILES
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.schema import parse
+from ansible_collections.holdfast.ha.tests.harness.guides import (
+    EXCUSED,
+    FOR_USERS,
+    GUIDES,
+    ROOT,
+    RUN,
+    TEXTS,
+    Command,
+    blocks,
+    commands,
+    commands_of,
+    variables_of,
+)
+from ansible_collections.holdfast.ha.tests.lab.rights import NODE_RIGHTS
 
-ROOT = Path(__file__).resolve().parents[2]
-GUIDES = ROOT / "docs/docsite/rst"
-TEXTS = [
-    path
-    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(GUIDES.glob("*.rst")), *sorted((ROOT / "roles").glob("*/README.md")))
-    if path.exists()
-]
 #: Also looked through for playbooks that are named somewhere in a line.
 MENTIONS = [*TEXTS, *sorted((ROOT / "extensions").rglob("*.yml")), *sorted((ROOT / "playbooks").glob("*.yml"))]
 #: Programs of others, whose words are not looked at.
-FOREIGN = {"pip", "sudo", "ansible-doc", "ansible-galaxy", "ansible-builder", "ansible-rulebook", "promtool", "systemctl", "journalctl", "ip", "pcs"}
+FOREIGN = {
+    "pip",
+    "sudo",
+    "ansible-doc",
+    "ansible-galaxy",
+    "ansible-builder",
+    "ansible-rulebook",
+    "promtool",
+    "systemctl",
+    "podman",
+    "apt-get",
+    "openssl",
+}
+FOREIGN |= {"etcdctl", "python3", "cd", "echo", "export", "."}
 OURS = {"ansible-playbook", "ansible", "holdfast", "lkipbu", "make", ".venv/bin/nox", ".venv/bin/pytest", ".venv/bin/ruff", "tests/holdfast-lab"}
-
-
-@dataclass(frozen=True)
-class Command:
-    """One that a reader is told to run."""
-
-    where: str
-    text: str
-
-    @property
-    def words(self) -> list[str]:
-        return shlex.split(self.text, comments=True)
-
-
-def blocks(path: Path, *kinds: str) -> Iterator[str]:
-    """The code blocks of these kinds."""
-    text = path.read_text(encoding="utf-8")
-    if path.suffix == ".md":
-        yield from re.findall(rf"(?ms)^```(?:{'|'.join(kinds)})\n(.*?)^```", text)
-        return
-    for found in re.finditer(rf"(?m)^( *)\.\. code-block:: (?:{'|'.join(kinds)})\n\n((?:\1   .*\n|\n)+)", text):
-        yield re.sub(rf"(?m)^{found[1]}   ", "", found[2])
-
-
-def commands() -> list[Command]:
-    found = []
-    for path in TEXTS:
-        for block in blocks(path, "console"):
-            for line in block.replace("\\\n", " ").splitlines():
-                if path.suffix == ".rst" and not line.startswith("$ "):
-                    continue
-                if line.strip():
-                    found.append(Command(path.name, line.removeprefix("$ ").strip()))
-        found += [Command(path.name, text) for text in re.findall(r"`+((?:holdfast|lkipbu|make) [^`]+)`+", path.read_text(encoding="utf-8"))]
-    return sorted({command.text: command for command in found}.values(), key=lambda command: command.text)
 
 
 def of(*programs: str) -> list[Command]:
@@ -87,25 +74,28 @@ def test_commands_are_found_and_their_programs_known() -> None:
     assert unknown == []
 
 
+def options_of(playbook: Path) -> set[str]:
+    """What a playbook evaluates, and the options of its roles."""
+    found = variables_of(playbook)
+    for role in re.findall(r"name: holdfast\.ha\.(\w+)", playbook.read_text()):
+        specs = yaml.safe_load((ROOT / f"roles/{role}/meta/argument_specs.yml").read_text())["argument_specs"]
+        found |= {option for spec in specs.values() for option in spec["options"]}
+    return found
+
+
 @pytest.mark.parametrize("command", [one for one in of("ansible-playbook") if "holdfast.ha." in one.text], ids=lambda command: command.text)
 def test_playbook_is_there_and_reads_these_variables(command: Command) -> None:
     words = command.words
     (name,) = (word.removeprefix("holdfast.ha.") for word in words if word.startswith("holdfast.ha."))
     playbook = ROOT / "playbooks" / f"{name}.yml"
     assert playbook.is_file()
-    roles = set(re.findall(r"name: holdfast\.ha\.(\w+)", playbook.read_text()))
-    read = playbook.read_text() + "".join(
-        path.read_text()
-        for role in roles
-        for path in (ROOT / "roles" / role).rglob("*.yml")
-        if path.parent.name in ("tasks", "defaults", "vars", "meta")
-    )
+    read = options_of(playbook)
     for index, word in enumerate(words):
         if word in ("-e", "--extra-vars") and not words[index + 1].startswith("@"):
             given = words[index + 1]
             names = json.loads(given) if given.startswith("{") else [given.partition("=")[0]]
             for variable in names:
-                assert re.search(rf"\b{variable}\b", read), f"{name} does not read {variable}"
+                assert variable in read, f"{name} does not read {variable}"
     PlaybookCLI(words).parse()  # exits for a flag that there is not; the playbooks' syntax is looked at by test_automation.py
 
 
@@ -118,12 +108,39 @@ def test_every_playbook_that_is_mentioned_exists() -> None:
 
 def test_every_playbook_is_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert {path.stem for path in (ROOT / "playbooks").glob("*.yml")} - set(re.findall(r"holdfast\.ha\.(\w+)", text)) - {"dependents"} == set()
+    assert {path.stem for path in (ROOT / "playbooks").glob("*.yml")} - set(re.findall(r"(?m)^\|.*?`holdfast\.ha\.(\w+)`", text)) == {"uninstall"}
+    assert "`holdfast.ha.install`, `holdfast.ha.uninstall` |" in text  # one row for both
+
+
+def test_every_guide_is_in_the_readme() -> None:
+    linked = re.findall(r"\]\(docs/docsite/rst/(\w+)\.rst\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert {path.stem for path in GUIDES.glob("*.rst")} == set(linked)
+
+
+# --- every command is run ------------------------------------------------------------------------------------------------
+
+
+def test_every_command_is_run_by_a_test_or_excused() -> None:
+    """A new one fails here until a test runs it, or a reason is given in harness/guides.py."""
+    told = {one.text for path in FOR_USERS for one in commands_of(path)} - {"make demo", "make test"}
+    run = [text for texts in RUN.values() for text in texts]
+    assert len(run) == len(set(run))
+    assert told - set(run) - set(EXCUSED) == set(), "neither run nor excused"
+    assert (set(run) | set(EXCUSED)) - told == set(), "no text tells these any more"
+    assert set(run) & set(EXCUSED) == set()
+    assert all(EXCUSED.values())
+
+
+@pytest.mark.parametrize("test", RUN)
+def test_test_that_runs_commands_exists(test: str) -> None:
+    path, _colons, name = test.partition("::")
+    assert f"\ndef {name}(" in (ROOT / "tests" / path).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("command", of("holdfast"), ids=lambda command: command.text)
 def test_holdfast_takes_these_words(command: Command) -> None:
-    words = [word.strip("[]") for word in command.words[1:] if word not in ("…", "...")]
+    filled = {"TAG": "web", "INTERFACE": "eth1", "NODE": "node-b", "SECONDS": "60"}
+    words = [filled.get(word.strip("[]"), word.strip("[]")) for word in command.words[1:] if word not in ("…", "...")]
     wrong = ""
     try:
         parser().parse_args(words)
@@ -157,12 +174,12 @@ def test_door_or_gate_exists(command: Command) -> None:
     assert set(named) - {"NAME"} <= sessions
 
 
-@pytest.mark.parametrize("command", [one for one in of("ansible") if "-m" in one.words], ids=lambda command: command.text)
+@pytest.mark.parametrize("command", [one for one in of("ansible") if "holdfast.ha." in one.text], ids=lambda command: command.text)
 def test_module_takes_these_options(command: Command) -> None:
     words = command.words
     module = words[words.index("-m") + 1].removeprefix("holdfast.ha.")
     text = (ROOT / f"plugins/modules/{module}.py").read_text()
-    assert set(json.loads(words[words.index("-a") + 1])) <= set(re.findall(r"(?m)^  (\w+):", text)) | {"store"}
+    assert set(parse_kv(words[words.index("-a") + 1])) <= set(re.findall(r"(?m)^  (\w+):", text)) | {"store"}
 
 
 def examples() -> list[tuple[str, dict[str, Any]]]:
@@ -204,12 +221,75 @@ def test_timing_table_is_that_of_the_code() -> None:
         assert [line.strip(" -\n") for line in row[1].splitlines()][:5] == [f"{value:g} s" for value in values]
 
 
+def specified() -> set[str]:
+    """Every variable that a user may set: those of the roles' specifications that the playbooks do not set themselves, and the playbooks' own."""
+    found = set()
+    for role in (ROOT / "roles").iterdir():
+        specs = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]
+        found |= {option for spec in specs.values() for option in spec["options"] if option.startswith(("holdfast_", "monitor_"))}
+    found |= {name for path in (ROOT / "playbooks").glob("*.yml") for name in re.findall(r"\b(?:holdfast|monitor_remote)_\w+", path.read_text())}
+    internal = {
+        "holdfast_armed_socket",
+        "holdfast_reason",
+        "holdfast_faults",
+        "holdfast_expired",
+        "holdfast_fresh",
+        "holdfast_first",
+        "holdfast_last",
+    }
+    return found - internal
+
+
+def test_every_variable_is_in_the_guide_and_no_other() -> None:
+    text = (GUIDES / "variables.rst").read_text()
+    named = set(re.findall(r"``((?:holdfast|monitor)_\w+)``", text))
+    assert named == specified()
+    given = re.search(r"(?s)What is given with.*?(?=\n-{5,}\n).*?\n(.*?)\nWhat the installation reads", text)
+    assert given
+    asked = {name for row in re.findall(r"(?m)^   \* - (.*)$", given[1]) for name in re.findall(r"``(\w+)``", row)}
+    read = {name for path in (ROOT / "playbooks").glob("*.yml") for name in options_of(path)}
+    assert asked <= read
+    assert {"tag", "to", "state", "operation", "interface", "report", "report_on", "report_events", "report_lines", "local_recovery_tags"} <= asked
+
+
 def test_every_variable_of_the_monitor_that_is_named_exists() -> None:
-    known = set(yaml.safe_load((ROOT / "roles/monitor/meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"])
     named = {name for path in TEXTS for name in re.findall(r"\bmonitor_\w+", path.read_text(encoding="utf-8"))}
     assert len(named) > 4
-    playbooks = "".join(path.read_text() for path in (ROOT / "playbooks").glob("*install.yml"))
-    assert named <= known | set(re.findall(r"\bmonitor_\w+", playbooks))
+    assert named <= specified()
+
+
+def policy_of(path: Path) -> dict[str, Any]:
+    (shown,) = (block for block in blocks(path, "json") if "Statement" in block)
+    policy: dict[str, Any] = json.loads(shown)
+    return policy
+
+
+def rights(policy: dict[str, Any]) -> set[str]:
+    return {action for part in policy["Statement"] for action in part["Action"]}
+
+
+def printed(fences: list[str], missing: list[str]) -> dict[str, Any]:
+    """What prepare_aws prints for resources like these."""
+    (play,) = yaml.safe_load((ROOT / "playbooks/prepare_aws.yml").read_text())
+    given = {"prepare_aws_fences": fences, "prepare_aws_missing": missing}
+    actions = ast.literal_eval(jinja2.Environment(autoescape=False).from_string(play["vars"]["prepare_aws_ec2"]).render(given).strip())  # noqa: S701
+    policy: dict[str, Any] = play["vars"]["prepare_aws_policy"]
+    network, leases = policy["Statement"]
+    assert network["Action"] == "{{ prepare_aws_ec2 | map('regex_replace', '^', 'ec2:') | list }}"
+    return {"Statement": [{**network, "Action": [f"ec2:{action}" for action in actions]}, leases]}
+
+
+def test_one_policy_in_readme_and_guide_and_playbook_and_lab() -> None:
+    shown = policy_of(ROOT / "README.md")
+    assert shown == policy_of(GUIDES / "iam.rst")
+    assert rights(shown) == rights(printed([], []))
+    assert [(part["Sid"], part["Effect"]) for part in shown["Statement"]] == [(part["Sid"], part["Effect"]) for part in printed([], [])["Statement"]]
+    most = rights(printed(["stop_instance"], ["create"]))
+    assert most == rights(NODE_RIGHTS)
+    special = most - rights(shown)
+    assert special == {"ec2:CreateRoute", "ec2:StopInstances", "ec2:DescribeInstances"}
+    for path in (ROOT / "README.md", GUIDES / "iam.rst"):
+        assert special <= set(re.findall(r"`(ec2:\w+)`", path.read_text(encoding="utf-8"))), path.name
 
 
 def messages() -> list[str]:
@@ -225,8 +305,13 @@ def test_message_is_one_of_ours(message: str) -> None:
         if path.suffix in (".py", ".yml")
     )
     flat = " ".join(re.sub(r'"\s*\n\s*f?"', "", sources).split())
-    for part in re.split(r"\s*…\s*", message):
+    parts = re.split(r"\s*…\s*", message)
+    for part in parts:
         assert part in flat, f"nothing prints {part!r}"
+    told = max((part for part in parts), key=len)
+    assert len(told.split()) >= 2, "too few words to know the message by"
+    if len(told.split()) < 4:  # few words: printed as such, and not by chance in a comment
+        assert re.search(rf"[\"'{{}}][^\"\n]*{re.escape(told)}", sources), f"nothing prints {told!r}"
 
 
 def test_messages_are_found() -> None:
@@ -237,8 +322,12 @@ def test_quick_start_builds_and_installs_and_works_from_there(tmp_path: Path) ->
     """The first commands of README and guide, word for word but for the folders; then the installed collection is asked for its documentation."""
     if not (ROOT / ".tree").exists():
         pytest.skip("this is a copy without what the build leaves out")
-    lines = [command.text for command in of("ansible-galaxy")]
-    assert lines == ["ansible-galaxy collection build", "ansible-galaxy collection install holdfast-ha-0.1.0.tar.gz --offline"]
+    wanted = RUN["unit/test_guides.py::test_quick_start_builds_and_installs_and_works_from_there"]
+    guides = (ROOT / "README.md", GUIDES / "first_cluster.rst", GUIDES / "automation.rst")
+    told = {path.name: [one.text for one in commands_of(path) if one.text in wanted and not one.text.startswith("ansible-doc")] for path in guides}
+    assert told["README.md"][:4] == told["first_cluster.rst"] == list(wanted[:4])
+    asked = [text for text in wanted if text.startswith("ansible-doc")]
+    assert {*told["README.md"], *told["automation.rst"], *asked} == set(wanted)
     environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
     source = tmp_path / "checkout"
     listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True).stdout
@@ -246,8 +335,12 @@ def test_quick_start_builds_and_installs_and_works_from_there(tmp_path: Path) ->
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, source / name)
-    for line in lines:
-        subprocess.run([_tool("ansible-galaxy"), *shlex.split(line)[1:]], cwd=source, env=environment, check=True, capture_output=True)
+    _tool("ansible-galaxy")
+    typed = ["set -e", *told["README.md"], "command -v python", *told["automation.rst"]]
+    done = subprocess.run(["bash", "-c", "\n".join(typed)], cwd=source, env=environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{tmp_path}/holdfast/bin/python" in done.stdout
+    assert (source / "docs/examples/holdfast-ha-0.1.0.tar.gz").is_file()
 
     with tarfile.open(source / "holdfast-ha-0.1.0.tar.gz") as archive:
         names = {name for name in archive.getnames() if (source / name).is_file()}
@@ -256,12 +349,19 @@ def test_quick_start_builds_and_installs_and_works_from_there(tmp_path: Path) ->
     assert not tops & {"tests", "noxfile.py", "Makefile", "CONTRIBUTING.md", ".gitignore", ".nox", ".venv", ".tree"}
     assert {"extensions/eda/rulebooks/holdfast.yml", "extensions/aap/controller.yml", "docs/examples/execution-environment.yml"} <= names
 
-    asked = subprocess.run(
-        [_tool("ansible-doc"), "-t", "module", "holdfast.ha.lease"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-    )
-    assert str(tmp_path / ".ansible/collections") in asked.stdout
-    role = subprocess.run([_tool("ansible-doc"), "-t", "role", "holdfast.ha.failover"], env=environment, capture_output=True, text=True, check=True)
-    assert "failover_tag" in role.stdout
+    pointed = {
+        (path, link) for path in names if path.endswith(".md") for link in re.findall(r"\]\((?!https?://|#)([^)#]+)", (source / path).read_text())
+    }
+    assert len(pointed) > 10
+    assert [(path, link) for path, link in pointed if os.path.normpath(Path(path).parent / link) not in names] == [], "links to what is not shipped"
+    missing = re.compile(r"`(?:changelogs/fragments|CONTRIBUTING\.md|\.venv/[^`]*)`|\bnox -")
+    assert [path for path in names if path.endswith((".md", ".rst")) and missing.search((source / path).read_text())] == []
+
+    elsewhere = {**environment, "PATH": f"{tmp_path}/holdfast/bin:{environment['PATH']}"}
+    for text in asked:
+        shown = subprocess.run(shlex.split(text), cwd=tmp_path, env=elsewhere, capture_output=True, text=True, check=False)
+        assert shown.returncode == 0, shown.stderr
+        assert str(tmp_path / ".ansible/collections") in shown.stdout, text
 
 
 def _tool(name: str) -> str:

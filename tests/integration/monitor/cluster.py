@@ -239,9 +239,7 @@ class Installed:
 
 def _says(event: Mapping[str, Any], wanted: str) -> bool:
     name, _colon, text = wanted.partition(": ")
-    return event["event"] == name and text in json.dumps(
-        {key: value for key, value in event.items() if key not in ("event", "cluster", "time")}
-    )
+    return event["event"] == name and text in json.dumps({key: value for key, value in event.items() if key not in ("event", "cluster", "time")})
 
 
 def since_now() -> float:
