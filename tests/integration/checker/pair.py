@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +23,41 @@ HOST = VIP.partition("/")[0]
 WEB: dict[str, Any] = {"tag": TAG, "address": VIP, "interface": "eth0", "backup_interface": "eth1", "priority": {"node-a": 1, "node-b": 2}}
 CHECKS = {"grace": 0, "interval": 1, "backoff": 1, "hold_down": 5, "window": 600}
 PEER_KEY = "/etc/holdfast/peer.key"
+#: In place of ansible-playbook: notes its arguments, records that the resource is in service as a recovery does, and tells how it ended.
+#: With a file ``over`` it fails over to the node that is named there, as a recovery does that cannot repair anything.
+RECOVERY = f"""#!{sys.executable}
+import json, os, pathlib, sys, time
+folder = pathlib.Path("/var/lib/holdfast")
+with open(folder / "runs", "a") as runs:
+    print(*sys.argv[1:], file=runs)
+def tell(**what):
+    os.write(int(os.environ["HOLDFAST_RUN_REPORT"]), json.dumps(what).encode() + b"\\n")
+if sys.argv[-1] == "holdfast.ha.switchover":
+    from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import ask
+    told = next(json.loads(word) for word in sys.argv if word.startswith("{{"))
+    ask("release", tag=told["tag"], handoff_to=told["to"])
+    tell(end={{"ok": True}})
+    sys.exit(0)
+told = json.loads(next(word for word in sys.argv if word.startswith("{{")))
+if (folder / "over").exists() and told["holdfast_faults"]:
+    from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import ask
+    ask("release", tag=told["tag"], handoff_to=(folder / "over").read_text().strip())
+    tell(end={{"ok": True}})
+    sys.exit(0)
+if (folder / "hang").exists():
+    time.sleep(300)
+if (folder / "slow").exists():
+    time.sleep(2)
+if (folder / "bad").exists():
+    tell(failed="it cannot be repaired here")
+    tell(end={{"ok": False}})
+    sys.exit(2)
+inventory = {{"interface": "eth0", "backup_interface": "eth1"}}
+state = {{"version": 1, "tag": "web", "address": "{VIP}", "in_service": True, **inventory, "inventory": inventory}}
+(folder / "new").write_text(json.dumps(state))
+(folder / "new").rename(folder / "web.json")
+tell(end={{"ok": True}})
+"""
 _ASK = (
     "import json, sys\nfrom ansible_collections.holdfast.ha.plugins.module_utils._checker.client import ask\n"
     "from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError\n"

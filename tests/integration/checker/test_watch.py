@@ -7,7 +7,6 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ from lab.control import Fault
 from lab.lan import VIP, Lan
 from lab.waiting import until
 
-from .pair import CHECKS, KEY, TAG, Pair
+from .pair import CHECKS, KEY, RECOVERY, TAG, Pair
 
 TIMING = PROFILES["fast"]
 
@@ -292,42 +291,12 @@ def test_systemd_is_told(shared: Pair, tmp_path: Path) -> None:
         until(lambda: a.exit_code == 0, 20, "it did not end")
 
 
-#: In place of ansible-playbook: notes its arguments, records that the resource is in service as a recovery does, and tells how it ended.
-_RECOVERY = f"""#!{sys.executable}
-import json, os, pathlib, sys, time
-folder = pathlib.Path("/var/lib/holdfast")
-with open(folder / "runs", "a") as runs:
-    print(*sys.argv[1:], file=runs)
-def tell(**what):
-    os.write(int(os.environ["HOLDFAST_RUN_REPORT"]), json.dumps(what).encode() + b"\\n")
-if sys.argv[-1] == "holdfast.ha.switchover":
-    from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import ask
-    told = next(json.loads(word) for word in sys.argv if word.startswith("{{"))
-    ask("release", tag=told["tag"], handoff_to=told["to"])
-    tell(end={{"ok": True}})
-    sys.exit(0)
-if (folder / "hang").exists():
-    time.sleep(300)
-if (folder / "slow").exists():
-    time.sleep(2)
-if (folder / "bad").exists():
-    tell(failed="it cannot be repaired here")
-    tell(end={{"ok": False}})
-    sys.exit(2)
-inventory = {{"interface": "eth0", "backup_interface": "eth1"}}
-state = {{"version": 1, "tag": "web", "address": "{VIP}", "in_service": True, **inventory, "inventory": inventory}}
-(folder / "new").write_text(json.dumps(state))
-(folder / "new").rename(folder / "web.json")
-tell(end={{"ok": True}})
-"""
-
-
 def test_failback(shared: Pair) -> None:
     """Automatic: it returns to the node of the better priority once that has been ready for long enough."""
     settings = {"triggers": [{"type": "playbook", "command": "/etc/holdfast/recovery"}], "checks": {**CHECKS, "failback_delay": 2, "hold_down": 1}}
     shared.reset(start=False, settings=settings, failback="automatic")
     for node in shared.lan.nodes:
-        node.run("install", "-m", "0700", "/dev/stdin", "/etc/holdfast/recovery", input=_RECOVERY)
+        node.run("install", "-m", "0700", "/dev/stdin", "/etc/holdfast/recovery", input=RECOVERY)
     a, b = shared.checkers["node-a"], shared.checkers["node-b"]
     b.start()
     shared.until_serving("node-b")
@@ -342,7 +311,7 @@ def test_the_triggers_finish_what_a_reflex_begins(shared: Pair) -> None:
     """A run after a takeover and after a reflex; one at a time; one that fails is retried later; SIGTERM calls it off."""
     shared.reset(start=False, settings={"triggers": [{"type": "playbook", "command": "/etc/holdfast/recovery"}]})
     a, node = shared.checkers["node-a"], shared.node("node-a")
-    node.run("install", "-m", "0700", "/dev/stdin", "/etc/holdfast/recovery", input=_RECOVERY)
+    node.run("install", "-m", "0700", "/dev/stdin", "/etc/holdfast/recovery", input=RECOVERY)
 
     def runs() -> list[str]:
         return node.run("sh", "-c", "cat /var/lib/holdfast/runs 2>/dev/null || true").stdout.splitlines()

@@ -204,7 +204,7 @@ def test_the_socket_is_private(cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     ("change", "cause"),
     [
-        ({"store": {"type": "none"}}, "type none keeps no leases"),
+        ({"store": {"type": "none"}, "nodes": ["node-a", "node-b"]}, "type none is for one node"),
         ({"store": None}, "no store is set"),
         ({"timing": "slow"}, "'slow' is none of fast, standard"),
         ({"peer": []}, "'peer' is not known here"),
