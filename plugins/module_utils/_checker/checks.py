@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import STRAY, Look
@@ -104,8 +105,19 @@ def own_options(parts: Ec2Parts) -> dict[str, Any]:
     return {**own, **({"role_arn": parts.role_arn} if parts.role_arn else {})}
 
 
+@dataclass
+class _Read:
+    """What one call showed, or why it did not; ``began``: when it was made."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    began: float = float("-inf")
+    value: Any = None
+    error: HoldfastError | None = None
+
+
 class Ec2Eyes:
-    """Looks at EC2 for all resources of this node; threads may share it. Two API calls a look, whatever the number of tables below one page.
+    """Looks at EC2 for all resources of this node; threads may share it. Two API calls a look, whatever the number of tables below one page; and
+    resources that look at the same moment share what they need of each other's calls.
 
     :param aws: Options of EC2 calls, as ``holdfast_aws``.
     :param clock: Seconds.
@@ -117,11 +129,24 @@ class Ec2Eyes:
         self._lock = threading.Lock()
         self._clients: dict[Any, Any] = {}
         self._enis: dict[str, tuple[float, str | None, LocalEni]] = {}
+        self._reads: dict[Any, _Read] = {}
+        self._next = float("-inf")
 
-    def look(self, known: Effective, parts: Ec2Parts, *, active: bool) -> Ec2Sight:
-        """What is wrong; for a standby whether EC2 answers this node. Never raises `HoldfastError`."""
+    def next_look(self, interval: float) -> float:
+        """When all resources look again: about ``interval`` seconds from now, at the same moment for all of them and not for all nodes."""
+        with self._lock:
+            now = self._clock()
+            if now >= self._next:
+                self._next = now + interval * random.uniform(0.8, 1.0)
+            return self._next
+
+    def look(self, known: Effective, parts: Ec2Parts, *, active: bool, since: float | None = None) -> Ec2Sight:
+        """What is wrong; for a standby whether EC2 answers this node. Never raises `HoldfastError`.
+
+        :param since: What another resource has asked for since then is as good as asking again; by default only what is asked for from now on.
+        """
         try:
-            return self._look(known, parts, active=active)
+            return self._look(known, parts, active=active, since=self._clock() if since is None else since)
         except HoldfastError as error:
             return Ec2Sight(error.message, elastic_ip=parts.elastic_ip)
 
@@ -132,21 +157,36 @@ class Ec2Eyes:
         remembered = self._enis.get(link)
         return gateway(remembered[2]) if remembered is not None else None
 
-    def _look(self, known: Effective, parts: Ec2Parts, *, active: bool) -> Ec2Sight:
+    def _look(self, known: Effective, parts: Ec2Parts, *, active: bool, since: float) -> Ec2Sight:
         from ansible_collections.holdfast.ha.plugins.module_utils._ec2 import observe
 
         client = self._client(parts)
         here = self._eni(known.interface)
-        eni = observe.network_interface(client, here.id)
+        eni = self._read((id(client), here.id), since, lambda: observe.network_interface(client, here.id))
         if not active:
             return Ec2Sight(elastic_ip=parts.elastic_ip)
         tables: tuple[RouteTable, ...] | None = None
-        if parts.route_tables is not None:
-            if parts.route_tables == ("all",):
-                tables = observe.route_tables(client, vpc_id=parts.extra.get("vpc_id") or here.vpc_id)
-            else:
-                tables = observe.route_tables(client, ids=parts.route_tables)
+        ids, vpc = parts.route_tables, parts.extra.get("vpc_id") or here.vpc_id
+        if ids == ("all",):
+            tables = self._read((id(client), vpc), since, lambda: observe.route_tables(client, vpc_id=vpc))
+        elif ids is not None:
+            tables = self._read((id(client), ids), since, lambda: observe.route_tables(client, ids=ids))
         return judge(known, parts, here, eni, tables)
+
+    def _read(self, key: Any, since: float, read: Callable[[], Any]) -> Any:
+        """What ``read`` returns or raises, or did in another thread after ``since``."""
+        with self._lock:
+            kept = self._reads.setdefault(key, _Read())
+        with kept.lock:
+            if kept.began < since:
+                kept.began, kept.value, kept.error = self._clock(), None, None
+                try:
+                    kept.value = read()
+                except HoldfastError as error:
+                    kept.error = error
+            if kept.error is not None:
+                raise kept.error
+            return kept.value
 
     def _client(self, parts: Ec2Parts) -> Any:
         from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import BOTO3_IMPORT_ERROR, AwsOptions, ec2_client

@@ -60,6 +60,8 @@ Log = Callable[..., None]
 _LONGEST_SLEEP, _PATIENCE = 5.0, 25.0
 #: Seconds until EC2 is looked at again where it did not answer; doubled up to the usual interval.
 _FIRST_PAUSE = 1.0
+#: Seconds within which the looks of several resources at EC2 count as one.
+_TOGETHER = 0.5
 #: Seconds for which a look at the links is as good as a new one.
 _FRESH = 0.05
 
@@ -495,29 +497,31 @@ class Watch(threading.Thread):
 
     def _look_deep(self) -> None:
         """The thread for looks that take a while."""
-        deep_at, pause = 0.0, _FIRST_PAUSE
+        deep_at, pause = self._clock(), _FIRST_PAUSE
         while not self._ending.is_set():
             now = self._clock()
             asked = self._deep.is_set()
             if asked or now >= deep_at:
                 self._deep.clear()
-                self._look_once()
+                self._look_once(None if asked else deep_at - _TOGETHER)
                 failed = self._sight is not None and bool(self._sight.seen.error)
-                usual = self._around.checks.deep_interval * random.uniform(0.8, 1.0)
-                deep_at = self._clock() + min(pause if failed else usual, usual)  # not unready for half a minute over one call
-                pause = min(2 * pause, usual) if failed else _FIRST_PAUSE
+                interval = self._around.checks.deep_interval
+                deep_at = self._around.eyes.next_look(interval)
+                if failed:  # one call that was not answered is no reason not to be ready for half a minute
+                    deep_at = min(deep_at, self._clock() + pause)
+                pause = min(2 * pause, interval) if failed else _FIRST_PAUSE
             else:
                 self._probe()
             self._deep.wait(max(0.05, min(self._around.checks.interval, deep_at - self._clock())))
 
-    def _look_once(self) -> None:
+    def _look_once(self, since: float | None = None) -> None:
         try:
             known = self._address.known()
         except HoldfastError:
             return
         parts, epoch = known.resource.ec2 if known.resource else None, self._epoch()
         if parts is not None:
-            sight = self._around.eyes.look(known, parts, active=epoch is not None)
+            sight = self._around.eyes.look(known, parts, active=epoch is not None, since=since)
             self._sight = _Sight(self._clock(), epoch, sight)
             self._around.metrics.check(self.tag, sight.look.health.value)
             if epoch is not None:

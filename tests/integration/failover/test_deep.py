@@ -116,3 +116,13 @@ def test_an_api_that_does_not_answer_is_no_fault(deep: Cluster, how: str) -> Non
     assert deep.has_address(deep.lab.node_a)
     deep.lab.control.faults.clear()
     healthy(deep)
+
+
+def test_a_standby_is_ready_again_soon_after_a_look_that_failed(deep: Cluster) -> None:
+    deep.checkers["node-b"].stop()
+    deep.lab.control.faults.inject(Fault("deny", "ec2:*"))
+    settings = {"cluster": CLUSTER, "store": STORE, "checks": {**CHECKS, "deep_interval": 60}}
+    deep.checkers["node-b"] = Checker(deep.lab.node_b, settings, [deep.resource]).start()
+    until(lambda: status(deep, "node-b")["ready_reason"].startswith("EC2: "), 20, "it is not told", every=0.1)
+    deep.lab.control.faults.clear()
+    until(lambda: status(deep, "node-b")["ready"], 20, "it waits for the usual time", every=0.1)
