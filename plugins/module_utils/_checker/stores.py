@@ -34,16 +34,19 @@ class Stores:
         return first
 
 
-def check_store(settings: StoreSettings, timing: Timing, environ: Mapping[str, str] | None = None) -> None:
-    """Whether its files can be read and its names are known on this host, which takes no network. Raises `HoldfastError`."""
+def check_store(settings: StoreSettings, timing: Timing, *, elsewhere: bool = False) -> None:
+    """Whether its files can be read and its names are known on this host, which takes no network. Raises `HoldfastError`.
+
+    :param elsewhere: This process has another environment and home than the checker, so it does not know that one's AWS profiles.
+    """
     if settings.type == "etcd":
         open_store(settings, timing)
     elif settings.type == "dynamodb":
-        check_aws(settings.values, "store", environ)
+        check_aws(settings.values, "store", elsewhere=elsewhere)
 
 
-def check_aws(values: Mapping[str, Any], path: str, environ: Mapping[str, str] | None = None) -> None:
-    """Whether these AWS options fit together and this host knows them. Raises `BadInput`."""
+def check_aws(values: Mapping[str, Any], path: str, *, elsewhere: bool = False) -> None:
+    """Whether these AWS options fit together and this host knows them; ``elsewhere`` as in `check_store`. Raises `BadInput`."""
     from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import BOTO3_IMPORT_ERROR, AwsOptions
 
     if BOTO3_IMPORT_ERROR is not None:
@@ -52,8 +55,9 @@ def check_aws(values: Mapping[str, Any], path: str, environ: Mapping[str, str] |
     from botocore.exceptions import BotoCoreError
 
     try:
-        options = AwsOptions.from_params(values, os.environ if environ is None else environ)
-        boto3.session.Session(profile_name=options.profile, region_name=options.region)
+        options = AwsOptions.from_params(values, {} if elsewhere else os.environ)
+        if not elsewhere:
+            boto3.session.Session(profile_name=options.profile, region_name=options.region)
     except BadInput as error:
         raise BadInput(f"{path}.{error.message}", path=path) from None
     except BotoCoreError as error:

@@ -57,10 +57,10 @@ def main() -> int:
             raise MissingProgram("the Python library netaddr is missing; install it for the Python that runs the checker")
         given = json.load(sys.stdin)
         config = validate(given)
-        check_store(config.store, config.timing, {})  # whoever runs this has another environment than the checker's unit
+        check_store(config.store, config.timing, elsewhere=True)
         parts = [(resource.tag, resource.ec2) for resource in (parse(one, "") for one in given["resources"]) if resource.ec2 is not None]
         for tag, ec2 in parts:
-            check_aws({**config.aws, **own_options(ec2)}, f"{tag}: ec2", {})
+            check_aws({**config.aws, **own_options(ec2)}, f"{tag}: ec2", elsewhere=True)
     except HoldfastError as error:
         sys.stderr.write(f"{error.message}\n")
         return 78

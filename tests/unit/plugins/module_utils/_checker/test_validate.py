@@ -66,7 +66,6 @@ def test_what_is_wrong_is_refused_in_one_line(change: Callable[[dict[str, Any]],
     ("store", "told"),
     [
         ({"type": "etcd", "endpoints": ["https://127.0.0.1:2379"], "ca_cert": "/gone/ca.pem"}, "/gone/ca.pem"),
-        ({"type": "dynamodb", "table": "holdfast", "profile": "nobody"}, "store.profile: this host's AWS configuration has no profile 'nobody'"),
         ({"type": "dynamodb", "table": "holdfast", "aws_ca_bundle": "/gone/ca.pem"}, "store.aws_ca_bundle: there is no file '/gone/ca.pem'"),
     ],
 )
@@ -78,6 +77,13 @@ def test_what_this_host_does_not_have_is_seen_before_it_is_written(
     said = capsys.readouterr().err
     assert told in said
     assert said.count("\n") == 1
+
+
+def test_the_profiles_of_the_checkers_unit_are_not_known_to_who_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has a home and an environment of its own."""
+    store = {"type": "dynamodb", "table": "holdfast", "profile": "of-the-unit"}
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(changed(lambda given: given["checker"].update(store=store)))))
+    assert main() == 0
 
 
 def test_a_node_without_a_store_is_alone() -> None:
