@@ -287,7 +287,7 @@ def test_systemd_is_told(shared: Pair, tmp_path: Path) -> None:
         systemd.settimeout(20)
         a.send(signal.SIGCONT)
         a.send(signal.SIGTERM)
-        hear("STOPPING=1")
+        assert "EXTEND_TIMEOUT_USEC=70000000" in hear("STOPPING=1"), "without dependents"
         until(lambda: a.exit_code == 0, 20, "it did not end")
 
 

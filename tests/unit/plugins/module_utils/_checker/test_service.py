@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the parts of a checker share, and what a request costs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import ask, status_of
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.server import Server
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.stores import Stores
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import NotFound
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import parse_store
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
+
+
+class Watched:
+    """Stands for the watch of a resource, and for its holder."""
+
+    def __init__(self) -> None:
+        self.holder = self
+        self.asked: list[str] = []
+        self.at_work_told = 0
+
+    def ask(self, request: Any) -> None:
+        self.asked.append(request.op)
+
+    def at_work(self) -> None:
+        self.at_work_told += 1
+
+    def status(self) -> dict[str, Any]:
+        return {"tag": "web", "held": True, "expires_in": 5.0}
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Path, Watched, list[int]]]:
+    """A socket, the resource behind it, and how often it was added up what the status says of the node."""
+    watched, counted = Watched(), list[int]()
+
+    def about() -> dict[str, Any]:
+        counted.append(1)
+        return {"cluster": "web-prod", "node": "node-a"}
+
+    path = tmp_path / "run" / "checker.sock"
+    server = Server(path, {"web": watched}, about, {"cluster": "web-prod", "node": "node-a"})  # type: ignore[dict-item]
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield path, watched, counted
+    server.shutdown()
+    server.server_close()
+
+
+def test_what_takes_long_is_added_up_for_the_whole_status_alone(served: tuple[Path, Watched, list[int]]) -> None:
+    path, watched, counted = served
+    for op in ("acquire", "serve", "withdraw", "release", "status"):
+        assert ask(op, path=path, tag="web")["node"] == "node-a"
+    assert status_of("web-prod", "web", path) == {"node": "node-a", "tag": "web", "held": True, "expires_in": 5.0}
+    assert counted == []
+    assert watched.asked == ["acquire", "serve", "withdraw", "release"]
+    assert watched.at_work_told == 3, "serve, and two looks of a playbook"
+    assert [one["tag"] for one in ask("status", path=path)["resources"]] == ["web"]
+    assert (counted, watched.at_work_told) == ([1], 3)
+
+
+def test_what_is_not_watched_is_not_there(served: tuple[Path, Watched, list[int]]) -> None:
+    path, _watched, _counted = served
+    assert status_of("web-prod", "other", path) is None
+    assert status_of("another", "web", path) is None
+    with pytest.raises(NotFound, match="it has web"):
+        ask("release", path=path, tag="other")
+
+
+def test_one_client_of_dynamodb_is_for_all_and_one_of_etcd_is_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x"), ("AWS_REGION", "eu-west-1")):
+        monkeypatch.setenv(name, value)
+    stores = Stores(parse_store({"type": "dynamodb", "table": "holdfast"}), Timing())
+    assert len({id(stores.take()) for _ in range(3)}) == 1
+    stores = Stores(parse_store({"type": "etcd", "endpoints": ["http://127.0.0.1:2379"]}), Timing())
+    kept = [stores.take() for _ in range(3)]
+    assert len({id(one) for one in kept}) == 3
