@@ -194,6 +194,23 @@ def test_an_upgrade_keeps_the_address_up(cluster: Installed, active: str) -> Non
     until(lambda: not any(EXTRA["address"] in str(one.addresses()) for one in cluster.nodes), 2 * TTL, "the address that left is still there")
 
 
+@pytest.mark.long
+def test_a_run_that_was_broken_off_is_finished_by_the_next(cluster: Installed, active: str) -> None:
+    """It had switched to the new version already, and the old one still runs: that is neither kept nor removed before it has ended."""
+    standby = cluster.node(cluster.other(active))
+    release = standby.run("readlink", "/opt/holdfast/collections").stdout.strip()
+    begin, older = since_now(), "/opt/holdfast/releases/older"
+    standby.run("sh", "-euc", f"cp -a {release} {older}; ln -sfn {older} /opt/holdfast/collections; systemctl kill --signal=KILL {UNIT}")
+    cluster.wait_told(standby, begin, "ready")
+    standby.run("ln", "-sfn", release, "/opt/holdfast/collections")
+    assert f"PYTHONPATH={older}" in standby.run("cat", f"/proc/{cluster.pid(standby)}/environ").stdout.split("\0")
+    run = cluster.converge(words=("--limit", standby.name))
+    names = [task.task.rpartition(" : ")[2] for task in run.changed]
+    assert names == ["See whether the checker that runs is of this version", "Exchange the process", "Remove versions that nothing uses"]
+    assert f"PYTHONPATH={release}" in standby.run("cat", f"/proc/{cluster.pid(standby)}/environ").stdout.split("\0")
+    assert standby.run("ls", "/opt/holdfast/releases").stdout.split() == [release.rpartition("/")[2]]
+
+
 # --- what goes wrong ---------------------------------------------------------------------------------------------------
 
 
