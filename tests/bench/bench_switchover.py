@@ -1,78 +1,139 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A planned switchover: for how long a client that asks every 5 ms is without the service.
+"""A planned switchover: for how long a client is without the service.
 
-    tests/bench/bench_switchover.py [--rounds N] [--playbook-rounds N] [--profile fast] [--only WORD]
+    tests/bench/bench_switchover.py [--rounds N] [--playbook-rounds N] [--profiles fast,standard] [--only WORD]
 
-By the checkers alone, on a plain network (no EC2 parts); by the playbook over SSH, on the same network; and by the playbook in the lab's VPC, with
-the route table entries of three tables, the source/dest check and an Elastic IP, without latency and with 100 ms for each call to EC2.
-No figure counts where two nodes held the address at once.
+By the checkers alone: on a plain network, beside keepalived that is stopped in good order, each in turn, to a client that asks every half a
+millisecond; and in the lab's VPC, where the new node's checker has the routes of three tables, the source/dest check and the Elastic IP moved by
+its waiting run. By the playbook over SSH: on a plain network, and in the VPC; there without latency and with 100 ms for each call to EC2.
+In the VPC and by the playbook a client asks every 5 ms, and no figure counts where two nodes held the address at once.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import os
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / ".tree")]
 
+from client import Client  # noqa: E402
+from contestants import HOST, PATIENCE, Contestant, Holdfast, Keepalived, keepaliveds, new_lan  # noqa: E402
+from figures import Table  # noqa: E402
+
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore  # noqa: E402
 from ansible_collections.holdfast.ha.tests.integration.failover.cluster import Cluster  # noqa: E402
 from harness.pair import CLUSTER, STORE, TAG, Pair  # noqa: E402
 from lab.control import Fault  # noqa: E402
 from lab.handover import hand_over  # noqa: E402
+from lab.installed import Installed  # noqa: E402
 from lab.lan import Lan  # noqa: E402
 from lab.oracle import Oracle  # noqa: E402
 from lab.playbook import run_playbook  # noqa: E402
 from lab.prober import Prober  # noqa: E402
 from lab.vpc import Lab  # noqa: E402
 
-CHECKERS, PLAYBOOK = "by the checkers, no EC2 parts", "by the playbook, no EC2 parts"
-EC2 = {"by the playbook, EC2 parts": 0.0, "by the playbook, EC2 parts, 100 ms a call": 0.1}
-ROWS = (CHECKERS, PLAYBOOK, *EC2)
+PLAIN = "switchover, no EC2 parts"
+EC2 = {"switchover, EC2 parts": 0.0, "switchover, EC2, 100 ms a call": 0.1}
+GOALS = {PLAIN: 0.1, **dict.fromkeys(EC2, 0.5)}
 #: Moves the resource between the named nodes.
 Move = Callable[[str, str], object]
 
 
-def measure(what: str, rounds: int, move: Move, oracle: Oracle, prober: Prober) -> None:
-    """There and back in turn, as many moves as ``rounds``; prints a line."""
+def leave(one: Contestant) -> float:
+    """The active node gives the service up; returns the outage."""
+    one.settle()
+    with Client(one.lan.machines["client-c"].namespace, HOST) as client:
+        [(node, _link)] = one.places()
+        begin = time.monotonic()
+        one.leave(node)
+        seconds = client.outage(begin, PATIENCE).seconds
+    if isinstance(one, Keepalived):
+        one.revive(node)
+    return seconds
+
+
+def beside_keepalived(profiles: list[str], rounds: int, table: Table) -> None:
+    with ExitStack() as stack:
+        ours = [stack.enter_context(Holdfast(new_lan(stack, f"s{number}"), profile)) for number, profile in enumerate(profiles)]
+        rivals = keepaliveds(stack)
+        contestants: list[Contestant] = [*ours, *rivals]
+        found: dict[str, list[float]] = {one.name: [] for one in contestants}
+        for _round in range(rounds):
+            for one in contestants:
+                found[one.name].append(leave(one))
+        for name, seconds in found.items():
+            goal = GOALS[PLAIN] if name.startswith("holdfast") else None
+            table.row(PLAIN, name, seconds, goal=goal, against=ours[0].name)
+        if not rivals:
+            table.left_out(PLAIN, "keepalived", "not installed")
+
+
+def outages(rounds: int, move: Move, oracle: Oracle, prober: Prober, rest: Callable[[str], object] = lambda new: None) -> list[float]:
+    """There and back in turn, as many moves as ``rounds``. ``rest``: returns once all is well on that node."""
     with oracle, prober:
         prober.wait_until_answered(10, by="node-a")
-        begin = time.monotonic()
         for number in range(rounds):
             old, new = ("node-a", "node-b") if number % 2 == 0 else ("node-b", "node-a")
             move(old, new)
-            first = prober.wait_until_answered(30, by=new)
+            first = prober.wait_until_answered(PATIENCE, by=new)
             prober.wait_until_answered(10, by=new, since=first.answered + 0.1)
-        each = (time.monotonic() - begin) / rounds
+            rest(new)
         report, verdict = prober.stop(), oracle.stop()
     assert not verdict.faults, verdict.line
-    outages = [one.ms for one in report.outages if one.before and one.after and one.before.node != one.after.node]
-    assert len(outages) == rounds, outages
-    print(f"{what:44} {rounds:5}  {statistics.median(outages):6.0f} ms  {max(outages):6.0f} ms  {each:8.1f} s", flush=True)
+    found = [one.seconds for one in report.outages if one.before and one.after and one.before.node != one.after.node]
+    assert len(found) == rounds, found
+    return found
 
 
-def on_a_lan(profile: str, rounds: int, playbook_rounds: int, only: str) -> None:
-    with Lan(f"bs{os.getpid()}-", with_ssh=True) as lan, Pair(lan, profile) as pair:
-        if only in CHECKERS:
-            checkers = pair.checkers
-            measure(
-                CHECKERS,
-                rounds,
-                lambda old, new: hand_over(checkers[old], checkers[new], TAG),
-                pair.oracle(),
-                lan.prober(),
-            )
-        if only in PLAYBOOK:
-            with tempfile.TemporaryDirectory() as folder:
-                measure(PLAYBOOK, playbook_rounds, _playbook(pair, Path(folder)), pair.oracle(), lan.prober())
+def by_the_playbook(profile: str, rounds: int, table: Table) -> None:
+    name = f"holdfast {profile}, playbook over SSH"
+    with Lan(f"bp{os.getpid()}-", with_ssh=True) as lan, Pair(lan, profile) as pair, tempfile.TemporaryDirectory() as folder:
+        move = _playbook(pair, Path(folder))
+        table.row(PLAIN, name, outages(rounds, move, pair.oracle(), lan.prober()), goal=GOALS[PLAIN])
+    with Lab(f"bv{os.getpid()}-", with_ssh=True) as lab, tempfile.TemporaryDirectory() as folder, _in_service(lab, profile, Path(folder)) as cluster:
+        for what, latency in EC2.items():
+            with slowly(lab, latency):
+                found = outages(rounds, lambda _old, new: _quietly(cluster, new, Path(folder)), cluster.oracle(), lab.prober("client-c"))
+            table.row(what, name, found, goal=GOALS[what])
+
+
+def by_checkers_in_the_vpc(profile: str, rounds: int, table: Table) -> None:
+    with Lab(f"bc{os.getpid()}-") as lab:
+        DynamoDbStore(lab.control.client("dynamodb"), STORE["table"]).create(pause=lambda _: time.sleep(0.05))
+        parts = {"route_tables": "all", "elastic_ip": lab.place.elastic_ip}
+        resource = {"tag": TAG, "address": lab.place.vip, "interface": "eth0", "ec2": parts, "priority": {"node-a": 1, "node-b": 2}}
+        with Installed(lab, CLUSTER, STORE, resource, profile) as both:
+
+            def rest(new: str) -> None:
+                both.until_in_service(new, PATIENCE)
+                both.until_ready(next(name for name in both.checkers if name != new), PATIENCE)
+                both.until_armed(PATIENCE)
+
+            rest("node-a")
+            for what, latency in EC2.items():
+                with slowly(lab, latency):
+                    move = lambda old, new: hand_over(both.checkers[old], both.checkers[new], TAG)  # noqa: E731
+                    found = outages(rounds, move, both.oracle(), lab.prober("client-c"), rest)
+                table.row(what, f"holdfast {profile}, checkers", found, goal=GOALS[what])
+
+
+@contextmanager
+def slowly(lab: Lab, latency: float) -> Iterator[None]:
+    """Each call to EC2 takes so much longer."""
+    if latency:
+        lab.control.faults.inject(Fault("latency", "ec2:*", seconds=latency))
+    yield
+    lab.control.faults.clear()
 
 
 def _playbook(pair: Pair, folder: Path) -> Move:
@@ -89,15 +150,9 @@ def _playbook(pair: Pair, folder: Path) -> Move:
     return move
 
 
-def in_the_vpc(profile: str, rounds: int, only: str) -> None:
-    with Lab(f"bv{os.getpid()}-", with_ssh=True) as lab, tempfile.TemporaryDirectory() as folder, _in_service(lab, profile, Path(folder)) as cluster:
-        for what, latency in EC2.items():
-            if only not in what:
-                continue
-            if latency:
-                lab.control.faults.inject(Fault("latency", "ec2:*", seconds=latency))
-            measure(what, rounds, lambda _old, new: cluster.switch(new, Path(folder)), cluster.oracle(), lab.prober("client-c"))
-            lab.control.faults.clear()
+def _quietly(cluster: Cluster, new: str, folder: Path) -> None:
+    with contextlib.redirect_stdout(io.StringIO()):
+        cluster.switch(new, folder)
 
 
 @contextmanager
@@ -105,7 +160,7 @@ def _in_service(lab: Lab, profile: str, folder: Path) -> Iterator[Cluster]:
     cluster = Cluster(lab, timing=profile)
     try:
         cluster.reset()
-        cluster.switch("node-a", folder)
+        _quietly(cluster, "node-a", folder)
         yield cluster
     finally:
         cluster.stop()
@@ -113,20 +168,23 @@ def _in_service(lab: Lab, profile: str, folder: Path) -> Iterator[Cluster]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Time planned switchovers.")
-    parser.add_argument("--rounds", type=int, default=20, help="switchovers by the checkers (default: %(default)s)")
-    parser.add_argument("--playbook-rounds", type=int, default=4, help="switchovers by the playbook (default: %(default)s)")
-    parser.add_argument("--profile", default="fast", help="timing profile (default: %(default)s)")
-    parser.add_argument("--only", default="", metavar="WORD", help="only the rows whose text has this in it, such as checkers")
+    parser.add_argument("--rounds", type=int, default=20, help="switchovers by the checkers, and rivals' stops (default: %(default)s)")
+    parser.add_argument("--playbook-rounds", type=int, default=20, help="switchovers by the playbook; 0: none (default: %(default)s)")
+    parser.add_argument("--profiles", default="fast,standard", help="timing profiles (default: %(default)s)")
+    parser.add_argument("--only", choices=("lan", "vpc", "playbook"), help="only this part")
     given = parser.parse_args()
+    profiles = given.profiles.split(",")
     if given.rounds % 2 or given.playbook_rounds % 2:
         parser.error("the resource has to come back: give even numbers")
-    if not any(given.only in what for what in ROWS):
-        parser.error(f"--only: it has to be part of one of these: {', '.join(ROWS)}")
-    print(f"{'planned switchover, ' + given.profile:44} {'moves':>5}  {'median':>9}  {'worst':>9}  {'a move':>10}")
-    if given.only in CHECKERS or given.only in PLAYBOOK:
-        on_a_lan(given.profile, given.rounds, given.playbook_rounds, given.only)
-    if any(given.only in what for what in EC2):
-        in_the_vpc(given.profile, given.playbook_rounds, given.only)
+    table = Table("planned switchover: the outage that a client saw; ratio to the first line")
+    if given.only in (None, "lan"):
+        beside_keepalived(profiles, given.rounds, table)
+    for profile in profiles:
+        if given.only in (None, "vpc"):
+            by_checkers_in_the_vpc(profile, given.rounds, table)
+        if given.only in (None, "playbook") and given.playbook_rounds:
+            by_the_playbook(profile, given.playbook_rounds, table)
+    table.close()
     return 0
 
 

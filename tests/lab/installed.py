@@ -69,6 +69,14 @@ class Installed:
 
         until(known, seconds, f"{name} does not become ready")
 
+    def until_armed(self, seconds: float) -> None:
+        """Until a run waits on each node. Raises TimeoutError."""
+
+        def waits() -> bool:
+            return all((checker.ask("status")["armed"] or {}).get("waiting") for checker in self.checkers.values())
+
+        until(waits, seconds, "no run is armed")
+
     def kill(self, name: str) -> None:
         """That machine is gone at once."""
         self.checkers[name].kill()
