@@ -32,7 +32,7 @@ def measure(tables: int, rounds: int, latency: float, table: Table, *, armed: bo
     """The rows of one number of tables."""
     number, by = f"{tables} table{'s' if tables > 1 else ''}", f"holdfast, {'armed' if armed else 'cold'}"
     with ExitStack() as stack:
-        one = Watched(stack, tables, armed=armed, **CHECKS)
+        one = Watched(stack, tables, armed=armed, checks=CHECKS)
         found = [one.repaired(one.break_routes, "client-c", latency) for _round in range(rounds)]
         goal = GOAL if armed else None
         table.row(ROUTES.format(number), by, [service for service, _all in found], goal=goal)

@@ -73,6 +73,10 @@ class Holdfast(Contestant, Pair):
             shared = {"holdfast_cluster": CLUSTER, "holdfast_store": STORE, "holdfast_resources": [self.resource]}
             write(node, _VARIABLES, {**shared, "holdfast_node": node.name})
 
+    def __enter__(self) -> Holdfast:
+        Pair.start(self)
+        return self
+
     def settle(self) -> None:
         until(lambda: sorted(map(self._at_rest, self.checkers)) == ["active", "standby"], PATIENCE, f"{self.name} does not come to rest")
         time.sleep(_CHECKS["window"])  # the reflex of this fault is forgotten

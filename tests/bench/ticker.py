@@ -53,7 +53,7 @@ def main(address: str, port: int, interval: float) -> None:
 
 
 def _answers(asks: socket.socket) -> list[tuple[str, int]]:
-    found = []
+    found: list[tuple[str, int]] = []
     while True:
         try:
             words = asks.recv(512).decode("ascii", "replace").split()

@@ -50,7 +50,7 @@ class Checker:
         )
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()
-        until(lambda: self.seen("ready") or self.exit_code is not None, 15, f"the checker on {self.node.name} did not start")
+        until(lambda: self.seen("ready") or self.exit_code is not None, 60, f"the checker on {self.node.name} did not start")
         if not self.seen("ready"):
             raise RuntimeError(f"the checker on {self.node.name} ended with {self.exit_code}: {' '.join(self.other)}")
         return self

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every benchmark, one after another: the figures of docs/docsite/rst/tuning.rst.
+
+    tests/bench/all.py [--quick]
+
+``--quick`` takes a few rounds of each, to see that all of them work. Each prints its tables, what it missed of its goals, and the load of the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+#: The programs with their arguments, in full and quick.
+PROGRAMS = (
+    ("bench_faults.py", "--rounds 20 --slow-rounds 5", "--rounds 2 --slow-rounds 1"),
+    ("bench_takeover.py", "--rounds 20", "--rounds 2"),
+    ("bench_switchover.py", "--rounds 20 --playbook-rounds 4 --profiles fast", "--rounds 2 --playbook-rounds 2 --profiles fast"),
+    ("bench_ec2.py", "--rounds 20 --cold-rounds 3", "--rounds 2 --cold-rounds 1"),
+    ("bench_idle.py", "--seconds 300", "--seconds 20"),
+    ("bench_armed.py", "--rounds 10 --latency 0.1", "--rounds 1 --idle 5"),
+    ("bench_route_target.py", "--rounds 5", "--rounds 1"),
+)
+
+
+def main() -> int:
+    """The number of programs that failed."""
+    parser = argparse.ArgumentParser(description="Run every benchmark.")
+    parser.add_argument("--quick", action="store_true", help="a few rounds of each")
+    given = parser.parse_args()
+    failed = 0
+    for name, full, quick in PROGRAMS:
+        words = quick if given.quick else full
+        print(f"\n=== {name} {words}", flush=True)
+        begin = time.monotonic()
+        done = subprocess.run([sys.executable, "-u", str(Path(__file__).with_name(name)), *words.split()], check=False)
+        failed += done.returncode != 0
+        print(f"=== {name}: {'done' if done.returncode == 0 else 'FAILED'} after {time.monotonic() - begin:.0f} s", flush=True)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
