@@ -3,7 +3,7 @@
 
     tests/bench/all.py [--quick]
 
-``--quick`` takes a few rounds of each, to see that all of them work. Each prints its tables, what it missed of its goals, and the load of the machine.
+``--quick`` takes a few rounds of each, to see that all of them work. Each prints its tables, which goals it missed, and the machine's load.
 """
 
 from __future__ import annotations
