@@ -51,8 +51,12 @@ class RunnerJob:
         results = ("runner_on_ok", "runner_on_failed", "runner_on_skipped", "runner_on_unreachable")
         ends = [(at, event) for at, event in enumerate(self.events) if event["event"] in results]
         assert all(begun[event["parent_uuid"]] < at for at, event in ends), "a result without a task"
-        ok = Counter(event["event_data"]["host"] for _at, event in ends if event["event"] == "runner_on_ok")
-        assert dict(self.stats["ok"]) == dict(ok), "the recap is another one than that of the events"
+        good = [event["event_data"] for _at, event in ends if event["event"] == "runner_on_ok"]
+        assert dict(self.stats["changed"]) == dict(Counter(data["host"] for data in good if data["res"].get("changed"))), (
+            "the recap tells of other changes"
+        )
+        seen = Counter(data["host"] for data in good)
+        assert all(seen[host] <= number for host, number in self.stats["ok"].items()), "the recap misses tasks"  # includes count there as well
 
     @property
     def stats(self) -> Mapping[str, Any]:

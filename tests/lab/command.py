@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from lab import daemon
+from lab import booted, daemon
 from lab.faults import TROUBLES
 from lab.netns import Inside
 from lab.prober import Prober
@@ -47,15 +47,17 @@ def _parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="start a lab and leave it running")
     up.add_argument("--tables", type=int, default=0, metavar="N", help="route tables more, each with the virtual address")
     up.add_argument("--no-ssh", action="store_true", help="without sshd on the nodes")
+    up.add_argument("--booted", action="store_true", help="nodes that boot a Debian with systemd and sshd, as extensions/molecule uses them")
     up.set_defaults(run=_up)
     commands.add_parser("down", help="end it and remove all that it made, also after a crash").set_defaults(run=_down)
     status = commands.add_parser("status", help="who holds what, route tables, Elastic IP, faults")
     status.add_argument("--json", action="store_true")
     status.set_defaults(run=_status)
+    commands.add_parser("inventory", help="an Ansible inventory of the nodes, as JSON, for use on this machine").set_defaults(run=_inventory)
     fault = commands.add_parser("fault", help="break something; without a name: list what can be broken")
     fault.add_argument("name", nargs="?")
     fault.set_defaults(run=_fault)
-    run = commands.add_parser("exec", help="run a command on a machine: node-a, node-b, client-c, outside, router")
+    run = commands.add_parser("exec", help="run a command on a machine: node-a, node-b, client-c, outside, router; or as administrator")
     run.add_argument("machine")
     run.add_argument("command", nargs=argparse.REMAINDER)
     run.set_defaults(run=_exec)
@@ -73,8 +75,10 @@ def _parser() -> argparse.ArgumentParser:
 def _up(args: argparse.Namespace) -> None:
     if not 0 <= args.tables <= 1000:
         raise LabError(f"--tables {args.tables}: 0 to 1000")
+    if args.booted and booted.why_not():
+        raise LabError(booted.why_not())
     begin = time.monotonic()
-    daemon.start(args.prefix, extra_tables=args.tables, with_ssh=not args.no_ssh)
+    daemon.start(args.prefix, extra_tables=args.tables, with_ssh=not args.no_ssh, booted=args.booted)
     print(f"the lab is up ({time.monotonic() - begin:.1f} s): see `status`, break something with `fault`, end it with `down`")
 
 
@@ -85,6 +89,10 @@ def _down(args: argparse.Namespace) -> None:
 def _status(args: argparse.Namespace) -> None:
     told = daemon.ask(args.prefix, "status", raw=args.json)
     print(json.dumps(told, indent=2) if args.json else told)
+
+
+def _inventory(args: argparse.Namespace) -> None:
+    print(json.dumps(daemon.ask(args.prefix, "inventory"), indent=2))
 
 
 def _fault(args: argparse.Namespace) -> None:
@@ -100,7 +108,7 @@ def _exec(args: argparse.Namespace) -> int:
     if not args.command:
         raise LabError("exec needs a command to run, for instance: exec node-a ip address")
     place = daemon.ask(args.prefix, "environment", machine=args.machine)
-    argv = Inside(args.machine, place["pid"]).command(args.command)
+    argv = [*place["enter"], *args.command]
     sys.stdout.flush()
     os.execvpe(argv[0], argv, place["env"] or dict(os.environ))  # noqa: S606 - an argument list; nothing of this process stays
 

@@ -14,19 +14,29 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lab.booted import BootedNode
+from lab.netns import Inside
 from lab.residence import LabError, Residence
+from lab.router import API_ADDRESS
 
 if TYPE_CHECKING:
     from lab.vpc import Lab
 
 _TESTS = Path(__file__).resolve().parents[1]
-#: Seconds for it to come up, to answer a question, and to end.
-READY_WITHIN, ANSWER_WITHIN, ENDED_WITHIN = 60.0, 30.0, 20.0
+#: Seconds for it to come up, with nodes that boot (the first time their system is made), to answer a question, and to end.
+READY_WITHIN, BOOTED_WITHIN, ANSWER_WITHIN, ENDED_WITHIN = 60.0, 600.0, 30.0, 60.0
+#: Whoever has all rights on the lab's AWS, for `environment`.
+ADMINISTRATOR = "administrator"
+_SSH = """#!/bin/sh
+# ssh, from within the network that reaches the nodes
+exec nsenter --net=/run/netns/{network} ssh "$@"
+"""
 
 
-def start(prefix: str, *, extra_tables: int, with_ssh: bool) -> None:
+def start(prefix: str, *, extra_tables: int, with_ssh: bool, booted: bool = False) -> None:
     """Start it detached from this terminal and return when it is ready; what it says on the way is shown. Raises `LabError`."""
-    argv = [sys.executable, "-m", "lab.daemon", prefix, str(extra_tables), "ssh" if with_ssh else "-"]
+    limit = BOOTED_WITHIN if booted else READY_WITHIN
+    argv = [sys.executable, "-m", "lab.daemon", prefix, str(extra_tables), "booted" if booted else "ssh" if with_ssh else "-"]
     paths = os.pathsep.join([str(_TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
     reader, writer = os.pipe()
     daemon = subprocess.Popen(
@@ -40,7 +50,7 @@ def start(prefix: str, *, extra_tables: int, with_ssh: bool) -> None:
         cwd="/",
     )
     os.close(writer)
-    end = time.monotonic() + READY_WITHIN
+    end = time.monotonic() + limit
     with open(reader) as news:
         while select.select([news], [], [], max(0.0, end - time.monotonic()))[0]:
             line = news.readline().rstrip("\n")
@@ -51,7 +61,7 @@ def start(prefix: str, *, extra_tables: int, with_ssh: bool) -> None:
             print(line, flush=True)
     daemon.terminate()
     daemon.wait()
-    raise LabError(f"the lab was not ready within {READY_WITHIN:g} s")
+    raise LabError(f"the lab was not ready within {limit:g} s")
 
 
 def ask(prefix: str, question: str, **words: Any) -> Any:
@@ -106,16 +116,28 @@ def _socket_of(residence: Residence) -> Path:
     return residence.folder / "lab.sock"
 
 
-def serve(prefix: str, extra_tables: int, with_ssh: bool, news: Any) -> None:
-    """Bring the lab up, say so, and answer questions until SIGTERM."""
-    from lab import faults, status  # they bring moto in, which the asking side does without
+def serve(prefix: str, extra_tables: int, nodes: str, news: Any) -> None:
+    """Bring the lab up, say so, and answer questions until SIGTERM.
+
+    :param nodes: ``ssh``: with sshd on the nodes; ``booted``: each with a system of its own, and the wheels that the role monitor installs.
+    """
+    from lab import booted, faults, status  # they bring moto in, which the asking side does without
     from lab.vpc import Lab
 
-    with Lab(prefix, extra_tables=extra_tables, with_ssh=with_ssh, tell=lambda line: print(line, file=news, flush=True)) as lab:
+    def tell(line: str) -> None:
+        print(line, file=news, flush=True)
+
+    options: dict[str, Any] = {"with_ssh": nodes == "ssh"}
+    if nodes == "booted":
+        tell("the system of the nodes, and what is installed on them (the first time a minute or two)")
+        booted.image()
+        options = {"booted": True, "binds": {booted.wheels(_TESTS.parent / "roles/monitor/files/requirements.txt"): booted.WHEELS}}
+    with Lab(prefix, extra_tables=extra_tables, tell=tell, **options) as lab:
         handlers = {
             "status": lambda words: status.describe(lab) if words["raw"] else status.render(status.describe(lab)),
             "fault": lambda words: faults.strike(lab, words["name"]),
             "environment": lambda words: _environment_of(lab, words["machine"]),
+            "inventory": lambda words: _inventory(lab, Residence(prefix).folder),
         }
         with socket.socket(socket.AF_UNIX) as door:
             door.bind(str(_socket_of(Residence(prefix))))
@@ -129,11 +151,38 @@ def serve(prefix: str, extra_tables: int, with_ssh: bool, news: Any) -> None:
 
 
 def _environment_of(lab: Lab, machine: str) -> dict[str, Any]:
+    """How a command gets into that machine, and what it finds there."""
+    if machine == ADMINISTRATOR:
+        keys, router = lab.control.admin_credentials, lab.router.namespace
+        rights = {"AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key}
+        given = {name: value for name, value in {**os.environ, **lab.client.environment, **rights}.items() if name != "AWS_SESSION_TOKEN"}
+        return {"pid": router.pid, "enter": router.command([]), "env": given, "service": lab.place.vip}
     try:
-        environment = lab.machines[machine].environment if machine in lab.machines else None
-        return {"pid": lab.namespace(machine).pid, "env": environment, "service": lab.prober(machine).address}
+        node, namespace = lab.machines.get(machine), lab.namespace(machine)
+        inside: Inside = node.machine if isinstance(node, BootedNode) and node.machine is not None else namespace
+        environment = node.environment if node is not None else None
+        return {"pid": namespace.pid, "enter": inside.command([]), "env": environment, "service": lab.prober(machine).address}
     except KeyError:
-        raise LabError(f"there is no machine {machine!r}; choose one of {', '.join([*lab.machines, 'router', 'outside'])}") from None
+        raise LabError(f"there is no machine {machine!r}; choose one of {', '.join([*lab.machines, 'router', 'outside', ADMINISTRATOR])}") from None
+
+
+def _inventory(lab: Lab, folder: Path) -> dict[str, Any]:
+    """That of the nodes for an Ansible outside of the lab's networks, and what a playbook wants to know of the VPC."""
+    program = folder / "ssh"
+    program.write_text(_SSH.format(network=lab.router.namespace.name))
+    program.chmod(0o700)
+    told, place = lab.inventory(), lab.place
+    told["all"]["vars"] |= {
+        "ansible_ssh_executable": str(program),
+        "ansible_ssh_transfer_method": "piped",  # sftp would look for the nodes in this machine's network
+        "ansible_pipelining": True,
+        "lab_address": place.vip,
+        "lab_address6": place.vip6,
+        "lab_elastic_ip": place.elastic_ip,
+        "lab_region": place.region,
+        "lab_endpoint_url": f"http://{API_ADDRESS}",
+    }
+    return told
 
 
 def _answer(caller: socket.socket, handlers: dict[str, Any]) -> None:
@@ -149,10 +198,10 @@ def _answer(caller: socket.socket, handlers: dict[str, Any]) -> None:
         pass  # the asker has gone
 
 
-def _main(prefix: str, extra_tables: str, ssh: str, writer: str) -> int:
+def _main(prefix: str, extra_tables: str, nodes: str, writer: str) -> int:
     news = os.fdopen(int(writer), "w")
     try:
-        serve(prefix, int(extra_tables), ssh == "ssh", news)
+        serve(prefix, int(extra_tables), nodes, news)
     except (LabError, OSError, RuntimeError) as error:
         if not news.closed:
             print(f"error: {' '.join(str(error).split())}", file=news, flush=True)

@@ -67,9 +67,8 @@ def test_prepare_aws_makes_the_table_and_shows_the_policy(cluster: Cluster, tmp_
     assert done.changed == ["Create the lease table"]
     client = lab.control.client("dynamodb")
     assert client.describe_table(TableName="of-a-job")["Table"]["TableStatus"] == "ACTIVE"
-    shown = next(
-        event["event_data"]["res"]["msg"] for event in done.events if event["event"] == "runner_on_ok" and "msg" in event["event_data"]["res"]
-    )
+    said = [event["event_data"] for event in done.events if event["event"] == "runner_on_ok"]
+    shown = next(data["res"]["msg"] for data in said if data["task"].startswith("Show"))
     assert [one["Sid"] for one in shown["Statement"]] == ["HoldfastNetwork", "HoldfastLeases"]
     assert keys.secret_key not in done.output
     client.delete_table(TableName="of-a-job")
