@@ -132,7 +132,7 @@ RUN: dict[str, tuple[str, ...]] = {
         "ansible-playbook -i inventory.yml holdfast.ha.maintenance -e state=paused -e tag=web",
         "ansible-playbook -i inventory.yml holdfast.ha.maintenance -e state=resumed -e tag=web",
         "ansible-playbook -i inventory.yml holdfast.ha.report -e report=/tmp/report.html",
-        "ansible-playbook -i inventory.yml holdfast.ha.report -e report_on=node-a -e report=/root/holdfast-report.html",
+        "ansible-playbook -i inventory.yml holdfast.ha.report -e report_on=node-a -e report=/var/lib/holdfast/report.html",
         "ansible-playbook -i inventory.yml holdfast.ha.uninstall",
         "ansible -i inventory.yml node-a -m holdfast.ha.lease_info -a 'cluster=web-prod tag=web store=\"{{ holdfast_store }}\"'",
         "holdfast status",

@@ -177,8 +177,8 @@ def test_the_guides_from_their_first_command_to_their_last(reader: Reader) -> No
         assert "web-prod: protected addresses" in page.read_text()
     finally:
         page.unlink(missing_ok=True)
-    reader.types(f"{playbook}report -e report_on=node-a -e report=/root/holdfast-report.html")
-    assert "web-prod: protected addresses" in node_a.run("cat", "/root/holdfast-report.html").stdout
+    reader.types(f"{playbook}report -e report_on=node-a -e report=/var/lib/holdfast/report.html")
+    assert "web-prod: protected addresses" in node_a.run("cat", "/var/lib/holdfast/report.html").stdout
 
     reader.types_on("node-a", ON_THE_ACTIVE_NODE)
     reader.types_on("node-a", ON_THE_STANDBY)
