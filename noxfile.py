@@ -16,15 +16,17 @@ import tempfile
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 
 import antsibull_nox
 import nox
 
 ROOT = Path(__file__).resolve().parent
-NEWEST_CORES = {"2.17": "3.10", "2.18": "3.11", "2.19": "3.11", "2.20": "3.12", "2.21": "3.12"}
+#: Each ansible-core that is tested with, and a Python that it runs on; the newest is the one that pip finds.
+CORES = {"2.17": "3.10", "2.18": "3.11", "2.19": "3.11", "2.20": "3.12", "newest": "3.13"}
 SHELL_SCRIPTS = ("tests/front-door", ".ci/run")
+# The sessions without an environment of their own use the programs beside nox, also where nobody has put these on PATH.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
 
 def _pip_has_its_own_index() -> bool:
@@ -38,6 +40,7 @@ def _pip_has_its_own_index() -> bool:
 nox.needs_version = ">=2026.8"
 nox.options.default_venv_backend = "virtualenv" if _pip_has_its_own_index() else "uv|virtualenv"
 nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = True
 
 antsibull_nox.load_antsibull_nox_toml()
 
@@ -96,15 +99,26 @@ def long(session: nox.Session) -> None:
 def lock(session: nox.Session) -> None:
     """Pin anew: rewrites each set of pins from the *.in beside it, with the newest releases for every Python from 3.10 on; on nodes from 3.11 on."""
     node = "roles/monitor/files/requirements"
-    for name in (*(f"tests/requirements/{one}" for one in ("test", "lab", "importer", "eda")), node):
+    for name in (*(f"tests/requirements/{one}" for one in ("test", "lab", "importer", "eda", "molecule")), node):
         source, pins = Path(f"{name}.in"), Path(f"{name}.txt")
         oldest = "3.11" if name == node else "3.10"
         command = ["uv", "pip", "compile", "--universal", f"--python-version={oldest}", "--upgrade", "--no-header", "--no-annotate", "--quiet"]
-        if source.stem in ("lab", "eda") or name == node:
+        if source.stem in ("lab", "eda", "molecule") or name == node:
             command.append("--constraint=tests/requirements/test.txt")
         resolved = session.run(*command, str(source), silent=True)
         licence = source.read_text(encoding="utf-8").splitlines()[0]
         pins.write_text(f"{licence}\n# Made from {source.name} by `nox -s lock`.\n{resolved}", encoding="utf-8")
+
+
+def _environment(session: nox.Session, name: str) -> Path:
+    """`.nox/NAME` with what tests/requirements/NAME.txt pins, made anew only where that has changed; the folder of its programs."""
+    place, pins = ROOT / ".nox" / name, ROOT / f"tests/requirements/{name}.txt"
+    stamp = place / "pins.txt"
+    if not stamp.exists() or stamp.read_bytes() != pins.read_bytes():
+        session.run(sys.executable, "-m", "venv", "--clear", str(place))
+        session.run(f"{place}/bin/python", "-m", "pip", "install", "--quiet", "--requirement", str(pins))
+        shutil.copy(pins, stamp)
+    return place / "bin"
 
 
 @nox.session(venv_backend="none")
@@ -112,13 +126,34 @@ def eda(session: nox.Session) -> None:
     """Makes `.nox/eda` with ansible-rulebook, where there is Java: only then does the suite run the rulebooks."""
     if shutil.which("java") is None:
         session.skip("there is no Java (Debian's openjdk-17-jre-headless): the tests of the rulebooks will be skipped")
-    place, pins = ROOT / ".nox/eda", ROOT / "tests/requirements/eda.txt"
-    stamp = place / "pins.txt"
-    if not stamp.exists() or stamp.read_bytes() != pins.read_bytes():
-        session.run(sys.executable, "-m", "venv", "--clear", str(place))
-        session.run(f"{place}/bin/python", "-m", "pip", "install", "--quiet", "--requirement", str(pins))
-        shutil.copy(pins, stamp)
-    session.run(f"{place}/bin/ansible-rulebook", "--version", silent=True)
+    session.run(f"{_environment(session, 'eda')}/ansible-rulebook", "--version", silent=True)
+
+
+@nox.session(venv_backend="none", default=False)
+def molecule(session: nox.Session) -> None:
+    """The scenarios of extensions/molecule, on nodes of the lab that boot; arguments are molecule's, instead of `test --all`."""
+    programs = _environment(session, "molecule")
+    words = session.posargs or ["test", "--all"]
+    session.run(f"{programs}/molecule", *words, env={"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"})
+
+
+@nox.session(venv_backend="none")
+def changelog(session: nox.Session) -> None:
+    """antsibull-changelog: the fragments are right, and a release can be made of them (of a copy; this tree stays as it is)."""
+    session.run("antsibull-changelog", "lint")
+    with _collection_copy() as copy, session.chdir(copy):
+        for words in (("init", "--quiet"), ("add", "--all")):  # it asks git which files are the collection's
+            session.run("git", *words, external=True, log=False)
+        there = {"ANSIBLE_COLLECTIONS_PATH": str(copy.parents[2])}
+        session.run("antsibull-changelog", "release", "--version", _version(), "--date", "2000-01-01", env=there, silent=True)
+        made = (copy / "CHANGELOG.rst").read_text(encoding="utf-8")
+        if f"v{_version()}" not in made or list((copy / "changelogs/fragments").glob("*.yml")):
+            session.error("antsibull-changelog release did not turn the fragments into CHANGELOG.rst")
+
+
+def _version() -> str:
+    """The one that is being worked on."""
+    return re.findall(r"^version: (\S+)$", (ROOT / "galaxy.yml").read_text(encoding="utf-8"), re.MULTILINE)[0]
 
 
 # --- ansible-test ---------------------------------------------------------------------------------------------------
@@ -191,6 +226,7 @@ def _path_of_working_pythons() -> str:
 def _ansible_test(session: nox.Session, *words: str) -> None:
     place = str(session.run("python", "-c", "import ansible_test; print(*ansible_test.__path__)", silent=True, log=False)).strip()
     _stand_in_for_get_pip(Path(place))
+    session.run("ansible-test", "--version", log=False)
     with _collection_copy() as copy, session.chdir(copy):
         session.run("ansible-test", *words, "--color", "no", *session.posargs, env={"PATH": _path_of_working_pythons()})
 
@@ -198,7 +234,6 @@ def _ansible_test(session: nox.Session, *words: str) -> None:
 @nox.session(name="ansible-test-sanity", venv_backend="none")
 def sanity(session: nox.Session) -> None:
     """ansible-test's sanity tests, with the ansible-core of `.venv`."""
-    session.log(f"ansible-core {version('ansible-core')}")
     _ansible_test(session, "sanity", "--local")
 
 
@@ -209,20 +244,25 @@ def units(session: nox.Session) -> None:
     _ansible_test(session, "units", "--local", "--python", python, "--exclude", "tests/unit/plugins/module_utils/_lease/test_exclusion.py")
 
 
+def _requirement(core: str) -> str:
+    return "ansible-core" if core == "newest" else f"ansible-core=={core}.*"
+
+
 @nox.session(name="ansible-test-sanity-with", default=False)
-@nox.parametrize("python,core", [(python, core) for core, python in NEWEST_CORES.items()], ids=list(NEWEST_CORES))
+@nox.parametrize("python,core", [(python, core) for core, python in CORES.items()], ids=list(CORES))
 def sanity_with(session: nox.Session, core: str) -> None:
     """ansible-test's sanity tests with another ansible-core, where the Python that it wants is installed."""
-    session.install(f"ansible-core=={core}.*")
+    session.install("--upgrade", _requirement(core))
     _ansible_test(session, "sanity", "--local")
 
 
 @nox.session(name="ansible-test-units-with", default=False)
-@nox.parametrize("python,core", [(python, core) for core, python in NEWEST_CORES.items()], ids=list(NEWEST_CORES))
+@nox.parametrize("python,core", [(python, core) for core, python in CORES.items()], ids=list(CORES))
 def units_with(session: nox.Session, core: str) -> None:
     """The unit tests, in ansible-test's import regime, with another ansible-core, where the Python that it wants is installed."""
     session.install(
-        f"ansible-core=={core}.*",
+        "--upgrade",
+        _requirement(core),
         "boto3",
         "mock",
         "netaddr",
