@@ -73,19 +73,21 @@ def run_job(
     environment: Mapping[str, str],
     inventory: Mapping[str, Any] | None = None,
     words: str = "",
+    limit: int = 300,
 ) -> RunnerJob:
     """Run ``holdfast.ha.PLAYBOOK`` as a job; its events have to be whole.
 
     :param folder: Becomes the job's private data folder.
     :param inventory: As JSON; by default the machine itself, without SSH.
     :param words: More of ansible-playbook's arguments, as one text.
+    :param limit: Seconds that it may take.
     """
     here = {"all": {"hosts": {"localhost": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}}}}
     for name, content in (
         ("inventory/hosts.json", inventory or here),
         ("env/extravars", variables),
         ("env/envvars", {"ANSIBLE_COLLECTIONS_PATH": str(_ROOT / ".tree"), "ANSIBLE_HOST_KEY_CHECKING": "0", "ANSIBLE_PIPELINING": "1"}),
-        ("env/settings", {"idle_timeout": 120, "job_timeout": 300}),
+        ("env/settings", {"idle_timeout": 120, "job_timeout": limit}),
     ):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,5 +104,6 @@ def run_job(
     events = [json.loads(path.read_text()) for path in (left / "job_events").glob("[0-9]*.json")]
     output = (left / "stdout").read_text() + done.stderr
     job = RunnerJob((left / "status").read_text().strip(), tuple(sorted(events, key=lambda event: int(event["counter"]))), output)
+    assert job.status in ("successful", "failed"), f"it ended by {job.status}: {output[-2000:]}"
     job.assert_whole()
     return job
