@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -65,6 +66,29 @@ def test_status_reads_like_a_table(running):
     assert "203.0.113.5  node-a eth0  10.0.1.11" in text
     assert "and 24 entries of other tables like the first" in text
     assert "Faults: none" in text
+
+
+def test_inventory_leads_to_the_nodes_from_this_machine(running):
+    told = json.loads(lab_command("inventory").stdout)["all"]
+    ways = told["vars"]
+    assert sorted(told["hosts"]) == ["node-a", "node-b"]
+    for name, host in told["hosts"].items():
+        argv = [ways["ansible_ssh_executable"], *ways["ansible_ssh_common_args"].split(), f"root@{host['ansible_host']}", "hostname"]
+        assert subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True).stdout == f"{name}\n"
+    assert (ways["lab_address"], ways["lab_elastic_ip"]) == ("10.1.0.10/32", "203.0.113.5")
+
+
+def test_the_administrator_may_do_what_a_node_may_not(running):
+    look = ("exec", "{who}", sys.executable, "-c", "import boto3; print(len(boto3.client('dynamodb').list_tables()['TableNames']))")
+    seen = {who: exec_quietly(*(word.format(who=who) for word in look)) for who in ("administrator", "node-a")}
+    assert (seen["administrator"].returncode, seen["administrator"].stdout) == (0, "0\n")
+    assert "AccessDenied" in seen["node-a"].stderr
+
+
+def exec_quietly(*argv: str) -> subprocess.CompletedProcess[str]:
+    """As `lab_command`, for a program that may end with a traceback of its own."""
+    words = [str(_TESTS / "holdfast-lab"), "--prefix", PREFIX, *argv]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "HOLDFAST_PYTHON": sys.executable})
 
 
 @pytest.mark.parametrize(
