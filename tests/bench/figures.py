@@ -32,16 +32,16 @@ class Table:
         self.missed: list[str] = []
         self._medians: dict[tuple[str, str], float] = {}
         print(f"\n{title} ({load()})", flush=True)
-        print(f"{'event':{_EVENT}}  {'by':{_BY}}  {'n':>3}  {'median':>8}  {'worst':>8}  {'goal':>7}  ratio", flush=True)
+        print(f"{'event':{_EVENT}}  {'by':{_BY}}  {'n':>3}  {'median':>8}  {'worst':>8}  {'best':>8}  {'goal':>7}  ratio", flush=True)
 
     def row(self, event: str, by: str, seconds: Sequence[float], *, goal: float | None = None, against: str = "") -> None:
-        """One line. ``against``: whose median of the same event the ratio is taken to, one that was printed before."""
+        """One line; the best tells something on a machine that is busy. ``against``: whose median of the same event the ratio is taken to, one that was printed before."""
         median, worst = statistics.median(seconds), max(seconds)
         self._medians[event, by] = median
         reference = self._medians.get((event, against))
         ratio = f"{median / reference:.3g} x" if reference else ""
         aim = "" if goal is None else shown(goal)
-        line = f"{event:{_EVENT}}  {by:{_BY}}  {len(seconds):3}  {shown(median):>8}  {shown(worst):>8}  {aim:>7}  {ratio}"
+        line = f"{event:{_EVENT}}  {by:{_BY}}  {len(seconds):3}  {shown(median):>8}  {shown(worst):>8}  {shown(min(seconds)):>8}  {aim:>7}  {ratio}"
         print(line.rstrip(), flush=True)
         if goal is not None and median > goal:
             self.missed.append(f"{event}, {by}: {shown(median)} where {shown(goal)} is the goal")
