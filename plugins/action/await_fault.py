@@ -55,22 +55,34 @@ def _wait(result: dict[str, Any], line: socket.socket) -> dict[str, Any]:
         facts = {name: order[name] for name in ("tag", "reason", "faults")}
     except (ValueError, KeyError, TypeError):
         return _failed(result, "the checker sent something that is not an order; do its version and the collection's agree?")
-    return {**result, "changed": False, **facts, "interface": _interface(facts["tag"], facts["faults"])}
+    interface, first = _first(facts["tag"], facts["faults"])
+    return {**result, "changed": False, **facts, "interface": interface, "first": first}
 
 
-def _interface(tag: str, faults: list[str]) -> str:
-    """The link that the address is on, where nothing but EC2 is to be repaired and this node holds the lease; otherwise empty."""
+def _first(tag: str, faults: list[str]) -> tuple[str, list[str]]:
+    """The link that the address is on and what is to be repaired on EC2, where that needs no look at anything else; otherwise nothing.
+
+    So it is where only EC2 is at fault, and where the checker has just put up an address that came from another node: the VPC leads there still.
+    """
     from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import ask
     from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
     from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 
-    if not faults or not set(faults) <= _ON_EC2:
-        return ""
+    if not set(faults) <= _ON_EC2:
+        return "", []
     try:
-        known = Store().effective(tag)
-        return known.interface if known.in_service and ask("status", tag=tag)["held"] else ""
+        known, here = Store().effective(tag), ask("status", tag=tag)
+        if not here["held"] or bool(known.in_service) != bool(faults):
+            return "", []
+        if faults:
+            return known.interface, faults
+        parts = known.resource.ec2 if known.resource is not None else None
+        if parts is None or not here["serving"]:
+            return "", []
+        routes = ["source_dest_check", "routes"] if parts.route_tables is not None else []
+        return known.interface, routes + (["elastic_ip"] if parts.elastic_ip is not None else [])
     except (HoldfastError, KeyError):
-        return ""  # the whole repair will say why
+        return "", []  # the whole repair will say why
 
 
 def _failed(result: dict[str, Any], message: str) -> dict[str, Any]:

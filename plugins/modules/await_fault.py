@@ -66,10 +66,16 @@ faults:
   sample: [routes]
 interface:
   description:
-    - The link that the address is on, where only things of EC2 are broken and this node holds the lease, so that these can be repaired before
-      anything else is looked at.
+    - The link that the address is on, where this node holds the lease, and either only things of EC2 are broken, or the address has just come
+      here and the VPC has to follow; so that these can be repaired before anything else is looked at.
     - Empty otherwise.
   returned: success
   type: str
   sample: eth0
+first:
+  description: What is to be repaired on EC2 before anything else is looked at; empty with an empty C(interface).
+  returned: success
+  type: list
+  elements: str
+  sample: [routes]
 """

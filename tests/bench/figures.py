@@ -35,7 +35,7 @@ class Table:
         print(f"{'event':{_EVENT}}  {'by':{_BY}}  {'n':>3}  {'median':>8}  {'worst':>8}  {'best':>8}  {'goal':>7}  ratio", flush=True)
 
     def row(self, event: str, by: str, seconds: Sequence[float], *, goal: float | None = None, against: str = "") -> None:
-        """One line; the best tells something on a machine that is busy. ``against``: whose median of the same event the ratio is taken to, one that was printed before."""
+        """One line, with the best too for machines that are busy. ``against``: whose median of the same event, printed before, is 1."""
         median, worst = statistics.median(seconds), max(seconds)
         self._medians[event, by] = median
         reference = self._medians.get((event, against))
