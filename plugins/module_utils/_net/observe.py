@@ -34,10 +34,11 @@ def observe_links(run: Runner, settings: Path = _SETTINGS) -> tuple[Link, ...]:
     return tuple(_link(row, everywhere or flag_of(settings / "ipv4/conf" / str(row["ifname"]) / "promote_secondaries")) for row in shown)
 
 
-def flag_of(path: Path) -> bool:
+def flag_of(path: Path | str) -> bool:
     """Whether a switch of the kernel is on."""
     try:
-        return path.read_text().strip() != "0"
+        with open(path, "rb") as file:
+            return file.read(16).strip() != b"0"
     except OSError:
         return False
 

@@ -61,7 +61,8 @@ def links(settings: Path = Path("/proc/sys/net")) -> tuple[Link, ...]:
     except OSError as error:
         raise CommandFailed(f"the kernel does not tell its links: {error.strerror or error}") from None
     names = {raw.index: raw.name for raw in found}
-    everywhere = flag_of(settings / "ipv4/conf/all/promote_secondaries")
+    switches = f"{settings}/ipv4/conf"  # no Path for each: joining them costs more than reading the files
+    everywhere = flag_of(f"{switches}/all/promote_secondaries")
     return tuple(
         Link(
             name=raw.name,
@@ -73,7 +74,7 @@ def links(settings: Path = Path("/proc/sys/net")) -> tuple[Link, ...]:
             master=names.get(raw.master),
             loopback=bool(raw.flags & _LOOPBACK),
             arp=not raw.flags & (_LOOPBACK | _NOARP),
-            promote_secondaries=everywhere or flag_of(settings / "ipv4/conf" / raw.name / "promote_secondaries"),
+            promote_secondaries=everywhere or flag_of(f"{switches}/{raw.name}/promote_secondaries"),
             addresses=tuple(message.held for message in held if message is not None and message.index == raw.index),
         )
         for raw in found
@@ -101,7 +102,7 @@ def parse_address(body: bytes) -> AddressMessage | None:
     family, prefixlen, low_flags, scope, index = _ADDR.unpack_from(body)
     if family not in (socket.AF_INET, socket.AF_INET6):
         return None
-    fields = dict(_attributes(body[_ADDR.size :]))
+    fields = _attributes(body[_ADDR.size :])
     version = 4 if family == socket.AF_INET else 6
     packed = fields.get(_IFA_LOCAL) or fields.get(_IFA_ADDRESS)
     if packed is None:
@@ -143,8 +144,8 @@ class _RawLink:
 
 def _parse_link(body: bytes) -> _RawLink:
     _family, _kind, index, flags, _change = _LINK.unpack_from(body)
-    fields = dict(_attributes(body[_LINK.size :]))
-    about = dict(_attributes(fields.get(_IFLA_LINKINFO, b"")))
+    fields = _attributes(body[_LINK.size :])
+    about = _attributes(fields.get(_IFLA_LINKINFO, b""))
     master = fields.get(_IFLA_MASTER)
     return _RawLink(
         index,
@@ -156,14 +157,17 @@ def _parse_link(body: bytes) -> _RawLink:
     )
 
 
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    place = 0
-    while place + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, place)
+def _attributes(data: bytes) -> dict[int, bytes]:
+    """By their types. Most of a look's time is spent here, between an address's going and its return."""
+    found: dict[int, bytes] = {}
+    place, last, unpack = 0, len(data) - _ATTRIBUTE.size, _ATTRIBUTE.unpack_from
+    while place <= last:
+        length, kind = unpack(data, place)
         if length < _ATTRIBUTE.size:
-            return
-        yield kind & _TYPE_MASK, data[place + _ATTRIBUTE.size : place + length]
+            break
+        found[kind & _TYPE_MASK] = data[place + _ATTRIBUTE.size : place + length]
         place += (length + 3) & ~3
+    return found
 
 
 def _text(data: bytes | None) -> str | None:
