@@ -25,9 +25,12 @@ class Installed:
 
     :param store: As ``holdfast_store``.
     :param resource: The one that is protected.
+    :param more: Further environment of the checkers and their playbooks.
     """
 
-    def __init__(self, lab: Lab, cluster: str, store: Mapping[str, Any], resource: Mapping[str, Any], timing: str) -> None:
+    def __init__(
+        self, lab: Lab, cluster: str, store: Mapping[str, Any], resource: Mapping[str, Any], timing: str, more: Mapping[str, str] | None = None
+    ) -> None:
         self.lab, self.tag, self.key = lab, str(resource["tag"]), f"{cluster}/{resource['tag']}"
         addresses = {node.name: node.place.interfaces[0].address for node in lab.nodes}
         command = str(Path(sys.executable).with_name("ansible-playbook"))
@@ -39,7 +42,7 @@ class Installed:
             "peers": {"addresses": addresses, "key_file": _KEY_FILE},
             "triggers": [{"type": "playbook", "command": command, "variables": _VARIABLES, "armed": True}],
         }
-        environment = {"ANSIBLE_COLLECTIONS_PATH": str(_TREE), "ANSIBLE_LOCALHOST_WARNING": "0"}
+        environment = {"ANSIBLE_COLLECTIONS_PATH": str(_TREE), "ANSIBLE_LOCALHOST_WARNING": "0", **(more or {})}
         key, self.checkers = secrets.token_hex(32), dict[str, Checker]()
         for node in lab.nodes:
             node.run("install", "-m", "0600", "/dev/stdin", _KEY_FILE, input=key)

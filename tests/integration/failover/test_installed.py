@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,28 +14,40 @@ from lab.installed import Installed
 
 #: Seconds; a busy machine takes many times as long for a playbook as an idle one.
 LONGEST = 240.0
+#: The task, as the log has it.
+FOLLOWS = "holdfast.ha.local_recovery : Point the route table entries at this node"
 
 
 @pytest.fixture
-def both(shared: Cluster) -> Iterator[Installed]:
+def log_of_runs(tmp_path: Path) -> Path:
+    return tmp_path / "ansible.log"
+
+
+@pytest.fixture
+def both(shared: Cluster, log_of_runs: Path) -> Iterator[Installed]:
     shared.reset()
     shared.stop()
     key, old = f"{CLUSTER}/{TAG}", shared.record()
     assert old is not None
     assert shared.store.write(key, shared.store.read(key).token, replace(old, handoff_to="", nonce="free.1")) is not None  # for whoever is ready
     resource = {**shared.web, "priority": {"node-a": 1, "node-b": 2}}
-    with Installed(shared.lab, CLUSTER, STORE, resource, "fast") as running:
+    with Installed(shared.lab, CLUSTER, STORE, resource, "fast", {"ANSIBLE_LOG_PATH": str(log_of_runs)}) as running:
         yield running
 
 
-def test_the_active_node_is_killed_and_a_switchover_returns_the_service(both: Installed, shared: Cluster) -> None:
+def test_the_active_node_is_killed_and_a_switchover_returns_the_service(both: Installed, shared: Cluster, log_of_runs: Path) -> None:
     both.until_in_service("node-a", LONGEST)
     both.until_ready("node-b", LONGEST)
+    both.until_armed(LONGEST)
     shared.all_on("node-a")
+    read = len(log_of_runs.read_text())
     with both.oracle():
         both.kill("node-a")
         both.until_in_service("node-b", LONGEST)
         shared.all_on("node-b")
+        tasks = log_of_runs.read_text()[read:].split("TASK [")  # those that are left out are there too
+        follows = [number for number, task in enumerate(tasks) if task.startswith(FOLLOWS) and "changed: " in task]
+        assert follows and follows[0] < next(number for number, task in enumerate(tasks) if "Leave out nodes" in task), "the VPC follows late"
         both.bring_back("node-a")
         both.until_ready("node-a", LONGEST)
         shared.all_on("node-b")
