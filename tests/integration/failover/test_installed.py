@@ -47,7 +47,8 @@ def test_the_active_node_is_killed_and_a_switchover_returns_the_service(both: In
         shared.all_on("node-b")
         tasks = log_of_runs.read_text()[read:].split("TASK [")  # those that are left out are there too
         follows = [number for number, task in enumerate(tasks) if task.startswith(FOLLOWS) and "changed: " in task]
-        assert follows and follows[0] < next(number for number, task in enumerate(tasks) if "Leave out nodes" in task), "the VPC follows late"
+        assert follows, tasks
+        assert follows[0] < next(number for number, task in enumerate(tasks) if "Leave out nodes" in task), "the VPC follows late"
         both.bring_back("node-a")
         both.until_ready("node-a", LONGEST)
         shared.all_on("node-b")
