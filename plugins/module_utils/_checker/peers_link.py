@@ -341,7 +341,7 @@ class Peers:
             alive = self._is_alive(peer, now)
             if alive != peer.reported and (alive or now - self._began > self._limit):
                 peer.reported = alive
-                self._log("peer alive" if alive else "peer silent", node=name)
+                self._log("peer alive" if alive else "peer silent", peer=name)
 
     def _send(self, to: str, body: Mapping[str, Any]) -> int:
         counter, datagram = self._channel.seal(to, body)

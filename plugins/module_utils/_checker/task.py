@@ -19,12 +19,13 @@ from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import
 
 @dataclass(frozen=True)
 class Sight:
-    """Where the address stands, and what the checker says. ``interface``: where it should be."""
+    """Where the address stands, and what the checker says. ``interface``: where it should be; ``exact``: with the right prefix length there."""
 
     interface: str
     places: tuple[str, ...]
     serving: bool
     held: bool
+    exact: bool = True
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,10 @@ class LeasedAddressTask:
                 "start holdfast-checker.service, or see to its configuration"
             )
         known = self._files.effective(self._tag)
-        places = tuple(dict.fromkeys(link.name for link, _held in NetState(observe_links(self._run)).places(known.address)))
-        return Sight(known.interface, places, bool(status["serving"]), bool(status["held"]))
+        found = tuple(NetState(observe_links(self._run)).places(known.address))
+        places = tuple(dict.fromkeys(link.name for link, _held in found))
+        exact = all(held.address == known.address for _link, held in found)
+        return Sight(known.interface, places, bool(status["serving"]), bool(status["held"]), exact)
 
     def plan(self, state: Sight) -> tuple[Step, ...]:
         """One action, or none. Raises `Refused` for a node that does not hold the lease."""
@@ -78,13 +81,13 @@ class LeasedAddressTask:
             return (TakeDown(self._tag),) if state.serving or state.places else ()
         if not state.held:
             raise Refused(f"this node does not hold the lease {self._cluster}/{self._tag}; acquire it with holdfast.ha.lease first")
-        return () if state.serving and state.places == (state.interface,) else (BringUp(self._tag, self._gateway),)
+        return () if state.serving and state.exact and state.places == (state.interface,) else (BringUp(self._tag, self._gateway),)
 
     def simulate(self, state: Sight, actions: tuple[Step, ...]) -> Sight:
         """Up on its interface, or nowhere."""
         if not actions:
             return state
-        return replace(state, serving=self._present, places=(state.interface,) if self._present else ())
+        return replace(state, serving=self._present, places=(state.interface,) if self._present else (), exact=True)
 
     def apply(self, actions: tuple[Step, ...]) -> tuple[Attempt[Step], ...]:
         """Ask the checker."""
