@@ -40,7 +40,13 @@ class Watched:
         parts = {"route_tables": "all" if tables >= _OWN else self.tables, "elastic_ip": place.elastic_ip}
         resource = {"tag": TAG, "address": place.vip, "interface": "eth0", "backup_interface": "eth1", "ec2": parts}
         DynamoDbStore(self.lab.control.client("dynamodb"), STORE["table"]).create(pause=lambda _: time.sleep(0.05))
-        shared = {"holdfast_cluster": CLUSTER, "holdfast_node": node.name, "holdfast_store": STORE, "holdfast_resources": [resource]}
+        shared = {
+            "holdfast_cluster": CLUSTER,
+            "holdfast_node": node.name,
+            "holdfast_store": STORE,
+            "holdfast_resources": [resource],
+            "holdfast_aws": {},
+        }
         write(node, "/etc/holdfast/variables.json", shared)
         trigger = {"type": "playbook", "command": str(Path(sys.executable).with_name("ansible-playbook")), "armed": armed}
         settings = {"cluster": CLUSTER, "store": STORE, "checks": {"grace": 0, **(checks or {})}, "triggers": [] if armed is None else [trigger]}

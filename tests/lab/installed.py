@@ -46,7 +46,13 @@ class Installed:
         key, self.checkers = secrets.token_hex(32), dict[str, Checker]()
         for node in lab.nodes:
             node.run("install", "-m", "0600", "/dev/stdin", _KEY_FILE, input=key)
-            shared = {"holdfast_cluster": cluster, "holdfast_node": node.name, "holdfast_store": store, "holdfast_resources": [resource]}
+            shared = {
+                "holdfast_cluster": cluster,
+                "holdfast_node": node.name,
+                "holdfast_store": store,
+                "holdfast_resources": [resource],
+                "holdfast_aws": {},
+            }
             write(node, _VARIABLES, shared)
             self.checkers[node.name] = Checker(node, settings, [resource], environment)
 
