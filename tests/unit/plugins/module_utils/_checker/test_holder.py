@@ -25,7 +25,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import R
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Identity, Reading
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreUnreachable
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
-from lab.waiting import until
+from ansible_collections.holdfast.ha.tests.lab.waiting import until
 
 TIMING = Timing(ttl=3.0, renew=0.2, call=0.2, margin=0.6, poll=0.05)
 ME = Identity("node-a", "boot1")
