@@ -37,7 +37,8 @@ options:
       - V(held) acquires the lease or renews it. It fails when another node holds it.
       - V(released) lets it go, so that another node may have it at once. Everything that needs the lease must have stopped before.
         Nothing is done where O(holder) does not hold it. The checker removes the address first.
-      - Without a checker it is released only on the machine that has renewed it last, and only with the address gone, see O(address).
+      - Without a checker it is released only on the machine that has renewed it last, and only with the address gone, see O(address);
+        with O(handoff_to=-) from any, since then nobody takes it before a person has said who.
     type: str
     choices: [held, released]
     default: held

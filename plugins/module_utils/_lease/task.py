@@ -96,14 +96,19 @@ class LeaseTask:
             return Observed(record, bool(self._checker["held"]) and record is not None and record.holder == self._wanted.holder)
         held = self._keeper.state.held
         renewed = held is not None and record is not None and record.holder == self._wanted.holder and record.epoch == held.epoch
-        if self._wanted.held or record is None or record.holder != self._wanted.holder:
+        if self._wanted.held or record is None or record.holder != self._wanted.holder or self._stays_up:
             return Observed(record, renewed)
         here = replace(self._keeper.state.me, trusting=False).owns(record)
         return Observed(record, renewed, not here, self._places())
 
+    @property
+    def _stays_up(self) -> bool:
+        """Whether the address need not have gone: that of a lease which nobody is to take on his own, unless it was named."""
+        return self._address is None and self._wanted.handoff_to == NOBODY
+
     def _places(self) -> tuple[str, ...]:
-        """Where the address is on this host. Of a lease that nobody is to take on his own it need not have gone, unless it was named."""
-        if self._address is None and self._wanted.handoff_to == NOBODY:
+        """Where the address is on this host."""
+        if self._stays_up:
             return ()
         address = self._address
         if address is None:

@@ -142,6 +142,10 @@ def test_a_release_of_what_another_machine_renewed(store: tuple[dict[str, Any], 
     assert "no checker on this host watches the lease web-prod/far, so nothing is done about it" in absent["msg"]
     assert not lease("far", "node-a", setting)["failed"]
     assert lease("far", "node-a", setting, state="released")["changed"] is True, "this machine renewed it"
+    write(client, "left", Record("node-a", 7, "seed.1"))
+    named = lease("left", "node-a", setting, state="released", handoff_to="-", address="192.0.2.10")
+    assert "was renewed on another machine" in named["msg"]
+    assert lease("left", "node-a", setting, state="released", handoff_to="-")["changed"] is True, "nobody takes it on his own"
 
 
 def test_whom_it_was_taken_from(etcd: Etcd) -> None:
