@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,6 +48,10 @@ EC2 = {"switchover, EC2 parts": 0.0, "switchover, EC2, 100 ms a call": 0.1}
 GOALS = {PLAIN: 0.1, **dict.fromkeys(EC2, 0.5)}
 #: Moves the resource between the named nodes.
 Move = Callable[[str, str], object]
+
+
+def _by_checkers(both: Installed, old: str, new: str) -> object:
+    return hand_over(both.checkers[old], both.checkers[new], TAG)
 
 
 def leave(one: Contestant) -> float:
@@ -122,8 +127,7 @@ def by_checkers_in_the_vpc(profile: str, rounds: int, table: Table) -> None:
             rest("node-a")
             for what, latency in EC2.items():
                 with slowly(lab, latency):
-                    move = lambda old, new: hand_over(both.checkers[old], both.checkers[new], TAG)  # noqa: E731
-                    found = outages(rounds, move, both.oracle(), lab.prober("client-c"), rest)
+                    found = outages(rounds, partial(_by_checkers, both), both.oracle(), lab.prober("client-c"), rest)
                 table.row(what, f"holdfast {profile}, checkers", found, goal=GOALS[what])
 
 

@@ -72,7 +72,7 @@ def test_what_could_not_be_asked_is_not_asked_twenty_times(calls: list[str], mon
 def test_the_next_look_is_at_the_same_moment_for_all() -> None:
     eyes = Ec2Eyes({}, time.monotonic)
     found: list[float] = []
-    threads = [threading.Thread(target=lambda: found.append(eyes.next_look(30))) for _ in range(10)]
+    threads = [threading.Thread(target=lambda: found.append(eyes.next_look(30))) for _number in range(10)]
     for one in threads:
         one.start()
     for one in threads:

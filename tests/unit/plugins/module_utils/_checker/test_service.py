@@ -77,7 +77,7 @@ def test_one_client_of_dynamodb_is_for_all_and_one_of_etcd_is_for_one(monkeypatc
     for name, value in (("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x"), ("AWS_REGION", "eu-west-1")):
         monkeypatch.setenv(name, value)
     stores = Stores(parse_store({"type": "dynamodb", "table": "holdfast"}), Timing())
-    assert len({id(stores.take()) for _ in range(3)}) == 1
+    assert len({id(stores.take()) for _number in range(3)}) == 1
     stores = Stores(parse_store({"type": "etcd", "endpoints": ["http://127.0.0.1:2379"]}), Timing())
-    kept = [stores.take() for _ in range(3)]
+    kept = [stores.take() for _number in range(3)]
     assert len({id(one) for one in kept}) == 3
