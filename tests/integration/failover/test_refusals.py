@@ -43,7 +43,7 @@ def bare(shared: Cluster) -> Cluster:
         ({"timing": {"ttl": 5}}, {}, "R + 2C + 1 = 2 + 2*1.5 + 1 = 6 s is more than T(1-rho) - D - stop_budget = 5*0.98 - 2 - 0 = 2.9 s"),
         ({"timing": {"profile": "fast", "renew": 2}}, {}, "R + 2C + 1 = 2 + 2*0.5 + 1 = 4 s is more than T(1-rho)"),
         ({}, {"stop_budget": 5}, "raise ttl to at least 13.3, or lower the others"),
-        ({"store": {"type": "none"}}, {}, "type none keeps no leases"),
+        ({"store": {"type": "none"}, "nodes": ["node-a", "node-b"]}, {}, "type none is for one node"),
         ({"store": None}, {}, "no store is set"),
         ({"store": {"type": "dynamodb"}}, {}, "store.table: a store of type dynamodb needs it"),
         ({"store": {"type": "etcd", "endpoints": [NOWHERE], "username": "holdfast"}}, {}, "username and password belong together"),

@@ -51,7 +51,7 @@ class Installed:
             "holdfast_resources": [self.web],
             "monitor_timing": {"profile": "fast", "ttl": 7},  # longer, so that a busy machine has the time to exchange a process
             # the window is short, so that each fault is the first of its kind
-            "monitor_checks": {"interval": 0.5, "deep_interval": 2, "grace": 0.5, "backoff": 1, "hold_down": 1, "max_recoveries": 50, "window": 5},
+            "monitor_checks": {"interval": 0.5, "deep_interval": 2, "grace": 0.5, "backoff": 1, "hold_down": 1, "max_recoveries": 50, "window": 1},
             "monitor_metrics_textfile": "/var/lib/node_exporter/holdfast.prom",
             "monitor_secrets": {"token": TOKEN},
             "monitor_environment": {"SOME_PASSWORD": TOKEN},
