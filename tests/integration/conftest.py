@@ -12,10 +12,10 @@ ONCE = ("test_contention.py", "test_deadman.py", "test_oracle.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Real clocks, kernels and processes on a machine that may be busy: what fails is run once more, and the summary tells of it (RERUN).
+    """Real clocks, kernels and processes on a machine that may be busy: what fails is run again, twice at most, and the summary tells of it (RERUN).
 
     Two holders at once are never forgiven so.
     """
     for item in items:
         if "/integration/" in item.path.as_posix() and item.path.name not in ONCE:
-            item.add_marker(pytest.mark.flaky(reruns=1, rerun_except=TwoHolders))
+            item.add_marker(pytest.mark.flaky(reruns=2, rerun_except=TwoHolders))
