@@ -47,6 +47,10 @@ def dependents(cluster: Cluster, folder: Path, **more: str) -> list[dict[str, An
     return made
 
 
+#: What the dependents write when the resource moves from node-a to node-b: stopped in reverse, started in order.
+MOVED = ["second stopped node-a 1", "first stopped node-a 1", "first started node-b 1", "second started node-b 1"]
+
+
 def never_two(report: Report) -> list[tuple[str, float, float]]:
     """Asserts that the nodes' times of answering do not overlap; returns the turns: node, first ask, last answer."""
     turns: list[tuple[str, float, float]] = []
@@ -288,12 +292,7 @@ def test_recover_releases_on_a_node_whose_interfaces_are_dead(cluster: Cluster, 
         released = cluster.checkers["node-a"].seen("released")
     assert released, "it was taken without a release"
     cluster.all_on("node-b")
-    assert (tmp_path / "diary").read_text().splitlines() == [
-        "second stopped node-a 1",
-        "first stopped node-a 1",
-        "first started node-b 1",
-        "second started node-b 1",
-    ]
+    assert (tmp_path / "diary").read_text().splitlines() == MOVED
     assert run.status != 0
     assert run.message.startswith("no node is ready to take aaa over")
 
@@ -321,12 +320,7 @@ def test_a_checker_that_dies_before_it_releases(cluster: Cluster, tmp_path: Path
     assert "so second, first stays stopped there" in told[-1]
     assert [task for task in run.failed if task.host == "node-b"] == []
     cluster.all_on("node-b")
-    assert (tmp_path / "diary").read_text().splitlines() == [
-        "second stopped node-a 1",
-        "first stopped node-a 1",
-        "first started node-b 1",
-        "second started node-b 1",
-    ]
+    assert (tmp_path / "diary").read_text().splitlines() == MOVED
     checks = {one.id: one.source_dest_check for one in cluster.lab.view.interfaces}
     assert (checks[a.place.interface("eth0").id], checks[b.place.interface("eth0").id]) == (True, False)
 
