@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+from _pytest.terminal import TerminalReporter
 
 from lab.oracle import TwoHolders
 
@@ -19,3 +20,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "/integration/" in item.path.as_posix() and item.path.name not in ONCE:
             item.add_marker(pytest.mark.flaky(reruns=2, rerun_except=TwoHolders))
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """Say why a test had to be run again: else the reason would be lost when the next try succeeds."""
+    again = terminalreporter.getreports("rerun")
+    if again:
+        terminalreporter.section("why tests were run again")
+    for report in again:
+        terminalreporter.write_line(report.nodeid, bold=True)
+        for line in report.longreprtext.splitlines()[-30:]:
+            terminalreporter.write_line(f"    {line}")

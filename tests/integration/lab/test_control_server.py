@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -169,8 +170,9 @@ def test_it_serves_in_another_network(plane: ControlPlane) -> None:
 
 def test_conditional_writes_have_one_winner(plane: ControlPlane) -> None:
     dynamodb = plane.client("dynamodb", config=Config(max_pool_connections=20))
+    table = f"race-{uuid.uuid4()}"
     dynamodb.create_table(
-        TableName="race",
+        TableName=table,
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
         BillingMode="PAY_PER_REQUEST",
@@ -178,7 +180,7 @@ def test_conditional_writes_have_one_winner(plane: ControlPlane) -> None:
 
     def attempt(item: str) -> bool:
         try:
-            dynamodb.put_item(TableName="race", Item={"id": {"S": item}}, ConditionExpression="attribute_not_exists(id)")
+            dynamodb.put_item(TableName=table, Item={"id": {"S": item}}, ConditionExpression="attribute_not_exists(id)")
         except dynamodb.exceptions.ConditionalCheckFailedException:
             return False
         return True
