@@ -36,6 +36,7 @@ _LONGEST = 2000
 _AHEAD = (
     "ec2_eip_association",
     "ec2_local_eni_info",
+    "ec2_resource",
     "ec2_route_target",
     "ec2_source_dest_check",
     "ip_probe",

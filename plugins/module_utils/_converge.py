@@ -10,12 +10,14 @@ effect: so after every round the truth is what reading shows, never what the wri
 from __future__ import annotations
 
 import random
+import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, Union
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged, Refused
 
 S = TypeVar("S")
 A = TypeVar("A", bound=Hashable)
@@ -98,11 +100,118 @@ def converge(
     return _Convergence(task, settle, now, pause).run()
 
 
-class _Convergence(Generic[S, A]):
-    """The state of one `converge`."""
+@dataclass(frozen=True)
+class After:
+    """A change that may be written only once another is right.
 
-    def __init__(self, task: Reconciler[S, A], settle: float, now: Callable[[], float], pause: Callable[[float], None]) -> None:
+    :param name: The other.
+    :param otherwise: What the user is told where the other does not come about.
+    """
+
+    name: str
+    otherwise: str
+
+
+@dataclass(frozen=True)
+class Together:
+    """Changes that are looked at, made and read back at the same time, each by a loop of its own: what one is refused keeps none back.
+
+    :param tasks: By name.
+    :param after: Which of them has to wait for which with its writes; all of them look at once.
+    :param result: Makes the module's return values of those that could be looked at.
+    """
+
+    tasks: Mapping[str, Reconciler[Any, Any]]
+    result: Callable[[Mapping[str, Run[Any, Any]]], dict[str, object]]
+    after: Mapping[str, After] = field(default_factory=dict)
+
+
+#: What came of one of several changes: its run, or why there was none.
+Outcome = Union[Run[Any, Any], HoldfastError]
+
+
+def preview_together(together: Together, *, settle: float = 0.0) -> dict[str, Outcome]:
+    """`preview` of each, by name."""
+    return _each(together, lambda name: preview(together.tasks[name], settle=settle))
+
+
+def converge_together(together: Together, *, settle: float = 0.0) -> dict[str, Outcome]:
+    """`converge` of each, by name. What has to wait for another that does not come about is left as it is, and fails."""
+    gates = {after.name: _Gate() for after in together.after.values()}
+
+    def work(name: str) -> Run[Any, Any]:
+        mine, after = gates.get(name), together.after.get(name)
+
+        def wait() -> None:
+            if after is not None and not gates[after.name].passed():
+                raise Refused(after.otherwise)
+
+        try:
+            loop = _Convergence(together.tasks[name], settle, time.monotonic, time.sleep, wait=wait, right=mine.open if mine else _nothing)
+            return loop.run()
+        finally:
+            if mine:
+                mine.shut()
+
+    return _each(together, work)
+
+
+def _each(together: Together, work: Callable[[str], Run[Any, Any]]) -> dict[str, Outcome]:
+    def outcome(name: str) -> Outcome:
+        try:
+            return work(name)
+        except HoldfastError as error:
+            return error
+
+    names = list(together.tasks)
+    if len(names) == 1:
+        return {names[0]: outcome(names[0])}
+    with ThreadPoolExecutor(max(1, len(names)), "converge") as pool:
+        return dict(zip(names, pool.map(outcome, names)))
+
+
+class _Gate:
+    """What one change waits at until another is right."""
+
+    def __init__(self) -> None:
+        self._decided = threading.Event()
+        self._open = False
+
+    def open(self) -> None:
+        if not self._decided.is_set():
+            self._open = True
+            self._decided.set()
+
+    def shut(self) -> None:
+        """Nothing more is to come; of no consequence where it is open."""
+        self._decided.set()
+
+    def passed(self) -> bool:
+        """Wait until it is decided; whether it is open."""
+        self._decided.wait()
+        return self._open
+
+
+def _nothing() -> None:
+    pass
+
+
+class _Convergence(Generic[S, A]):
+    """The state of one `converge`. ``wait`` is called before the first write and may refuse it; ``right`` when nothing is left to be done."""
+
+    def __init__(
+        self,
+        task: Reconciler[S, A],
+        settle: float,
+        now: Callable[[], float],
+        pause: Callable[[float], None],
+        *,
+        wait: Callable[[], None] = _nothing,
+        right: Callable[[], None] = _nothing,
+    ) -> None:
         self._task = task
+        self._wait_for_others = wait
+        self._right = right
         self._settle = settle
         self._deadline = now() + settle
         self._now = now
@@ -115,6 +224,11 @@ class _Convergence(Generic[S, A]):
         before = after = self.observe()
         pending = planned = self._task.plan(before)
         written = False
+        if pending:
+            self._wait_for_others()
+            self._deadline = self._now() + self._settle
+        else:
+            self._right()
         while pending:
             written = self._write(pending) or written
             if not written and not self._may_pass(pending):
@@ -122,6 +236,8 @@ class _Convergence(Generic[S, A]):
             try:
                 after = self.observe()
                 pending = self._task.plan(after)
+                if not pending:
+                    self._right()
             except HoldfastError as error:
                 self._errors = {action: self._errors.get(action, error) for action in self._begun(pending)}
                 break

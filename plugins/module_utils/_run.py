@@ -17,7 +17,16 @@ from ansible.module_utils.common.respawn import has_respawned, respawn_module
 from ansible.module_utils.errors import UnsupportedError
 
 from ansible_collections.holdfast.ha.plugins.module_utils._command import Completed, Runner
-from ansible_collections.holdfast.ha.plugins.module_utils._converge import Reconciler, Run, converge, preview
+from ansible_collections.holdfast.ha.plugins.module_utils._converge import (
+    Outcome,
+    Reconciler,
+    Run,
+    Together,
+    converge,
+    converge_together,
+    preview,
+    preview_together,
+)
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, MissingLibrary
 
 #: The Python that the role monitor brings to a node, with every library that the modules need.
@@ -64,7 +73,7 @@ class Library:
 
 
 def run_change(
-    build: Callable[[Host], Reconciler[Any, Any]],
+    build: Callable[[Host], Union[Reconciler[Any, Any], Together]],
     *,
     argument_spec: Mapping[str, Any],
     libraries: Sequence[Library] = (),
@@ -73,7 +82,7 @@ def run_change(
 ) -> None:
     """Be a module that changes something: exits through Ansible.
 
-    :param build: Makes the reconciler from validated parameters; raises `HoldfastError` for bad input.
+    :param build: Makes the reconciler, or several that work at once, from validated parameters; raises `HoldfastError` for bad input.
     :param settle: see `converge`, in seconds; or what makes that of the parameters.
     :param spec: More of AnsibleModule's arguments, such as ``mutually_exclusive``.
     """
@@ -81,13 +90,14 @@ def run_change(
     def body(asked: Asked, host: Host) -> Mapping[str, Any]:
         task = build(host)
         patience = settle(host.params) if callable(settle) else settle
+        if isinstance(task, Together):
+            outcomes = preview_together(task, settle=min(patience, _PATIENCE)) if asked.check else converge_together(task, settle=patience)
+            return _told_together(task, outcomes, asked.diff)
         run = preview(task, settle=min(patience, _PATIENCE)) if asked.check else converge(task, settle=patience)
         returns: dict[str, Any] = {"changed": run.changed, **task.result(run)}
         if asked.diff:
             returns["diff"] = {"before": task.table(run.before), "after": task.table(run.after)}
-        if run.errors:
-            return {"failed": True, "msg": _summary(run), "errors": [error.as_dict() for error in run.errors.values()], **returns}
-        return returns
+        return _failing(list(run.errors.values()), returns)
 
     _run(body, argument_spec, libraries, spec)
 
@@ -235,8 +245,27 @@ def _runner(module: AnsibleModule) -> Runner:
     return run
 
 
-def _summary(run: Run[Any, Any]) -> str:
-    causes = list(dict.fromkeys(error.message for error in run.errors.values()))
+def _told_together(task: Together, outcomes: Mapping[str, Outcome], diff: bool) -> dict[str, Any]:
+    runs = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Run)}
+    returns: dict[str, Any] = {"changed": any(run.changed for run in runs.values()), **task.result(runs)}
+    if diff:
+        tables = {when: [task.tasks[name].table(getattr(run, when)) for name, run in runs.items()] for when in ("before", "after")}
+        returns["diff"] = {when: "\n".join(each) for when, each in tables.items()}
+    errors: list[HoldfastError] = []
+    for outcome in outcomes.values():
+        errors += outcome.errors.values() if isinstance(outcome, Run) else [outcome]
+    return _failing(errors, returns)
+
+
+def _failing(errors: Sequence[HoldfastError], returns: dict[str, Any]) -> dict[str, Any]:
+    """The answer, which is a failure where there are errors."""
+    if not errors:
+        return returns
+    return {"failed": True, "msg": _summary(errors), "errors": [error.as_dict() for error in errors], **returns}
+
+
+def _summary(errors: Sequence[HoldfastError]) -> str:
+    causes = list(dict.fromkeys(error.message for error in errors))
     if len(causes) == 1:
         return causes[0]
     more = f"; and {len(causes) - _SPELLED_OUT} more" if len(causes) > _SPELLED_OUT else ""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.holdfast.ha.plugins.module_utils._converge import Together
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import AwsOptions, ec2_client
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import argument_spec as aws_spec
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.imds import Imds, links_by_mac
@@ -15,6 +16,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import Route
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan_interface import EipWish
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.task_instance import InstanceStop
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.task_interface import EipAssociation, SourceDestCheck
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.task_resource import together
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.task_routes import RouteTargets
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
 from ansible_collections.holdfast.ha.plugins.module_utils._model import parse_ip, shown
@@ -62,12 +64,20 @@ def place(params: Mapping[str, Any]) -> Callable[[], Place]:
 def route_targets(params: Mapping[str, Any], warn: Callable[[str], None]) -> RouteTargets:
     """The task of ec2_route_target. Raises `HoldfastError`."""
     find = place(params)
+    make = _route_targets(params, warn)
+    return make(find())
+
+
+def _route_targets(params: Mapping[str, Any], warn: Callable[[str], None]) -> Callable[[Place], RouteTargets]:
     destinations = parse_destinations(params["destinations"])
     table_ids = _table_ids(params["route_table_ids"])
     vpc_id = params["vpc_id"] and parse_id(params["vpc_id"], "vpc", "vpc_id")
-    here = find()
-    wish = RouteWish(destinations, here.network_interface_id, table_ids, vpc_id or here.vpc_id, params["missing"])
-    return RouteTargets(here.client, wish, warn)
+
+    def make(here: Place) -> RouteTargets:
+        wish = RouteWish(destinations, here.network_interface_id, table_ids, vpc_id or here.vpc_id, params["missing"])
+        return RouteTargets(here.client, wish, warn)
+
+    return make
 
 
 def _table_ids(texts: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -105,12 +115,32 @@ def instance_stop(params: Mapping[str, Any]) -> InstanceStop:
 def eip_association(params: Mapping[str, Any]) -> EipAssociation:
     """The task of ec2_eip_association. Raises `HoldfastError`."""
     find = place(params)
+    make = _eip_association(params, present=params["state"] == "present")
+    return make(find())
+
+
+def _eip_association(params: Mapping[str, Any], *, present: bool) -> Callable[[Place], EipAssociation]:
     public_ip = params["public_ip"] and _ipv4(params["public_ip"], "public_ip")
     allocation_id = params["allocation_id"] and parse_id(params["allocation_id"], "eipalloc", "allocation_id")
     private_ip = params["private_ip_address"] and _ipv4(params["private_ip_address"], "private_ip_address")
+
+    def make(here: Place) -> EipAssociation:
+        wish = EipWish(here.network_interface_id, private_ip, present, params["allow_reassociation"])
+        return EipAssociation(here.client, wish, public_ip=public_ip, allocation_id=allocation_id)
+
+    return make
+
+
+def resource_parts(params: Mapping[str, Any], warn: Callable[[str], None]) -> Together:
+    """The task of ec2_resource: the parts that its parameters name. Raises `HoldfastError`."""
+    find = place(params)
+    routes = _route_targets(params, warn) if params["destinations"] is not None else None
+    elastic_ip = _eip_association(params, present=True) if params["public_ip"] or params["allocation_id"] else None
+    if routes is None and elastic_ip is None:
+        raise BadInput("give destinations, or an Elastic IP by public_ip or allocation_id: nothing else leads to a resource", path="destinations")
     here = find()
-    wish = EipWish(here.network_interface_id, private_ip, params["state"] == "present", params["allow_reassociation"])
-    return EipAssociation(here.client, wish, public_ip=public_ip, allocation_id=allocation_id)
+    check = SourceDestCheck(here.client, here.network_interface_id, enabled=False) if routes else None
+    return together(check, routes and routes(here), elastic_ip and elastic_ip(here))
 
 
 def _ipv4(text: str, path: str) -> str:
