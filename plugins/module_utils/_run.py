@@ -73,7 +73,7 @@ class Library:
 
 
 def run_change(
-    build: Callable[[Host], Union[Reconciler[Any, Any], Together]],
+    build: Callable[[Host], Reconciler[Any, Any] | Together],
     *,
     argument_spec: Mapping[str, Any],
     libraries: Sequence[Library] = (),

@@ -8,7 +8,17 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._converge import Attempt, Run, converge, preview
+from ansible_collections.holdfast.ha.plugins.module_utils._converge import (
+    After,
+    Attempt,
+    Outcome,
+    Run,
+    Together,
+    converge,
+    converge_together,
+    preview,
+    preview_together,
+)
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged, Refused, ServiceError
 
 DENIED = Refused("denied")
@@ -214,3 +224,57 @@ def test_what_was_not_begun_is_not_blamed(clock: Clock, go: Go) -> None:
     first = go(Numbers(clock, (1, 2, 3), {1: [DENIED]}, ordered=True), 0.0)
     assert first.errors == {1: DENIED}
     assert not first.changed
+
+
+def both(first: Numbers, second: Numbers) -> Together:
+    """The second waits for the first."""
+    return Together({"second": second, "first": first}, lambda runs: {}, {"second": After("first", "left as it is")})
+
+
+def told(outcome: Outcome) -> object:
+    return outcome.after if isinstance(outcome, Run) else outcome.message
+
+
+def test_together_each_comes_about() -> None:
+    outcomes = converge_together(both(Numbers(Clock(), (1, 2)), Numbers(Clock(), (3,))))
+    assert {name: told(outcome) for name, outcome in outcomes.items()} == {"first": {1, 2}, "second": {3}}
+
+
+def test_what_waits_is_left_where_the_other_does_not_come_about() -> None:
+    first, second = Numbers(Clock(), (1, 2), {2: [DENIED]}), Numbers(Clock(), (3,))
+    outcomes = converge_together(both(first, second))
+    assert (told(outcomes["second"]), second.tries) == ("left as it is", [])
+    assert isinstance(outcomes["first"], Run)
+    assert outcomes["first"].errors == {2: DENIED}
+
+
+def test_what_waits_is_left_where_the_other_cannot_be_looked_at() -> None:
+    first, second = Numbers(Clock(), (1,), looks=[DENIED]), Numbers(Clock(), (3,))
+    outcomes = converge_together(both(first, second))
+    assert (told(outcomes["first"]), told(outcomes["second"]), second.tries) == (DENIED.message, "left as it is", [])
+
+
+def test_what_has_nothing_to_write_waits_for_nothing() -> None:
+    outcomes = converge_together(both(Numbers(Clock(), (1,), looks=[DENIED]), Numbers(Clock(), ())))
+    assert told(outcomes["second"]) == frozenset()
+
+
+def test_what_is_right_already_lets_the_other_go_on() -> None:
+    second = Numbers(Clock(), (3,))
+    assert told(converge_together(both(Numbers(Clock(), ()), second))["second"]) == {3}
+
+
+def test_a_defect_of_one_is_no_outcome_and_holds_nobody_up() -> None:
+    class Broken(Numbers):
+        def observe(self) -> frozenset[int]:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        converge_together(both(Broken(Clock(), (1,)), Numbers(Clock(), (3,))))
+
+
+def test_together_foreseen_nothing_is_written() -> None:
+    first, second = Numbers(Clock(), (1,)), Numbers(Clock(), (3,))
+    outcomes = preview_together(both(first, second))
+    assert {name: told(outcome) for name, outcome in outcomes.items()} == {"first": {1}, "second": {3}}
+    assert (first.tries, second.tries) == ([], [])
