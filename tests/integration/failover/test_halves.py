@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.holdfast.ha.tests.integration.failover.cluster import TAG, Cluster
-from ansible_collections.holdfast.ha.tests.integration.failover.test_failover import MOVED, dependents
+from ansible_collections.holdfast.ha.tests.integration.failover.shared import MOVED, dependents
 from lab.control import Fault
 from lab.waiting import until
 

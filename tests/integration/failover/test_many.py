@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from ansible_collections.holdfast.ha.tests.integration.failover.test_failover import never_two
+from ansible_collections.holdfast.ha.tests.integration.failover.shared import never_two
 from harness.pair import TAG, Pair
 from lab.handover import hand_over
 from lab.lan import Lan
