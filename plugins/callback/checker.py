@@ -83,7 +83,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         """A task that changed something."""
         told = getattr(result, "result", None) or result._result
         if told.get("changed"):
-            self._tell({"changed": result.task_name})
+            self._tell({"changed": told.get("did") or result.task_name})
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """A task that failed, also one that the play recovers from."""

@@ -13,6 +13,9 @@ version_added: 0.1.0
 description:
   - The checker starts the playbook C(holdfast.ha.recover) in advance, so that Ansible is up already when something breaks.
     Such a run waits in its first task, which is this one, and goes on as soon as the checker has work for it.
+  - Where this node holds the lease and serves, and either only things of EC2 are broken, or the address has just come here and the VPC has to
+    follow, that is repaired within this task, before anything else is looked at, as M(holdfast.ha.ec2_resource) does it.
+    What does not come about is left to the tasks after it.
   - It is an action plugin, and needs nothing on the target. Only the checker can use it, since it gives the run the socket to wait on.
   - The task fails when the checker ends.
 extends_documentation_fragment:
@@ -35,6 +38,13 @@ options:
       - The number of the descriptor that ansible-playbook has inherited from the checker.
     type: int
     required: true
+  aws:
+    description:
+      - The AWS options that all resources share, as in C(holdfast_aws).
+    type: dict
+    default: {}
+seealso:
+  - module: holdfast.ha.ec2_resource
 author:
   - The holdfast.ha authors (@holdfast-ha)
 """
@@ -43,6 +53,7 @@ EXAMPLES = r"""
 - name: Wait for the order of the checker that started this run in advance
   holdfast.ha.await_fault:
     socket: "{{ holdfast_armed_socket }}"
+    aws: "{{ holdfast_aws | default({}) }}"
   register: order
   when: holdfast_armed_socket is defined
 """
@@ -65,17 +76,19 @@ faults:
   elements: str
   sample: [routes]
 interface:
-  description:
-    - The link that the address is on, where this node holds the lease, and either only things of EC2 are broken, or the address has just come
-      here and the VPC has to follow; so that these can be repaired before anything else is looked at.
-    - Empty otherwise.
+  description: The link that this was led to; empty where there was nothing to do at once.
   returned: success
   type: str
   sample: eth0
-first:
-  description: What is to be repaired on EC2 before anything else is looked at; empty with an empty C(interface).
+led:
+  description: What M(holdfast.ha.ec2_resource) answered, with C(msg) where something did not come about; empty where there was nothing to do at once.
   returned: success
-  type: list
-  elements: str
-  sample: [routes]
+  type: dict
+  sample:
+    changed: true
+did:
+  description: What was done, as the checker's events tell it.
+  returned: when something was changed
+  type: str
+  sample: Let route table entries and Elastic IP lead here
 """

@@ -13,8 +13,7 @@ description:
   - Does what M(holdfast.ha.ec2_source_dest_check), M(holdfast.ha.ec2_route_target) and M(holdfast.ha.ec2_eip_association) do one after another,
     with the same rules, and with all calls to EC2 that need not wait for one another at the same time.
     A failover takes a third of the time so.
-  - With O(destinations), the source/destination check of the network interface is switched off, and no entry is pointed at it before it is seen
-    to be off.
+  - No entry is pointed at the network interface before its source/destination check is seen to be off.
   - What one part is refused does not keep the others back; the module then fails and names what did not come about.
   - Nothing is written that is as wished already. After writing, it is read again until it shows.
 extends_documentation_fragment:
@@ -28,6 +27,12 @@ options:
       - Without it, neither entries nor the source/destination check are looked at.
     type: list
     elements: str
+  disable_source_dest_check:
+    description:
+      - Whether the source/destination check of the network interface is switched off for O(destinations).
+      - If not, it is not looked at.
+    type: bool
+    default: true
   route_table_ids:
     description:
       - The route tables to look at. All of them must exist.
@@ -60,7 +65,12 @@ options:
   private_ip_address:
     description:
       - The private IPv4 address of the network interface with which the Elastic IP should be associated.
-      - Without it, the primary private address.
+      - Without it, O(preferred_private_ip_address), else the primary private address.
+    type: str
+  preferred_private_ip_address:
+    description:
+      - An address with which the Elastic IP should be associated if it is a private address of the network interface.
+      - Unlike O(private_ip_address), it may be any other address, also an IPv6 address, and then means nothing.
     type: str
   allow_reassociation:
     description: Whether the Elastic IP may be taken from a private address with which it is associated now.
@@ -91,7 +101,7 @@ EXAMPLES = r"""
 RETURN = r"""
 source_dest_check:
   description: Of the source/destination check.
-  returned: with destinations, when the network interface could be read
+  returned: with destinations and disable_source_dest_check, when the network interface could be read
   type: dict
   contains:
     before:
@@ -172,12 +182,14 @@ def main() -> None:
         lambda host: resource_parts(host.params, host.warn),
         argument_spec=argument_spec(
             destinations={"type": "list", "elements": "str"},
+            disable_source_dest_check={"type": "bool", "default": True},
             route_table_ids={"type": "list", "elements": "str"},
             vpc_id={"type": "str"},
             missing={"type": "str", "choices": ["fail", "ignore", "create"], "default": "fail"},
             public_ip={"type": "str"},
             allocation_id={"type": "str"},
             private_ip_address={"type": "str"},
+            preferred_private_ip_address={"type": "str"},
             allow_reassociation={"type": "bool", "default": True},
         ),
         libraries=[Library("boto3", BOTO3_IMPORT_ERROR), Library("netaddr", NETADDR_IMPORT_ERROR)],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import STRAY, Look
 from ansible_collections.holdfast.ha.plugins.module_utils._command import Runner
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import own_options
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, ProbeFailed, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Association, Ec2Parts, Eip, Health, LocalEni, Route, RouteState
 from ansible_collections.holdfast.ha.plugins.module_utils._net.probe import targets_of, verify
@@ -97,12 +98,6 @@ class Ec2Sight:
             "elastic_ip": self.elastic_ip,
             "elastic_ip_right": self.elastic_ip_right,
         }
-
-
-def own_options(parts: Ec2Parts) -> dict[str, Any]:
-    """Those AWS options that a resource has for itself."""
-    own = {name: value for name, value in parts.extra.items() if name in ("region", "profile", "endpoint_url", "aws_ca_bundle", "external_id")}
-    return {**own, **({"role_arn": parts.role_arn} if parts.role_arn else {})}
 
 
 @dataclass

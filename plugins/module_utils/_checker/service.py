@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker import alone
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.address import ProtectedAddress
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import Ec2Eyes, own_options
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import Ec2Eyes
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import Config
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.events import EventLog
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.holder import Holder
@@ -25,6 +25,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.server import
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.stores import Stores, check_aws
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.version import version
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.watch import Surroundings, Watch
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import own_options
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper, identity, new_state

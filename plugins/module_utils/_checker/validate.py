@@ -12,9 +12,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import own_options
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import FILE, Config, parse_config
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.stores import check_aws, check_store
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import own_options
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, MissingProgram
 from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.schema import parse

@@ -39,7 +39,8 @@ def simulate_source_dest_check(eni: Eni, actions: tuple[SetSourceDestCheck, ...]
 class EipWish:
     """Where an Elastic IP should be.
 
-    :param private_ip: ``None``: the primary private address of the interface, or any when ``present`` is false.
+    :param private_ip: ``None``: ``preferred``, else the primary private address of the interface; or any when ``present`` is false.
+    :param preferred: A private address that is meant if the interface has it.
     :param present: Associated there; false: not associated there, wherever else it may be.
     :param allow_reassociation: Whether it may be taken from where it is now.
     """
@@ -48,6 +49,7 @@ class EipWish:
     private_ip: str | None = None
     present: bool = True
     allow_reassociation: bool = True
+    preferred: str | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ def plan_eip(wish: EipWish, state: EipState) -> tuple[EipAction, ...]:
 def _place(wish: EipWish, state: EipState) -> EniAddress:
     addresses = state.eni.addresses if state.eni else ()
     if wish.private_ip is None:
-        found = next((address for address in addresses if address.primary), None)
+        found = next((address for address in addresses if address.private_ip == wish.preferred), None)
+        found = found or next((address for address in addresses if address.primary), None)
     else:
         found = next((address for address in addresses if address.private_ip == wish.private_ip), None)
     if found is None:

@@ -123,9 +123,10 @@ def _eip_association(params: Mapping[str, Any], *, present: bool) -> Callable[[P
     public_ip = params["public_ip"] and _ipv4(params["public_ip"], "public_ip")
     allocation_id = params["allocation_id"] and parse_id(params["allocation_id"], "eipalloc", "allocation_id")
     private_ip = params["private_ip_address"] and _ipv4(params["private_ip_address"], "private_ip_address")
+    preferred = params.get("preferred_private_ip_address") and str(parse_ip(params["preferred_private_ip_address"], "preferred_private_ip_address"))
 
     def make(here: Place) -> EipAssociation:
-        wish = EipWish(here.network_interface_id, private_ip, present, params["allow_reassociation"])
+        wish = EipWish(here.network_interface_id, private_ip, present, params["allow_reassociation"], preferred)
         return EipAssociation(here.client, wish, public_ip=public_ip, allocation_id=allocation_id)
 
     return make
@@ -139,7 +140,7 @@ def resource_parts(params: Mapping[str, Any], warn: Callable[[str], None]) -> To
     if routes is None and elastic_ip is None:
         raise BadInput("give destinations, or an Elastic IP by public_ip or allocation_id: nothing else leads to a resource", path="destinations")
     here = find()
-    check = SourceDestCheck(here.client, here.network_interface_id, enabled=False) if routes else None
+    check = SourceDestCheck(here.client, here.network_interface_id, enabled=False) if routes and params["disable_source_dest_check"] else None
     return together(check, routes and routes(here), elastic_ip and elastic_ip(here))
 
 

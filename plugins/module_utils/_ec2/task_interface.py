@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._converge import Attempt, Run
@@ -50,8 +51,13 @@ class EipAssociation:
         self._write: Parallel[EipAction] = Parallel(lambda action: write_eip(client, action))
 
     def observe(self) -> EipState:
-        eni = observe.network_interface(self._client, self._wish.network_interface_id) if self._wish.present else None
-        return EipState(observe.elastic_ip(self._client, **self._named), eni)
+        """Both calls at once: neither needs what the other says."""
+        if not self._wish.present:
+            return EipState(observe.elastic_ip(self._client, **self._named), None)
+        with ThreadPoolExecutor(1, "ec2") as pool:
+            eni = pool.submit(observe.network_interface, self._client, self._wish.network_interface_id)
+            eip = observe.elastic_ip(self._client, **self._named)
+            return EipState(eip, eni.result())
 
     def plan(self, state: EipState) -> tuple[EipAction, ...]:
         return plan_interface.plan_eip(self._wish, state)

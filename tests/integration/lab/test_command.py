@@ -56,7 +56,7 @@ def running() -> Iterator[str]:
     yield PREFIX
     lab_command("down")
     assert traces(PREFIX) == []
-    assert took < 5, f"bringing it up took {took:.1f} s"
+    assert took < 15, f"bringing it up took {took:.1f} s"
 
 
 def test_status_reads_like_a_table(running):

@@ -12,6 +12,7 @@ import pytest
 
 from harness.module import run_module
 from lab.netns import Namespace, join
+from lab.waiting import until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 PREFIX = f"hfnet{os.getpid()}"
@@ -46,7 +47,8 @@ def module(node: Namespace, peer: Namespace) -> Module:
 
 
 def snapshot(machine: Namespace) -> str:
-    """Everything that the modules could touch: links, addresses, routes, rules and switches."""
+    """Everything that the modules could touch: links, addresses, routes, rules and switches; once the kernel has done with the links' own addresses."""
+    until(lambda: " tentative" not in machine.ip("-6 addr show scope link"), 10, "link-local addresses stay tentative", every=0.05)
     shown = [machine.ip(words) for words in ("-4 route show table all", "-6 route show table all", "-4 rule", "-6 rule")]
     links = [
         (link["ifname"], sorted(link["flags"]), [{k: v for k, v in a.items() if "life_time" not in k} for a in link["addr_info"]])

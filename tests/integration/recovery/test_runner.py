@@ -25,7 +25,7 @@ def test_local_recovery_as_a_job(cluster: Cluster, tmp_path: Path) -> None:
 
     assert done.status == "successful", done.output
     assert cluster.changes() == {}
-    assert set(done.changed) == {"Point the route table entries at this node"}
+    assert set(done.changed) == {"Let route table entries and Elastic IP lead here"}
     assert done.stats["changed"] == {"localhost": 2}
     cluster.assert_served()
 
