@@ -15,6 +15,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import R
 from ansible_collections.holdfast.ha.tests.integration.failover.cluster import CLUSTER, STORE, TAG, Cluster
 from harness.module import TREE
 from lab.checker import Checker, write
+from lab.control import Fault
 from lab.faults import strike
 from lab.vpc import Lab
 from lab.waiting import until
@@ -77,6 +78,13 @@ def test_faults_on_ec2_are_repaired_first_by_the_run_that_waited(cluster: Cluste
     assert "changed: [localhost]" in waited, "it was not repaired by the task that had waited"
     order = [next(number for number, task in enumerate(tasks) if name in task) for name in ("Leave out nodes", "Verify")]
     assert order == sorted(order), tasks
+    cluster.lab.control.faults.inject(Fault("deny", "ReplaceRoute"))  # left to the whole repair, which tells of it
+    strike(cluster.lab, "wrong-route")
+    refused = until(lambda: next((one for one in checker.seen("run ended") if not one["ok"]), None), PATIENCE, "nothing was told of the refusal")
+    assert refused is not None
+    assert "ReplaceRoute" in refused["message"], refused
+    cluster.lab.control.faults.clear()
+    until(lambda: cluster.where()["routes"] == {node.name}, PATIENCE, "the routes were not repaired once EC2 let them be")
     assert len(checker.seen("run killed")) == 0
     tree = [checker.pid, *below(checker.pid)]
     assert len(tree) > 2, "a run waits"
