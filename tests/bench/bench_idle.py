@@ -74,7 +74,7 @@ def on_a_lan(stack: ExitStack, count: int) -> list[Idler]:
 
 def in_the_vpc(stack: ExitStack, count: int) -> tuple[Idler, Callable[[], int]]:
     """The active node with so many resources, all right on EC2; and how many calls one look at one of them makes."""
-    one = Watched(stack, 3, armed=None if count > 1 else False, more=count - 1)
+    one = Watched(stack, 3, armed=False, more=count - 1)
     one.settle()
 
     def calls() -> int:

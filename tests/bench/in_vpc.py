@@ -39,19 +39,20 @@ class Watched:
         self.tables = [clients, *(table for _name, table in place.route_tables if table != clients)][:tables]
         parts = {"route_tables": "all" if tables >= _OWN else self.tables, "elastic_ip": place.elastic_ip}
         resource = {"tag": TAG, "address": place.vip, "interface": "eth0", "backup_interface": "eth1", "ec2": parts}
+        resources = [resource, *map(self._one_more, range(more))]
         DynamoDbStore(self.lab.control.client("dynamodb"), STORE["table"]).create(pause=lambda _: time.sleep(0.05))
         shared = {
             "holdfast_cluster": CLUSTER,
             "holdfast_node": node.name,
             "holdfast_store": STORE,
-            "holdfast_resources": [resource],
+            "holdfast_resources": resources,
             "holdfast_aws": {},
         }
         write(node, "/etc/holdfast/variables.json", shared)
         trigger = {"type": "playbook", "command": str(Path(sys.executable).with_name("ansible-playbook")), "armed": armed}
         settings = {"cluster": CLUSTER, "store": STORE, "checks": {"grace": 0, **(checks or {})}, "triggers": [] if armed is None else [trigger]}
         environment = {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".tree"), "ANSIBLE_LOCALHOST_WARNING": "0"}
-        self.checker = Checker(node, settings, [resource, *map(self._one_more, range(more))], environment).start()
+        self.checker = Checker(node, settings, resources, environment).start()
         stack.callback(self.checker.kill)
 
     def _one_more(self, number: int) -> dict[str, Any]:

@@ -5,19 +5,51 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.armed import PLAYBOOK as RECOVER
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.armed import Armed
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.run import Run, cut, variables_of
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import CannotStart, Order, Outcome, PlaybookTrigger
 
 Log = Callable[..., None]
+#: Seconds between two looks at whether an order that waits for its turn was called off.
+_LOOK = 0.2
+
+
+class _Turns:
+    """Lets so many go on at the same time, in the order in which they came. Safe from several threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._change = threading.Condition()
+        self._line: list[object] = []
+
+    @contextmanager
+    def turn(self, cancel: threading.Event, told: Callable[[int], None]) -> Iterator[bool]:
+        """Wait for a turn and have it until the end; false where ``cancel`` was set before. ``told``: how many others have to end before, if any."""
+        mine = object()
+        with self._change:
+            self._line.append(mine)
+            ahead = len(self._line) - self._most
+        try:
+            if ahead > 0:
+                told(ahead)
+            with self._change:
+                while self._line.index(mine) >= self._most and not cancel.is_set():
+                    self._change.wait(_LOOK)
+            yield not cancel.is_set()
+        finally:
+            with self._change:
+                self._line.remove(mine)
+                self._change.notify_all()
 
 
 class PlaybookRunner:
-    """Runs orders one after another or at the same time, one thread each.
+    """Runs orders, each in the thread of who asks. Recoveries take turns: a node that takes over twenty resources has to go on renewing their leases.
 
     :param folder: A private folder of the checker's for what an armed run needs.
     :param definitions: Where the resources are defined: an armed run that has read other ones is started anew.
@@ -28,6 +60,7 @@ class PlaybookRunner:
 
     def __init__(self, settings: PlaybookTrigger, log: Log, *, folder: Path, definitions: Path) -> None:
         self._settings, self._log = settings, log
+        self._turns = _Turns(settings.at_once)
         self._armed = Armed(settings, log, folder=folder, definitions=definitions) if settings.armed else None
 
     def arm(self) -> None:
@@ -46,6 +79,14 @@ class PlaybookRunner:
 
     def run(self, order: Order, cancel: threading.Event) -> Outcome:
         """Until its end, its time-out or ``cancel``. Raises `CannotStart` where there is no ansible-playbook."""
+        if order.playbook != RECOVER:  # somebody waits for it, or a deadline comes
+            return self._run(order, cancel)
+        with self._turns.turn(cancel, lambda ahead: self._log("run waits", tag=order.tag, playbook=order.playbook, ahead=ahead)) as has_turn:
+            if not has_turn:
+                return Outcome(False, self.name, f"the playbook {order.playbook} was called off before it began", 0.0)
+            return self._run(order, cancel)
+
+    def _run(self, order: Order, cancel: threading.Event) -> Outcome:
         begin = time.monotonic()
         run = self._armed.take(order) if self._armed is not None else None
         armed = run is not None

@@ -14,6 +14,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._model import shown
 
 VARIABLES = "/etc/holdfast/variables.json"
 _LONGEST_RUN = 86400.0
+_MOST_AT_ONCE = 64
 _JOB_TEMPLATE = re.compile(r"[0-9]+|[^/?#]+\+\+[^/?#]+")
 
 
@@ -48,12 +49,18 @@ class Outcome:
 
 @dataclass(frozen=True)
 class PlaybookTrigger:
-    """ansible-playbook on this node. ``timeout`` in seconds. ``armed``: keep one run started in advance."""
+    """ansible-playbook on this node.
+
+    :param timeout: In seconds, from the start of a run.
+    :param armed: Keep one run started in advance.
+    :param at_once: So many recoveries run at the same time; further ones wait for their turn.
+    """
 
     command: str
     variables: str = VARIABLES
     timeout: float = 300.0
     armed: bool = False
+    at_once: int = 2
 
 
 @dataclass(frozen=True)
@@ -113,12 +120,15 @@ def _parse_one(raw: object, path: str) -> TriggerSettings:
 
 
 def _playbook(raw: object, path: str) -> PlaybookTrigger:
-    given = Fields(raw, path, ("type", "command", "variables", "timeout", "armed"))
+    given = Fields(raw, path, ("type", "command", "variables", "timeout", "armed", "at_once"))
     command = given.file("command")
     if command is None:
         raise given.wrong("command", "it is missing; give the path of ansible-playbook")
     variables = given.file("variables", VARIABLES) or VARIABLES
-    return PlaybookTrigger(command, variables, given.number("timeout", 300, 1, _LONGEST_RUN), given.flag("armed", False))
+    at_once = given.number("at_once", 2, 1, _MOST_AT_ONCE)
+    if at_once != int(at_once):
+        raise given.wrong("at_once", f"{at_once:g} is not a whole number")
+    return PlaybookTrigger(command, variables, given.number("timeout", 300, 1, _LONGEST_RUN), given.flag("armed", False), int(at_once))
 
 
 _ENDPOINT = ("url", "token_file", "validate_certs", "ca_cert", "connect_timeout")

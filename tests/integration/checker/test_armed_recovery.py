@@ -78,7 +78,8 @@ def test_faults_on_ec2_are_repaired_first_by_the_run_that_waited(cluster: Cluste
     assert "changed: [localhost]" in waited, "it was not repaired by the task that had waited"
     order = [next(number for number, task in enumerate(tasks) if name in task) for name in ("Leave out nodes", "Verify")]
     assert order == sorted(order), tasks
-    cluster.lab.control.faults.inject(Fault("deny", "ReplaceRoute"))  # left to the whole repair, which tells of it
+    for interface in node.place.interfaces:  # what EC2 refuses this node is left to the whole repair, which tells of it
+        cluster.lab.control.faults.inject(Fault("deny", "ReplaceRoute", source=interface.address))
     strike(cluster.lab, "wrong-route")
     refused = until(lambda: next((one for one in checker.seen("run ended") if not one["ok"]), None), PATIENCE, "nothing was told of the refusal")
     assert refused is not None

@@ -299,3 +299,50 @@ def test_the_wait_refuses_what_is_not_the_checkers_socket(place: Place, number: 
     assert done.returncode == 2
     assert ("only the checker starts a run" in done.stdout) or ("nonsense" in done.stdout)
     assert place.left("note") == ""
+
+
+#: Notes that it runs, and ends once a file is there.
+HELD = {
+    "name": "Wait to be let go",
+    "ansible.builtin.shell": "touch {{ where }}/runs-{{ tag }}; until [ -e {{ where }}/go-{{ tag }} ]; do sleep 0.05; done",
+    "changed_when": True,
+}
+
+
+def test_recoveries_take_turns_and_nothing_else_waits_for_them(place: Place, make: Make, log: Kept) -> None:
+    """Two at a time, in their order; one that is called off gives its place up; what has a deadline does not stand in line."""
+    place.write("recover", HELD)
+    place.write("dependents", {"name": "Say so", "ansible.builtin.debug": {"msg": "done"}})
+    triggers, cancels = make(), {name: threading.Event() for name in "abcd"}
+    outcomes: dict[str, Outcome] = {}
+
+    def order(name: str) -> threading.Thread:
+        def run() -> None:
+            outcomes[name] = go(triggers, Order(name, "recover", "it is broken"), cancels[name])
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    threads = {}
+    for name in "abcd":
+        threads[name] = order(name)
+        if name in "ab":
+            until(lambda name=name: [one for one in log.of("run started") if one["tag"] == name], PATIENCE, f"{name} does not start")  # type: ignore[misc]
+        else:
+            until(lambda name=name: [one for one in log.of("run waits") if one["tag"] == name], PATIENCE, f"{name} does not wait")  # type: ignore[misc]
+    assert [(one["tag"], one["ahead"]) for one in log.of("run waits")] == [("c", 1), ("d", 2)]
+    until(lambda: place.left("runs-a") == place.left("runs-b") == "" and (place.folder / "runs-b").exists(), PATIENCE, "they do not run")
+    assert go(triggers, Order("a", "dependents", "the node is stopped")).ok
+    cancels["c"].set()
+    threads["c"].join(PATIENCE)
+    assert (outcomes["c"].ok, outcomes["c"].message) == (False, "the playbook recover was called off before it began")
+    assert not any(one["tag"] in "cd" for one in log.of("run started"))
+    (place.folder / "go-a").touch()
+    until(lambda: (place.folder / "runs-d").exists(), PATIENCE, "the next one does not get its turn")
+    for name in "bd":
+        (place.folder / f"go-{name}").touch()
+    for thread in threads.values():
+        thread.join(PATIENCE)
+    assert [outcomes[name].ok for name in "abd"] == [True] * 3
+    assert [one["tag"] for one in log.of("run started")] == ["a", "b", "a", "d"]

@@ -47,7 +47,7 @@ def module(node: Namespace, peer: Namespace) -> Module:
 
 
 def snapshot(machine: Namespace) -> str:
-    """Everything that the modules could touch: links, addresses, routes, rules and switches; once the kernel has done with the links' own addresses."""
+    """Everything that the modules could touch: links, addresses, routes, rules and switches; once the kernel is done with its own addresses."""
     until(lambda: " tentative" not in machine.ip("-6 addr show scope link"), 10, "link-local addresses stay tentative", every=0.05)
     shown = [machine.ip(words) for words in ("-4 route show table all", "-6 route show table all", "-4 rule", "-6 rule")]
     links = [

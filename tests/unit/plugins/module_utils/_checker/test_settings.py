@@ -23,12 +23,12 @@ AWX: dict[str, Any] = {"type": "awx", "url": "https://awx.example.org/", "job_te
 
 def test_triggers_are_read_in_their_order() -> None:
     raw = [
-        {"type": "playbook", "command": "/opt/holdfast/venv/bin/ansible-playbook", "armed": True, "timeout": 60},
+        {"type": "playbook", "command": "/opt/holdfast/venv/bin/ansible-playbook", "armed": True, "timeout": 60, "at_once": 4},
         {**AWX, "job_template": "recover it++My Org", "poll": 0.5, "ca_cert": "/etc/ca.pem"},
         {"type": "webhook", "url": "http://127.0.0.1:5000/endpoint"},
     ]
     assert parse_triggers(raw, "triggers") == (
-        PlaybookTrigger("/opt/holdfast/venv/bin/ansible-playbook", "/etc/holdfast/variables.json", 60.0, True),
+        PlaybookTrigger("/opt/holdfast/venv/bin/ansible-playbook", "/etc/holdfast/variables.json", 60.0, True, 4),
         AwxTrigger(Endpoint("https://awx.example.org", "/etc/holdfast/awx.token", True, "/etc/ca.pem", 5.0), "recover it++My Org", 300.0, 0.5),
         WebhookTrigger(Endpoint("http://127.0.0.1:5000/endpoint", None, True, None, 5.0), 10.0),
     )
