@@ -83,7 +83,9 @@ def test_faults_on_ec2_are_repaired_first_by_the_run_that_waited(cluster: Cluste
     strike(cluster.lab, "wrong-route")
     refused = until(lambda: next((one for one in checker.seen("run ended") if not one["ok"]), None), PATIENCE, "nothing was told of the refusal")
     assert refused is not None
-    assert "ReplaceRoute" in refused["message"], refused
+    assert "nothing was released" in refused["message"], refused
+    assert "what could not be repaired: " in refused["message"]
+    assert "ReplaceRoute" in refused["message"].partition("what could not be repaired: ")[2]
     cluster.lab.control.faults.clear()
     until(lambda: cluster.where()["routes"] == {node.name}, PATIENCE, "the routes were not repaired once EC2 let them be")
     assert len(checker.seen("run killed")) == 0
