@@ -18,34 +18,49 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_setti
 Log = Callable[..., None]
 #: Seconds between two looks at whether an order that waits for its turn was called off.
 _LOOK = 0.2
+#: Seconds after which a recovery no longer keeps another one from beginning.
+_LONG = 60.0
 
 
 class _Turns:
-    """Lets so many go on at the same time, in the order in which they came. Safe from several threads."""
+    """Lets so many go on at the same time, in the order in which they came. Safe from several threads.
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    One that has gone on for ``long`` seconds is no longer counted: it waits for something, not for the processor, and is not to hold up the others.
+    """
+
+    def __init__(self, most: int, long: float = _LONG) -> None:
+        self._most, self._long = most, long
         self._change = threading.Condition()
-        self._line: list[object] = []
+        self._line: dict[object, float | None] = {}  # when each began; None: not yet
 
     @contextmanager
     def turn(self, cancel: threading.Event, told: Callable[[int], None]) -> Iterator[bool]:
         """Wait for a turn and have it until the end; false where ``cancel`` was set before. ``told``: how many others have to end before, if any."""
         mine = object()
         with self._change:
-            self._line.append(mine)
-            ahead = len(self._line) - self._most
+            self._line[mine] = None
+            ahead = self._ahead(mine)
         try:
             if ahead > 0:
                 told(ahead)
             with self._change:
-                while self._line.index(mine) >= self._most and not cancel.is_set():
+                while self._ahead(mine) > 0 and not cancel.is_set():
                     self._change.wait(_LOOK)
+                self._line[mine] = time.monotonic()
             yield not cancel.is_set()
         finally:
             with self._change:
-                self._line.remove(mine)
+                del self._line[mine]
                 self._change.notify_all()
+
+    def _ahead(self, mine: object) -> int:
+        """How many have to end, or go on for long, before this one may begin."""
+        now, before = time.monotonic(), 0
+        for one, since in self._line.items():
+            if one is mine:
+                break
+            before += since is None or now - since < self._long
+        return before - self._most + 1
 
 
 class PlaybookRunner:
