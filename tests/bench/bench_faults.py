@@ -6,7 +6,8 @@
 Two nodes with two links each, checkers left to themselves, leases in an emulated store. With the reflex on the checker repairs it in its own process,
 and the playbook, where there is one, follows; with the reflex off the playbook `recover` repairs it, from a run that waited or from a cold start.
 Beside it keepalived, on nodes of its own in the same run: it puts a deleted address back too, and moves the service where the link is down,
-since it knows no backup interface. The contestants take turns, so that whatever else the machine does meets all of them.
+since it knows no backup interface. The contestants take turns, so that whatever else the machine does meets all of them. Then, by itself, Pacemaker,
+where it is installed: the deleted address alone, since an address's agent does not look at its link.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / ".tree")]
 from client import Client  # noqa: E402
 from contestants import HOST, PATIENCE, Contestant, Holdfast, keepaliveds, new_lan  # noqa: E402
 from figures import Table  # noqa: E402
+from pacemaker import pacemakers, why_not  # noqa: E402
 
 from lab.lan import VIP  # noqa: E402
 
@@ -87,6 +89,11 @@ def measure(event: str, rounds: int, slow_rounds: int) -> None:
         with ExitStack() as stack:
             one = stack.enter_context(Holdfast(new_lan(stack, "h2"), "standard", reflex=reflex, runs=runs))
             turns(event, [one], slow_rounds, table, first.name)
+    if event == DELETED:
+        with ExitStack() as stack:
+            turns(event, pacemakers(stack), rounds, table, first.name)
+        if why_not():
+            table.left_out(event, "pacemaker", why_not())
     table.close()
 
 

@@ -4,9 +4,10 @@
     tests/bench/bench_switchover.py [--rounds N] [--playbook-rounds N] [--profiles fast,standard] [--only WORD]
 
 By the checkers alone: on a plain network, beside keepalived that is stopped in good order, each in turn, to a client that asks every half a
-millisecond; and in the lab's VPC, where the new node's checker has the routes of three tables, the source/dest check and the Elastic IP moved by
-its waiting run. By the playbook over SSH: on a plain network, and in the VPC; there without latency and with 100 ms for each call to EC2.
-In the VPC and by the playbook a client asks every 5 ms, and no figure counts where two nodes held the address at once.
+millisecond, then Pacemaker by itself, where it is installed; and in the lab's VPC, where the new node's checker has the routes of three
+tables, the source/dest check and the Elastic IP moved by its waiting run. By the playbook over SSH: on a plain network, and in the VPC; there without
+latency and with 100 ms for each call to EC2. In the VPC and by the playbook a client asks every 5 ms, and no figure counts where two nodes held the
+address at once.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / ".tree")]
 
 from client import Client  # noqa: E402
-from contestants import HOST, PATIENCE, Contestant, Holdfast, Keepalived, keepaliveds, new_lan  # noqa: E402
+from contestants import HOST, PATIENCE, Contestant, Holdfast, keepaliveds, new_lan  # noqa: E402
 from figures import Table  # noqa: E402
+from pacemaker import pacemakers, why_not  # noqa: E402
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore  # noqa: E402
 from ansible_collections.holdfast.ha.tests.integration.failover.cluster import Cluster  # noqa: E402
@@ -62,25 +64,33 @@ def leave(one: Contestant) -> float:
         begin = time.monotonic()
         one.leave(node)
         seconds = client.outage(begin, PATIENCE).seconds
-    if isinstance(one, Keepalived):
+    if not isinstance(one, Holdfast):
         one.revive(node)
     return seconds
 
 
-def beside_keepalived(profiles: list[str], rounds: int, table: Table) -> None:
+def beside_rivals(profiles: list[str], rounds: int, table: Table) -> None:
     with ExitStack() as stack:
         ours = [stack.enter_context(Holdfast(new_lan(stack, f"s{number}"), profile)) for number, profile in enumerate(profiles)]
         rivals = keepaliveds(stack)
-        contestants: list[Contestant] = [*ours, *rivals]
-        found: dict[str, list[float]] = {one.name: [] for one in contestants}
-        for _round in range(rounds):
-            for one in contestants:
-                found[one.name].append(leave(one))
-        for name, seconds in found.items():
-            goal = GOALS[PLAIN] if name.startswith("holdfast") else None
-            table.row(PLAIN, name, seconds, goal=goal, against=ours[0].name)
+        turns([*ours, *rivals], rounds, table, ours[0].name)
         if not rivals:
             table.left_out(PLAIN, "keepalived", "not installed")
+    with ExitStack() as stack:
+        turns(pacemakers(stack), rounds, table, ours[0].name)
+    if why_not():
+        table.left_out(PLAIN, "pacemaker", why_not())
+
+
+def turns(contestants: list[Contestant], rounds: int, table: Table, against: str) -> None:
+    """Each in turn, as many times as ``rounds``; then a row for each."""
+    found: dict[str, list[float]] = {one.name: [] for one in contestants}
+    for _round in range(rounds):
+        for one in contestants:
+            found[one.name].append(leave(one))
+    for name, seconds in found.items():
+        goal = GOALS[PLAIN] if name.startswith("holdfast") else None
+        table.row(PLAIN, name, seconds, goal=goal, against=against)
 
 
 def outages(rounds: int, move: Move, oracle: Oracle, prober: Prober, rest: Callable[[str], object] = lambda new: None) -> list[float]:
@@ -182,7 +192,7 @@ def main() -> int:
         parser.error("the resource has to come back: give even numbers")
     table = Table("planned switchover: the outage that a client saw; ratio to the first line")
     if given.only in (None, "lan"):
-        beside_keepalived(profiles, given.rounds, table)
+        beside_rivals(profiles, given.rounds, table)
     for profile in profiles:
         if given.only in (None, "vpc"):
             by_checkers_in_the_vpc(profile, given.rounds, table)

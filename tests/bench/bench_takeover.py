@@ -7,7 +7,8 @@ Two nodes and a client on a plain network; each node's checker is left to itself
 The lease has run out ``ttl`` seconds after the last renewal that took effect, by the store's log. What comes after is the standby's waiting longer
 (its clock may be fast: 2 %), the end of its poll, the acquisition and the address. No figure counts where two nodes held the address at once.
 
-Beside them keepalived, whose nodes are killed in the same moments. It promises nothing about two holders, and asks for no store.
+Beside them keepalived, whose nodes are killed in the same moments. It promises nothing about two holders, and asks for no store. Then, by itself,
+Pacemaker without fencing, where it is installed, which promises no more.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / ".tree")]
 from client import Client  # noqa: E402
 from contestants import HOST, Contestant, Holdfast, keepaliveds, new_lan  # noqa: E402
 from figures import Table  # noqa: E402
+from pacemaker import pacemakers, why_not  # noqa: E402
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import PROFILES  # noqa: E402
 from harness.pair import KEY  # noqa: E402
@@ -92,7 +94,15 @@ def main() -> int:
         show(found, table, ours)
         if not rivals:
             table.left_out(EVENT, "keepalived", "not installed")
-        table.close()
+    with ExitStack() as stack:
+        alone = pacemakers(stack)
+        found = {(EVENT, one.name): [] for one in alone}
+        for number in range(given.rounds if alone else 0):
+            kill_all(alone, found, (number % 5) / 5)
+        show(found, table, ours)
+    if why_not():
+        table.left_out(EVENT, "pacemaker", why_not())
+    table.close()
     return 0
 
 
