@@ -52,8 +52,8 @@ GOALS = {PLAIN: 0.1, **dict.fromkeys(EC2, 0.5)}
 Move = Callable[[str, str], object]
 
 
-def _by_checkers(both: Installed, old: str, new: str) -> object:
-    return hand_over(both.checkers[old], both.checkers[new], TAG)
+def _by_checkers(both: Installed, old: str, new: str) -> None:
+    hand_over(both.checkers[old], both.checkers[new], TAG)
 
 
 def leave(one: Contestant) -> float:
