@@ -226,7 +226,9 @@ def _run_program(argv: Sequence[str]) -> Completed:
     """As `_runner`, without a module."""
     environment = {**os.environ, "LC_ALL": "C", "LANG": "C"}
     try:
-        done = subprocess.run(list(argv), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=environment)
+        done = subprocess.run(  # pylint: disable=ansible-bad-function
+            list(argv), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=environment
+        )
     except OSError as error:
         return Completed(127, "", f"{argv[0]}: {error.strerror}")
     return Completed(done.returncode, done.stdout, done.stderr)

@@ -271,7 +271,7 @@ def _is_here(machine: str, here: Here) -> bool:
 
 def _start(argv: list[str]) -> int:
     try:
-        return subprocess.run(argv, stdin=subprocess.DEVNULL, check=False).returncode
+        return subprocess.run(argv, stdin=subprocess.DEVNULL, check=False).returncode  # pylint: disable=ansible-bad-function
     except OSError as error:
         raise MissingProgram(f"cannot start {argv[0]}: {error.strerror}; install it, or call the command on that machine") from None
 

@@ -46,7 +46,9 @@ def _stop(tag: str, dependents: Sequence[Dependent], run: RunOrder | None, log: 
 def _stop_unit(tag: str, unit: str, limit: float, log: Log) -> bool:
     begin = time.monotonic()
     try:
-        done = subprocess.run(["systemctl", "stop", unit], capture_output=True, text=True, check=False, timeout=limit, stdin=subprocess.DEVNULL)
+        done = subprocess.run(  # pylint: disable=ansible-bad-function
+            ["systemctl", "stop", unit], capture_output=True, text=True, check=False, timeout=limit, stdin=subprocess.DEVNULL
+        )
         cause = "" if done.returncode == 0 else " ".join(done.stderr.split()) or f"exit code {done.returncode}"
     except subprocess.TimeoutExpired:
         cause = f"it did not end within {limit:g} s"
@@ -66,7 +68,10 @@ def states(dependents: Sequence[Dependent]) -> list[dict[str, Any]]:
     if units:
         try:
             argv = ["systemctl", "is-active", *units]
-            shown = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=5, stdin=subprocess.DEVNULL).stdout.split()
+            done = subprocess.run(  # pylint: disable=ansible-bad-function
+                argv, capture_output=True, text=True, check=False, timeout=5, stdin=subprocess.DEVNULL
+            )
+            shown = done.stdout.split()
         except (OSError, subprocess.TimeoutExpired):
             shown = []
         found = dict(zip(units, shown)) if len(shown) == len(units) else {}

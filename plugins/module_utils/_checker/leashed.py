@@ -43,7 +43,7 @@ class Leashed:
         with theirs, _source(stdin) as source:
             words = [sys.executable, "-I", "-S", str(_LEASH), str(theirs.fileno()), str(source.fileno()), f"{grace:g}", *argv]
             try:
-                self._process = subprocess.Popen(
+                self._process = subprocess.Popen(  # pylint: disable=ansible-bad-function
                     words,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,

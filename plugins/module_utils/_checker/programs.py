@@ -17,7 +17,9 @@ def run_command(argv: Sequence[str]) -> Completed:
     """Run a program of this host in the C locale, within bounds (`_command.Runner`)."""
     environment = {**os.environ, "LC_ALL": "C", "LANG": "C"}
     try:
-        done = subprocess.run(list(argv), capture_output=True, text=True, check=False, timeout=_LIMIT, env=environment)
+        done = subprocess.run(  # pylint: disable=ansible-bad-function
+            list(argv), capture_output=True, text=True, check=False, timeout=_LIMIT, env=environment
+        )
     except OSError as error:
         return Completed(127, "", f"{argv[0]}: {error.strerror}")
     except subprocess.TimeoutExpired:

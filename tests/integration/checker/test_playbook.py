@@ -339,7 +339,7 @@ def test_recoveries_take_turns_and_nothing_else_waits_for_them(place: Place, mak
     assert (outcomes["c"].ok, outcomes["c"].message) == (False, "the playbook recover was called off before it began")
     assert not any(one["tag"] in "cd" for one in log.of("run started"))
     (place.folder / "go-a").touch()
-    until(lambda: (place.folder / "runs-d").exists(), PATIENCE, "the next one does not get its turn")
+    until((place.folder / "runs-d").exists, PATIENCE, "the next one does not get its turn")
     for name in "bd":
         (place.folder / f"go-{name}").touch()
     for thread in threads.values():
