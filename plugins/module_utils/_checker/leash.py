@@ -19,7 +19,6 @@ import time
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _NOT_FOUND, _ENDED = 127, 143
-_OOM = "/proc/self/oom_score_adj"
 #: Seconds between two looks at what is to be ended.
 _LOOK = 0.02
 #: Give up on processes that the kernel itself cannot end (in uninterruptible sleep), in seconds.
@@ -48,7 +47,6 @@ def _start(argv: list[str], stdin: int) -> int:
         if os.getppid() != parent:
             os._exit(_ENDED)
         signal.set_wakeup_fd(-1)
-        _be_ordinary()
         for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ours)
@@ -58,20 +56,6 @@ def _start(argv: list[str], stdin: int) -> int:
         os.write(2, f"{argv[0]}: {error.strerror}\n".encode())
     finally:
         os._exit(_NOT_FOUND)
-
-
-def _be_ordinary() -> None:
-    """What the checker has for itself, its place before others for the processor and when memory is short, is not for what it starts."""
-    try:
-        if os.getpriority(os.PRIO_PROCESS, 0) < 0:
-            os.setpriority(os.PRIO_PROCESS, 0, 0)
-        with open(_OOM, encoding="ascii") as file:
-            is_kept = int(file.read()) < 0
-        if is_kept:
-            with open(_OOM, "w", encoding="ascii") as file:
-                file.write("0")
-    except (OSError, ValueError):
-        pass  # a kernel that has neither: nothing is lost by it
 
 
 def below(root: int) -> list[int]:
