@@ -155,7 +155,8 @@ def test_they_see_each_other_and_what_each_says(group: Group) -> None:
     group.drop("b")
     until(lambda: not a.sees("b"), 5, "b is gone, and a believes it alive")
     assert a.view("b")["resources"] == {}
-    assert [(one["event"], one["peer"]) for one in a.log.events] == [("peer alive", "b"), ("peer silent", "b")]
+    told = [("peer alive", "b"), ("peer silent", "b")]
+    until(lambda: [(one["event"], one["peer"]) for one in a.log.events] == told, 5, f"it does not tell so: {a.log.events}")
     group.add("b")
     until(lambda: a.sees("b"), 5, "b is back, and a does not believe it")
 

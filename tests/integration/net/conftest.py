@@ -46,9 +46,23 @@ def module(node: Namespace, peer: Namespace) -> Module:
     return run
 
 
+def _let_the_kernel_finish(machine: Namespace) -> None:
+    """A link that has just come up gets an address of its own, which is tried out first; some links get none."""
+
+    def is_done() -> bool:
+        links = [link for link in json.loads(machine.ip("-j addr")) if "LOWER_UP" in link["flags"] and "LOOPBACK" not in link["flags"]]
+        own = [[a for a in link["addr_info"] if a["family"] == "inet6" and a["scope"] == "link"] for link in links]
+        return all(found and not any(a.get("tentative") for a in found) for found in own)
+
+    try:
+        until(is_done, 3, "-", every=0.05)
+    except TimeoutError:
+        pass
+
+
 def snapshot(machine: Namespace) -> str:
     """Everything that the modules could touch: links, addresses, routes, rules and switches; once the kernel is done with its own addresses."""
-    until(lambda: " tentative" not in machine.ip("-6 addr show scope link"), 10, "link-local addresses stay tentative", every=0.05)
+    _let_the_kernel_finish(machine)
     shown = [machine.ip(words) for words in ("-4 route show table all", "-6 route show table all", "-4 rule", "-6 rule")]
     links = [
         (link["ifname"], sorted(link["flags"]), [{k: v for k, v in a.items() if "life_time" not in k} for a in link["addr_info"]])
