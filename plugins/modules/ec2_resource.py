@@ -19,6 +19,7 @@ description:
 extends_documentation_fragment:
   - holdfast.ha._attributes
   - holdfast.ha._eni
+  - holdfast.ha._routes
   - holdfast.ha._aws
 options:
   destinations:
@@ -33,27 +34,6 @@ options:
       - If not, it is not looked at.
     type: bool
     default: true
-  route_table_ids:
-    description:
-      - The route tables to look at. All of them must exist.
-      - Without it, every route table of the VPC.
-    type: list
-    elements: str
-  vpc_id:
-    description:
-      - The VPC whose route tables are meant.
-      - Without it, the VPC of the network interface.
-    type: str
-  missing:
-    description:
-      - What to do about a route table without an entry for a destination.
-      - V(fail) fails before any entry is changed, if one of O(route_table_ids) has none, or,
-        where every table of the VPC is looked at, if none of them has one.
-      - V(ignore) leaves such tables out, and warns if no table has an entry.
-      - V(create) adds the entry in every table looked at.
-    type: str
-    choices: [fail, ignore, create]
-    default: fail
   public_ip:
     description:
       - The Elastic IP. It is taken from where it is in one call.
@@ -172,7 +152,7 @@ elastic_ip:
 """
 
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import BOTO3_IMPORT_ERROR
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.prepare import SETTLE, argument_spec, resource_parts
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.prepare import ROUTES, SETTLE, argument_spec, resource_parts
 from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
 from ansible_collections.holdfast.ha.plugins.module_utils._run import Library, run_change
 
@@ -183,9 +163,7 @@ def main() -> None:
         argument_spec=argument_spec(
             destinations={"type": "list", "elements": "str"},
             disable_source_dest_check={"type": "bool", "default": True},
-            route_table_ids={"type": "list", "elements": "str"},
-            vpc_id={"type": "str"},
-            missing={"type": "str", "choices": ["fail", "ignore", "create"], "default": "fail"},
+            **ROUTES,
             public_ip={"type": "str"},
             allocation_id={"type": "str"},
             private_ip_address={"type": "str"},

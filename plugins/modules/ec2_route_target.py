@@ -19,6 +19,7 @@ description:
 extends_documentation_fragment:
   - holdfast.ha._attributes
   - holdfast.ha._eni
+  - holdfast.ha._routes
   - holdfast.ha._aws
 options:
   destinations:
@@ -28,27 +29,6 @@ options:
     type: list
     elements: str
     required: true
-  route_table_ids:
-    description:
-      - The route tables to look at. All of them must exist.
-      - Without it, every route table of the VPC.
-    type: list
-    elements: str
-  vpc_id:
-    description:
-      - The VPC whose route tables are meant.
-      - Without it, the VPC of the network interface.
-    type: str
-  missing:
-    description:
-      - What to do about a route table without an entry for a destination.
-      - V(fail) fails before anything is changed, if one of O(route_table_ids) has none, or,
-        where every table of the VPC is looked at, if none of them has one.
-      - V(ignore) leaves such tables out, and warns if no table has an entry.
-      - V(create) adds the entry in every table looked at.
-    type: str
-    choices: [fail, ignore, create]
-    default: fail
 seealso:
   - module: holdfast.ha.ec2_source_dest_check
   - module: holdfast.ha.ec2_eip_association
@@ -111,7 +91,7 @@ routes:
 """
 
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import BOTO3_IMPORT_ERROR
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.prepare import SETTLE, argument_spec, route_targets
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.prepare import ROUTES, SETTLE, argument_spec, route_targets
 from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
 from ansible_collections.holdfast.ha.plugins.module_utils._run import Library, run_change
 
@@ -121,9 +101,7 @@ def main() -> None:
         lambda host: route_targets(host.params, host.warn),
         argument_spec=argument_spec(
             destinations={"type": "list", "elements": "str", "required": True},
-            route_table_ids={"type": "list", "elements": "str"},
-            vpc_id={"type": "str"},
-            missing={"type": "str", "choices": ["fail", "ignore", "create"], "default": "fail"},
+            **ROUTES,
         ),
         libraries=[Library("boto3", BOTO3_IMPORT_ERROR), Library("netaddr", NETADDR_IMPORT_ERROR)],
         settle=SETTLE,

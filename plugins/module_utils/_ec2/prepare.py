@@ -31,6 +31,14 @@ _LONGEST_STOP = 3600.0
 MOST_TABLES = 1000
 
 
+#: The options of a module that says which route tables are meant; documented by the fragment _routes.
+ROUTES: dict[str, Any] = {
+    "route_table_ids": {"type": "list", "elements": "str"},
+    "vpc_id": {"type": "str"},
+    "missing": {"type": "str", "choices": ["fail", "ignore", "create"], "default": "fail"},
+}
+
+
 def argument_spec(**own: Any) -> dict[str, Any]:
     """The options of a module that calls EC2 for one network interface: its own, which interface, and the common ones."""
     return {**own, "network_interface_id": {"type": "str"}, "interface": {"type": "str"}, **aws_spec()}
