@@ -80,13 +80,16 @@ def _route_blackhole(lab: Lab) -> str:
     return f"{lab.place.vip} and {lab.place.vip6} lead to {made}, which has been deleted"
 
 
+def _eip_to(lab: Lab, node: Node) -> None:
+    interface = node.place.interfaces[0]
+    where = {"NetworkInterfaceId": interface.id, "PrivateIpAddress": interface.address}
+    lab.ec2.associate_address(AllocationId=lab.place.allocation_id, AllowReassociation=True, **where)
+
+
 def _eip_taken(lab: Lab) -> str:
     thief = standby(lab)
-    interface = thief.place.interfaces[0]
-    lab.ec2.associate_address(
-        AllocationId=lab.place.allocation_id, NetworkInterfaceId=interface.id, PrivateIpAddress=interface.address, AllowReassociation=True
-    )
-    return f"{lab.place.elastic_ip} is associated with {thief.name}'s {interface.id}"
+    _eip_to(lab, thief)
+    return f"{lab.place.elastic_ip} is associated with {thief.name}'s {thief.place.interfaces[0].id}"
 
 
 def _sdc_on(lab: Lab) -> str:
@@ -163,6 +166,15 @@ def clear(lab: Lab) -> str:
     return "the API, the metadata service and the cables are well again; what was changed is for recovery to put right"
 
 
+def ec2_on(lab: Lab, node: Node) -> None:
+    """Let EC2 lead to this node's first interface: both virtual addresses from every table, the Elastic IP, its source/dest check alone off."""
+    home = node.place.interfaces[0]
+    _routes_to(lab, home.id, _tables(lab))
+    for interface in (one for each in lab.nodes for one in each.place.interfaces):
+        lab.ec2.modify_network_interface_attribute(NetworkInterfaceId=interface.id, SourceDestCheck={"Value": interface is not home})
+    _eip_to(lab, node)
+
+
 def restore(lab: Lab) -> str:
     """Put everything back as it was at first: on node-a's first interface, with nothing wrong."""
     clear(lab)
@@ -174,12 +186,7 @@ def restore(lab: Lab) -> str:
     home = lab.node_a.place.interfaces[0]
     for address in (lab.place.vip, lab.place.vip6):
         lab.node_a.hold(address, home.link)
-    _routes_to(lab, home.id, _tables(lab))
-    for interface in (one for node in lab.nodes for one in node.place.interfaces):
-        lab.ec2.modify_network_interface_attribute(NetworkInterfaceId=interface.id, SourceDestCheck={"Value": interface is not home})
-    lab.ec2.associate_address(
-        AllocationId=lab.place.allocation_id, NetworkInterfaceId=home.id, PrivateIpAddress=home.address, AllowReassociation=True
-    )
+    ec2_on(lab, lab.node_a)
     lab.control.calls.reset()
     return f"all is as it was at first: {lab.place.vip}, {lab.place.vip6} and {lab.place.elastic_ip} on {lab.node_a.name}'s {home.link}"
 

@@ -18,7 +18,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import N
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import Store
 from harness.module import TREE, run_module
 from lab.checker import Checker, write
-from lab.faults import clear
+from lab.faults import clear, ec2_on
 from lab.node import Node
 from lab.oracle import Oracle
 from lab.playbook import PlaybookRun, run_playbook
@@ -48,13 +48,14 @@ class Cluster:
         return made
 
     def reset(self, *, peers: bool = False, reporting: Mapping[str, Any] | None = None, **changes: Any) -> None:
-        """Nothing in service, the lease left for a person to claim, a fresh checker on each node.
+        """Nothing in service, the lease left for a person to claim, EC2 leading to node-a, a fresh checker on each node.
 
         ``peers``: the checkers hear of each other, and have a trigger: they put in service by themselves what they may. ``reporting``: more of their
         settings. ``changes``: of the resource.
         """
         self.stop()
         clear(self.lab)
+        ec2_on(self.lab, self.lab.node_a)
         for node in self.lab.nodes:
             node.configure()
             for address in (self.lab.place.vip, self.lab.place.vip6):
@@ -123,14 +124,7 @@ class Cluster:
 
     def place_on(self, node: Node) -> None:
         """All of the resource on this node, as after a switchover to it, without the time that a playbook takes."""
-        home = node.place.interface("eth0")
-        tables = [table for _name, table in self.lab.place.route_tables]
-        for table in tables:
-            self.lab.ec2.replace_route(RouteTableId=table, NetworkInterfaceId=home.id, DestinationCidrBlock=self.lab.place.vip)
-        for interface in (one for each in self.lab.nodes for one in each.place.interfaces):
-            self.lab.ec2.modify_network_interface_attribute(NetworkInterfaceId=interface.id, SourceDestCheck={"Value": interface.id != home.id})
-        where = {"NetworkInterfaceId": home.id, "PrivateIpAddress": home.address}
-        self.lab.ec2.associate_address(AllocationId=self.lab.place.allocation_id, AllowReassociation=True, **where)
+        ec2_on(self.lab, node)
         answer = self.module_of(node, "ip_resource", in_service=True)  # before the lease: nothing is left for a checker to bring in
         assert not answer["failed"], answer
         self.put_in_service(node)

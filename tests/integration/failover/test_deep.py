@@ -13,7 +13,7 @@ from ansible_collections.holdfast.ha.tests.integration.failover.cluster import C
 from harness.module import TREE
 from lab.checker import Checker
 from lab.control import Fault
-from lab.faults import TROUBLES
+from lab.faults import TROUBLES, ec2_on
 from lab.waiting import until
 
 _CLIENT = "ansible_collections.holdfast.ha.plugins.module_utils._checker.client"
@@ -72,18 +72,8 @@ def test_what_is_wrong_on_ec2_is_seen(deep: Cluster, trouble: str, fault: str, s
     assert {name: told["ec2"][name] for name in shown} == shown
     assert told["reasons"]
     assert not deep.checkers["node-a"].seen("reflex"), "what is on EC2 is for the playbook"
-    mend(deep)
+    ec2_on(deep.lab, deep.lab.node_a)  # as a recovery would
     healthy(deep)
-
-
-def mend(cluster: Cluster) -> None:
-    """As a recovery would."""
-    lab, interface = cluster.lab, cluster.lab.node_a.place.interface("eth0")
-    lab.ec2.modify_network_interface_attribute(NetworkInterfaceId=interface.id, SourceDestCheck={"Value": False})
-    for _name, table in lab.place.route_tables:
-        lab.ec2.replace_route(RouteTableId=table, NetworkInterfaceId=interface.id, DestinationCidrBlock=lab.place.vip)
-    here = {"NetworkInterfaceId": interface.id, "PrivateIpAddress": interface.address}
-    lab.ec2.associate_address(AllocationId=lab.place.allocation_id, AllowReassociation=True, **here)
 
 
 def test_a_look_is_two_calls_whatever_the_number_of_tables(deep: Cluster) -> None:
