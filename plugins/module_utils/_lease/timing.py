@@ -3,10 +3,10 @@
 
 Why two nodes never hold at once, in true seconds, with every clock running at a rate between 1-rho and 1+rho:
 
-* The holder counts from before it sent its last write that took effect. It stops at ``hold`` on its clock, and the margin
-  covers what may still follow: the refresh window, and the kernel's delay in removing an address (where the margin is too
-  small for that, the address gets so much less: ``reserve``). Together that is ``T(1-rho)`` on its clock, so at most ``T``
-  after the write took effect.
+* The holder counts from before it sent its last write that took effect. It stops at ``hold`` on its clock. What may still
+  follow, the refresh window and the kernel's delay in removing an address, is taken off the address's lifetime as far as the
+  timing affords it (``reserve``), and the margin covers the rest. Together that is at most ``T(1-rho)`` on its clock, so at
+  most ``T`` after the write took effect.
 * A standby counts from the end of the first read that showed that write, so from after it took effect, and waits
   ``T(1+rho)`` on its own clock: at least ``T``.
 * Failsafe: each other node's promise begins after the holder's question was sent and lasts ``T(1+rho)`` on its own clock, so at
@@ -25,6 +25,8 @@ _ROUNDING = 1.0
 #: The kernel removes an address up to a second after its lifetime when it has just looked at others: it looks at most once a
 #: second (ADDRCONF_TIMER_FUZZ_MAX in include/net/addrconf.h, check_lifetime in net/ipv4/devinet.c). The rest is for its work queue.
 KERNEL_DELAY = 1.05
+#: For setting the lifetime itself; so a renewal that only just comes in time is not one that comes too late.
+_SETTING = 0.05
 #: Clocks further apart than this are broken; a larger allowance hides it.
 _WORST_RATE = 0.2
 
@@ -62,8 +64,19 @@ class Timing:
 
     @property
     def reserve(self) -> float:
-        """By how much less than until the deadline an address is let live, for the part of the kernel's delay that the margin does not cover."""
-        return max(0.0, KERNEL_DELAY - (self.margin - self.window))
+        """By how much less than until the deadline an address is let live.
+
+        All that may make it late, if a renewal may then still fail once: so it is gone by the deadline. Else as much of that as goes, and at least
+        what the margin does not cover.
+        """
+        late = KERNEL_DELAY + self.window
+        spare = self.hold - self.stop_budget - self._need - _SETTING
+        return max(0.0, late - self.margin, min(late, spare))
+
+    @property
+    def _need(self) -> float:
+        """What a renewal takes that fails once, and the rounding of lifetimes."""
+        return self.renew + 2 * self.call + _ROUNDING
 
     def wait(self, promised: float) -> float:
         """For how long a record has to stay unchanged before it is void, when its holder was promised ``promised`` seconds."""
@@ -80,7 +93,7 @@ class Timing:
                 )
         if self.rho > _WORST_RATE:
             raise BadInput(f"timing: rho = {self.rho:g} is out of range; clocks that far apart are broken, give at most {_WORST_RATE:g}")
-        need = self.renew + 2 * self.call + _ROUNDING
+        need = self._need
         have = self.hold - self.stop_budget
         if need > have + 1e-9:
             raise BadInput(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A program for the dead-man tests: many processes, each of which keeps an address alive by the rule. Run inside a namespace.
 
-Usage: renewer.py LINK COUNT SHARED STALL. Process number i has the address 10.99.0.i. It writes its deadline into SHARED, as a double at
+Usage: renewer.py LINK COUNT SHARED STALL PROFILE. Process number i has the address 10.99.0.i. It writes its deadline into SHARED, as a double at
 8 * i, before each refresh. With STALL the process stops itself once inside a refresh, after its clock was read and before the kernel
 has the new lifetime. Prints the process ids, one a line.
 """
@@ -20,7 +20,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Demote, Identity, Intent, Reading, Serve, State
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import PROFILES
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import PROFILES, Timing
 
 _RTM_NEWADDR, _REQUEST_ACK_REPLACE_CREATE = 20, 0x1 | 0x4 | 0x100 | 0x400
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO = 1, 2, 6
@@ -54,9 +54,8 @@ class Memory:
         return self.token
 
 
-def serve(link: str, number: int, shared: mmap.mmap, stall: bool) -> None:
+def serve(link: str, number: int, shared: mmap.mmap, stall: bool, timing: Timing) -> None:
     """Hold and refresh until told to stop serving."""
-    timing = PROFILES["fast"]
     keeper = Keeper(Memory(), "c/t", State(Identity(f"n{number}", "boot"), "s", timing))
     keeper.tell(Intent.CLAIM)
     refreshes = 0
@@ -82,13 +81,14 @@ def serve(link: str, number: int, shared: mmap.mmap, stall: bool) -> None:
 
 def main() -> None:
     link, count, path, stall = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4] == "stall"
+    timing = PROFILES[sys.argv[5]]
     with open(path, "r+b") as handle:
         shared = mmap.mmap(handle.fileno(), 0)
     for number in range(1, count + 1):
         pid = os.fork()
         if pid == 0:
             try:
-                serve(link, number, shared, stall)
+                serve(link, number, shared, stall, timing)
             finally:
                 os._exit(0)
         print(pid, flush=True)
