@@ -3,9 +3,10 @@
 
     tests/bench/bench_idle.py [--seconds N]
 
-Profile `standard` as delivered, with 1 and 20 resources: on a plain network, the active node and the standby; and in the lab's VPC with three route
-tables and an Elastic IP, the active node. All idle at the same time, each process by its own account; keepalived with one address beside them.
-PSS shares out what processes have in common, so with fewer of them on a machine it comes closer to the resident size.
+Profile `standard` as delivered, with 1 and 20 resources: on a plain network, the active node and the standby, with leases in etcd, and in DynamoDB,
+whose client alone takes some 20 MB; and in the lab's VPC with three route tables and an Elastic IP, the active node. All idle at the same time, each
+process by its own account; keepalived with one address beside them. PSS shares out what processes have in common, so with fewer of them on a machine
+it comes closer to the resident size.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / ".tree")]
@@ -27,6 +29,9 @@ from figures import load  # noqa: E402
 from in_vpc import Watched  # noqa: E402
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.leash import below  # noqa: E402
+from ansible_collections.holdfast.ha.tests.integration.failover.etcd import LabEtcd  # noqa: E402
+from lab.forwarding import router_address  # noqa: E402
+from lab.lan import CIDR  # noqa: E402
 
 SHARE_GOAL, PLAIN_GOAL, EC2_GOAL = 0.005, 30e6, 70e6
 
@@ -53,9 +58,13 @@ def memory(pids: list[int], what: str) -> float:
     return sum(1024.0 * int(line[1]) for line in lines if line[0] == f"{what}:")
 
 
-def on_a_lan(stack: ExitStack, count: int) -> list[Idler]:
+def on_a_lan(stack: ExitStack, count: int, store: str) -> list[Idler]:
     """Active node and standby with so many resources; with one of them also a run that waits."""
-    one = Holdfast(new_lan(stack, f"i{count}"), "standard", runs="armed" if count == 1 else "")
+    lan, etcd = new_lan(stack, f"i{store[0]}{count}"), None
+    if store == "etcd":
+        folder = stack.enter_context(TemporaryDirectory())
+        etcd = stack.enter_context(LabEtcd(lan.switch, Path(folder), router_address(CIDR)))
+    one = Holdfast(lan, "standard", runs="armed" if count == 1 else "", etcd=etcd)
     one.settings["checks"] = {"grace": 0}
     one.others = [
         {**one.resource, "tag": f"web{number}", "address": f"10.9.0.{150 + number}/24", "backup_interface": None} for number in range(1, count)
@@ -63,10 +72,10 @@ def on_a_lan(stack: ExitStack, count: int) -> list[Idler]:
     stack.enter_context(one)
     one.settle()
     a, b = (one.checkers[name] for name in ("node-a", "node-b"))
-    told = f"{count} resource{'s' if count > 1 else ''}, no EC2"
-    goals = (PLAIN_GOAL, SHARE_GOAL) if count == 1 else (None, None)
+    told = f"{count} resource{'s' if count > 1 else ''}, {store}"
+    goals = (PLAIN_GOAL, SHARE_GOAL) if count == 1 and store == "etcd" else (None, None)
     found = [Idler(f"checker, active, {told}", lambda: [a.pid], *goals), Idler(f"checker, standby, {told}", lambda: [b.pid], *goals)]
-    if count == 1:
+    if goals[0]:
         armed = a.ask("status")["armed"]["pid"]
         found.append(Idler("the run that waits", lambda: [armed, *below(armed)]))
     return found
@@ -105,7 +114,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300, help="for how long (default: %(default)s)")
     given = parser.parse_args()
     with ExitStack() as stack:
-        idlers = [*on_a_lan(stack, 1), *on_a_lan(stack, 20)]
+        idlers = [*on_a_lan(stack, 1, "etcd"), *on_a_lan(stack, 1, "dynamodb"), *on_a_lan(stack, 20, "etcd")]
         counts = {}
         for count in (1, 20):
             idler, counts[count] = in_the_vpc(stack, count)

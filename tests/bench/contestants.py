@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.leash import below
-from harness.pair import CLUSTER, STORE, TAG, Pair
+from ansible_collections.holdfast.ha.tests.integration.failover.etcd import LabEtcd
+from harness.pair import CLUSTER, TAG, Pair
 from lab.checker import write
 from lab.handover import hand_over
 from lab.lan import VIP, Lan
@@ -59,18 +60,18 @@ class Contestant(ABC):
 class Holdfast(Contestant, Pair):
     """``runs``: how ``recover`` is started: ``cold``, ``armed``, or not at all, where there is no trigger."""
 
-    def __init__(self, lan: Lan, profile: str, *, reflex: bool = True, runs: str = "") -> None:
-        more: dict[str, Any] = {"reflex": reflex, "checks": _CHECKS}
+    def __init__(self, lan: Lan, profile: str, *, reflex: bool = True, runs: str = "", etcd: LabEtcd | None = None) -> None:
+        more: dict[str, Any] = {"reflex": reflex, "checks": _CHECKS, **({"store": etcd.settings} if etcd else {})}
         if runs:
             command = str(Path(sys.executable).with_name("ansible-playbook"))
             more["triggers"] = [{"type": "playbook", "command": command, "variables": _VARIABLES, "armed": runs == "armed"}]
-        Pair.__init__(self, lan, profile, **more)
+        Pair.__init__(self, lan, profile, etcd.store if etcd else None, **more)
         self.resource["backup_interface"] = "eth1"
         self._runs, self.has_reflex, self.profile = runs, reflex, profile
         self.name = f"holdfast {profile}, reflex {'on' if reflex else 'off'}, {runs or 'no playbook'}"
         for node in lan.nodes:
             node.environment.update(ANSIBLE_COLLECTIONS_PATH=str(ROOT / ".tree"), ANSIBLE_LOCALHOST_WARNING="0")
-            shared = {"holdfast_cluster": CLUSTER, "holdfast_store": STORE, "holdfast_resources": [self.resource]}
+            shared = {"holdfast_cluster": CLUSTER, "holdfast_store": self.settings["store"], "holdfast_resources": [self.resource]}
             write(node, _VARIABLES, {**shared, "holdfast_node": node.name})
 
     def __enter__(self) -> Holdfast:

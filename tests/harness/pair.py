@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import Store
 from lab.checker import Checker
 from lab.lan import VIP, Lan
 from lab.oracle import Oracle
@@ -25,11 +26,13 @@ _PATIENCE = 120.0
 class Pair:
     """Use it as a context manager. ``more``: further settings of the checkers. In service on node-a from `start` on.
 
+    ``leases``: a client of the store that the setting ``store`` names; left out, the network's DynamoDB.
+
     ``resource`` may be changed before that, and more of them put into ``others``.
     """
 
-    def __init__(self, lan: Lan, timing: str, **more: Any) -> None:
-        self.lan = lan
+    def __init__(self, lan: Lan, timing: str, leases: Store | None = None, **more: Any) -> None:
+        self.lan, self._leases = lan, leases
         addresses = {node.name: node.place.interfaces[0].address for node in lan.nodes}
         self.settings = {
             "cluster": CLUSTER,
@@ -46,8 +49,7 @@ class Pair:
 
     def start(self) -> Pair:
         """The lease free, fresh checkers that hear of each other, and the resource in service on node-a, which comes to that by itself."""
-        store = DynamoDbStore(self.lan.control.client("dynamodb"), TABLE)
-        store.create(pause=lambda _: time.sleep(0.05))
+        store = self._leases or self._table()
         old = store.read(KEY)
         assert store.write(KEY, old.token, Record("", old.record.epoch + 1 if old.record else 1, f"seed.{time.monotonic_ns()}")) is not None
         for node in self.lan.nodes:
@@ -56,6 +58,11 @@ class Pair:
             until(lambda: self.status("node-a")["serving"], _PATIENCE, "node-a does not serve")
         until(lambda: self.status("node-b")["ready"], _PATIENCE, "node-b is not ready")
         return self
+
+    def _table(self) -> Store:
+        made = DynamoDbStore(self.lan.control.client("dynamodb"), TABLE)
+        made.create(pause=lambda _: time.sleep(0.05))
+        return made
 
     def status(self, name: str) -> dict[str, Any]:
         """Of the resource, as that node's checker has it."""

@@ -14,8 +14,8 @@ from typing import Any
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd import EtcdStore
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_gateway import Answer
 from ansible_collections.holdfast.ha.tests.integration.lease.servers import Server, until
+from lab.netns import Namespace
 from lab.router import API_ADDRESS
-from lab.vpc import Lab
 
 PORT = 2379
 USER, PASSWORD = "holdfast", "s3cret-word"
@@ -32,11 +32,14 @@ class _Direct:
 
 
 class LabEtcd:
-    """One member beside the router. ``settings``: the ``holdfast_store`` of a node that may read and write the leases."""
+    """One member in the namespace that joins the nodes, at an address of it.
 
-    def __init__(self, lab: Lab, folder: Path) -> None:
-        self._inside, self._token = lab.router.namespace, ""
-        url, peer = f"http://{API_ADDRESS}:{PORT}", "http://127.0.0.1:2380"
+    ``settings``: the ``holdfast_store`` of a node that may read and write the leases.
+    """
+
+    def __init__(self, inside: Namespace, folder: Path, address: str = API_ADDRESS) -> None:
+        self._inside, self._address, self._token = inside, address, ""
+        url, peer = f"http://{address}:{PORT}", "http://127.0.0.1:2380"
         self.settings: dict[str, Any] = {"type": "etcd", "endpoints": [url], "username": USER, "password": PASSWORD}
         argv = ["etcd", "--name", "m0", "--data-dir", str(folder / "m0"), "--log-level", "warn", "--logger", "zap"]
         argv += ["--listen-client-urls", url, "--advertise-client-urls", url, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
@@ -48,11 +51,11 @@ class LabEtcd:
 
     def call(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """A call of the gateway, past the code under test, with all rights."""
-        connection = http.client.HTTPConnection(API_ADDRESS, PORT, timeout=5)
+        connection = http.client.HTTPConnection(self._address, PORT, timeout=5)
         connection.sock = self._inside.socket()
         try:
             connection.sock.settimeout(5)
-            connection.sock.connect((API_ADDRESS, PORT))
+            connection.sock.connect((self._address, PORT))
             headers = {"Content-Type": "application/json", **({"Authorization": self._token} if self._token else {})}
             connection.request("POST", path, json.dumps(body), headers)
             answer = connection.getresponse()

@@ -16,7 +16,7 @@ from ansible_collections.holdfast.ha.tests.integration.failover.etcd import PASS
 @pytest.fixture
 def cluster(shared: Cluster, tmp_path: Path) -> Iterator[Cluster]:
     shared.stop()
-    with LabEtcd(shared.lab, tmp_path) as etcd:
+    with LabEtcd(shared.lab.router.namespace, tmp_path) as etcd:
         behind_etcd = Cluster(shared.lab, etcd.settings, etcd.store, timing="fast")
         behind_etcd.reset()
         try:

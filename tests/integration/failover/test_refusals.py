@@ -22,7 +22,7 @@ NOWHERE = f"http://{API_ADDRESS}:9"
 
 @pytest.fixture(scope="module")
 def etcd(shared: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabEtcd]:
-    with LabEtcd(shared.lab, tmp_path_factory.mktemp("etcd")) as server:
+    with LabEtcd(shared.lab.router.namespace, tmp_path_factory.mktemp("etcd")) as server:
         yield server
 
 
