@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -20,6 +21,8 @@ _LONGEST = 65536
 #: What the task has then done, as the run's report tells it: the name of the task of the role local_recovery that does the same.
 _LED = "Let route table entries and Elastic IP lead here"
 _NOTHING: tuple[str, dict[str, Any]] = ("", {})
+#: So many resources are led at the same time.
+_AT_ONCE = 5
 #: The names of faults that the kernel has no part in.
 _ON_EC2 = frozenset({"source_dest_check", "routes", "elastic_ip"})
 
@@ -62,37 +65,68 @@ def _wait(result: dict[str, Any], line: socket.socket, aws: dict[str, Any]) -> d
         facts = {name: order[name] for name in ("tag", "reason", "faults")}
     except (ValueError, KeyError, TypeError):
         return _failed(result, "the checker sent something that is not an order; do its version and the collection's agree?")
-    interface, led = _lead(facts["tag"], facts["faults"], aws)
-    did = {"did": _LED} if led.get("changed") else {}
-    return {**result, "changed": bool(did), **facts, "interface": interface, "led": led, **did}
+    led = _lead(facts["tag"], facts["faults"], aws)
+    interface, own = led.pop(facts["tag"], _NOTHING)
+    others = {tag: answer for tag, (_link, answer) in led.items()}
+    changed = sorted(tag for tag, answer in others.items() if answer.get("changed"))
+    did = f"{_LED}, for {', '.join(changed)} too" if changed else _LED
+    done = {"changed": True, "did": did} if changed or own.get("changed") else {"changed": False}
+    return {**result, **facts, "interface": interface, "led": own, "others": others, **done}
 
 
-def _lead(tag: str, faults: list[str], aws: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The link of the address and what ec2_resource answered, where there is something that needs no look at anything else; otherwise nothing.
+def _lead(tag: str, faults: list[str], aws: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """By tag: the link of the address and what ec2_resource answered, where there is something that needs no look at anything else.
 
     So it is where only EC2 is at fault, and where the checker has just put up an address that came from another node: the VPC leads there still.
+    Other resources of this node whose recovery is ordered too are led with it: they would wait for their turn, and their clients as well.
     """
     from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import ask
+    from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
+
+    led: dict[str, tuple[str, dict[str, Any]]] = {}
+    seen: set[str] = set()
+    try:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            while True:
+                here = {one["tag"]: one for one in ask("status")["resources"]}
+                orders = {name: one["ordered"] for name, one in here.items() if one["ordered"] is not None}
+                orders = {name: wrong for name, wrong in {**orders, tag: faults}.items() if name not in seen}
+                tasks = {name: task for name, wrong in orders.items() if (task := _task(here.get(name), name, wrong, aws))}
+                if not tasks or (not led and tag not in tasks):
+                    break  # the order may be about more than that, and is not to wait for others
+                seen.update(orders)
+                answers = pool.map(_answer, (options for _link, options in tasks.values()))
+                led.update({name: (link, answer) for (name, (link, _options)), answer in zip(tasks.items(), answers)})
+    except (HoldfastError, KeyError):
+        pass  # the whole repair will say why
+    return led
+
+
+def _task(here: dict[str, Any] | None, tag: str, faults: list[str], aws: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """The link of the address, and the options of ec2_resource."""
     from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import lead_here
     from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
     from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
+
+    if here is None or not set(faults) <= _ON_EC2 or not (here["held"] and here["serving"]):
+        return None
+    try:
+        known = Store().effective(tag)
+    except HoldfastError:
+        return None
+    parts = known.resource.ec2 if known.resource is not None else None
+    if parts is None or bool(known.in_service) != bool(faults):
+        return None
+    options = lead_here(parts, known.address, known.interface, faults or _ON_EC2, aws)
+    return (known.interface, options) if options else None
+
+
+def _answer(options: dict[str, Any]) -> dict[str, Any]:
     from ansible_collections.holdfast.ha.plugins.module_utils._run import Asked, answer_here
     from ansible_collections.holdfast.ha.plugins.modules import ec2_resource
 
-    if not set(faults) <= _ON_EC2:
-        return _NOTHING
-    try:
-        known, here = Store().effective(tag), ask("status", tag=tag)
-        parts = known.resource.ec2 if known.resource is not None else None
-        if parts is None or not (here["held"] and here["serving"]) or bool(known.in_service) != bool(faults):
-            return _NOTHING
-    except (HoldfastError, KeyError):
-        return _NOTHING  # the whole repair will say why
-    options = lead_here(parts, known.address, known.interface, faults or _ON_EC2, aws)
-    if not options:
-        return _NOTHING
     answer = answer_here(ec2_resource.main, Asked("holdfast.ha.ec2_resource", options, check=False, diff=False)) or {}
-    return known.interface, {name: value for name, value in answer.items() if name not in ("invocation", "exception")}
+    return {name: value for name, value in answer.items() if name not in ("invocation", "exception")}
 
 
 def _failed(result: dict[str, Any], message: str) -> dict[str, Any]:

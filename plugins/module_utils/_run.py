@@ -7,6 +7,7 @@ import os
 import subprocess
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Union
 
@@ -128,23 +129,22 @@ class _Answered(BaseException):
         self.answer = answer
 
 
-#: What is asked of this process by `answer_here`; ``None`` in a module's own process.
-_asked_here: Asked | None = None
+#: What is asked of this thread by `answer_here`; ``None`` in a module's own process.
+_asked_here: ContextVar[Asked | None] = ContextVar("asked here", default=None)
 
 
 def answer_here(main: Callable[[], None], asked: Asked) -> dict[str, Any] | None:
     """What the module with this main() answers, without a process of its own: for an action plugin whose target is this host.
 
-    For a process with one thread, such as Ansible's worker. ``None`` where only the module can tell, since a library is missing in this process.
+    Safe from several threads. ``None`` where only the module can tell, since a library is missing in this process.
     """
-    global _asked_here
-    _asked_here = asked
+    before = _asked_here.set(asked)
     try:
         main()
     except _Answered as over:
         return over.answer
     finally:
-        _asked_here = None
+        _asked_here.reset(before)
     raise RuntimeError(f"{asked.name} ended without an answer")
 
 
@@ -179,8 +179,9 @@ def _run(
     libraries: Sequence[Library],
     spec: Mapping[str, Any],
 ) -> None:
-    if _asked_here is not None:
-        raise _Answered(_answer(body, _asked_here, argument_spec, libraries, spec))
+    asked_here = _asked_here.get()
+    if asked_here is not None:
+        raise _Answered(_answer(body, asked_here, argument_spec, libraries, spec))
     module = AnsibleModule(argument_spec=dict(argument_spec), supports_check_mode=True, **spec)
     for library in libraries:
         if library.import_error is not None:

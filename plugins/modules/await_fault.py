@@ -16,6 +16,7 @@ description:
   - Where this node holds the lease and serves, and either only things of EC2 are broken, or the address has just come here and the VPC has to
     follow, that is repaired within this task, before anything else is looked at, as M(holdfast.ha.ec2_resource) does it.
     What does not come about is left to the tasks after it.
+  - Other resources of this node that wait for their recovery, and for which the same holds, are led at the same time.
   - It is an action plugin, and needs nothing on the target. Only the checker can use it, since it gives the run the socket to wait on.
   - The task fails when the checker ends.
 extends_documentation_fragment:
@@ -86,6 +87,11 @@ led:
   type: dict
   sample:
     changed: true
+others:
+  description: What M(holdfast.ha.ec2_resource) answered for other resources that were led at the same time, by tag.
+  returned: success
+  type: dict
+  sample: {}
 did:
   description: What was done, as the checker's events tell it.
   returned: when something was changed

@@ -161,6 +161,11 @@ status:
           description: Seconds until the next attempt, or null.
           type: float
           sample: 12.4
+        ordered:
+          description: The faults that the recovery which is under way, or waits for its turn, was told of; null where none is.
+          type: list
+          elements: str
+          sample: [routes]
         flapping:
           description: Whether the resource fails so often that it is held down.
           type: bool

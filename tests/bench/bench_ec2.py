@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Route entries or the Elastic IP lead to the other node: how long from the checker's seeing it to the service, with 100 ms for each call to EC2.
 
-    tests/bench/bench_ec2.py [--rounds N] [--tables 1,10,50] [--cold-rounds N] [--latency SECONDS]
+    tests/bench/bench_ec2.py [--rounds N] [--tables 1,10,50] [--cold-rounds N] [--latency SECONDS] [--many N]
 
 In the lab's VPC: node-a's checker, with the collection's `recover` in a run that waited (armed) or is started then (cold). All entries are broken,
 then the checker is asked to look; detection, which takes up to ``deep_interval``, is left out: the time begins with the event ``fault`` and ends with
 the first ask that node-a answers, from a client whose own table is among the broken ones (Elastic IP: from the internet). Beside it: until the last
-of the tables was right, by the control plane's log. Rivals: `bench_route_target.py`.
+of the tables was right, by the control plane's log. At the end, all entries of many resources are broken at once: until the last of them was right.
+Rivals: `bench_route_target.py`.
 """
 
 from __future__ import annotations
@@ -41,12 +42,21 @@ def measure(tables: int, rounds: int, latency: float, table: Table, *, armed: bo
         table.row(EIP.format(number), by, [service for service, _all in found], goal=goal)
 
 
+def measure_many(count: int, rounds: int, latency: float, table: Table) -> None:
+    """All entries of so many resources in three tables."""
+    with ExitStack() as stack:
+        one = Watched(stack, 3, armed=True, more=count - 1, checks=CHECKS)
+        found = [one.all_repaired(latency) for _round in range(rounds)]
+        table.row(f"wrong routes of {count} resources", "holdfast, armed", found)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Time repairs on EC2.")
     parser.add_argument("--rounds", type=int, default=20, help="faults of each kind (default: %(default)s)")
     parser.add_argument("--tables", default="1,10,50", help="numbers of route tables (default: %(default)s)")
     parser.add_argument("--cold-rounds", type=int, default=3, help="faults of each kind without a run that waits; 0: none (default: %(default)s)")
     parser.add_argument("--latency", type=float, default=0.1, help="seconds that each EC2 call takes longer (default: %(default)s)")
+    parser.add_argument("--many", type=int, default=20, help="resources that are all broken at once; 0: not done (default: %(default)s)")
     given = parser.parse_args()
     counts = [int(count) for count in given.tables.split(",")]
     table = Table(f"wrong on EC2, {given.latency * 1000:g} ms a call: from the checker's seeing it to the service")
@@ -54,6 +64,8 @@ def main() -> int:
         measure(count, given.rounds, given.latency, table, armed=True)
     if given.cold_rounds:
         measure(counts[0], given.cold_rounds, given.latency, table, armed=False)
+    if given.many:
+        measure_many(given.many, max(1, given.rounds // 4), given.latency, table)
     table.close()
     return 0
 

@@ -15,6 +15,7 @@ from typing import Any
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
 from lab.checker import Checker, write
 from lab.control import Fault
+from lab.control.calls import Call
 from lab.vpc import Lab
 from lab.waiting import until
 
@@ -40,6 +41,7 @@ class Watched:
         parts = {"route_tables": "all" if tables >= _OWN else self.tables, "elastic_ip": place.elastic_ip}
         resource = {"tag": TAG, "address": place.vip, "interface": "eth0", "backup_interface": "eth1", "ec2": parts}
         resources = [resource, *map(self._one_more, range(more))]
+        self.addresses = [one["address"] for one in resources]
         DynamoDbStore(self.lab.control.client("dynamodb"), STORE["table"]).create(pause=lambda _: time.sleep(0.05))
         shared = {
             "holdfast_cluster": CLUSTER,
@@ -80,11 +82,34 @@ class Watched:
         for table in reversed(self.tables):
             self.lab.ec2.replace_route(RouteTableId=table, DestinationCidrBlock=self.lab.place.vip, NetworkInterfaceId=other)
 
+    def break_all(self) -> None:
+        """Of every resource, each entry leads to the other node."""
+        other = self.lab.node_b.place.interfaces[0].id
+        for address in self.addresses:
+            for table in self.tables:
+                self.lab.ec2.replace_route(RouteTableId=table, DestinationCidrBlock=address, NetworkInterfaceId=other)
+
     def break_eip(self) -> None:
         """The Elastic IP is the other node's."""
         other = self.lab.node_b.place.interfaces[0]
         where = {"NetworkInterfaceId": other.id, "PrivateIpAddress": other.address}
         self.lab.ec2.associate_address(AllocationId=self.lab.place.allocation_id, AllowReassociation=True, **where)
+
+    def all_repaired(self, latency: float) -> float:
+        """Every resource is broken at once: seconds from the checker's seeing the first to the last write that repaired something."""
+        self.settle()
+        seen, started = len(self.checker.seen("fault")), len(self.checker.seen("run started"))
+        self.break_all()
+        broken = time.monotonic()
+        self.lab.control.faults.inject(Fault("latency", "ec2:*", seconds=latency))
+        try:
+            self.checker.ask("check", wait=1)
+            until(lambda: len(self.checker.seen("run started")) > started, PATIENCE, "nothing is repaired")
+            until(lambda: self._at_rest() and len(self.checker.seen("run ended")) == len(self.checker.seen("run started")), PATIENCE, "it goes on")
+        finally:
+            self.lab.control.faults.clear()
+        fault = _monotonic(self.checker.seen("fault")[seen]["time"])
+        return max(call.time for call in self.lab.control.calls.mutating() if _repairs(call, broken)) - fault
 
     def repaired(self, breaks: Callable[[], None], client: str, latency: float) -> tuple[float, float]:
         """One fault: seconds from the checker's seeing it to the service, and to the last write that repaired something."""
@@ -104,8 +129,12 @@ class Watched:
                 until(lambda: len(self.checker.seen("run ended")) >= ends, PATIENCE, "the run does not end")
             finally:
                 self.lab.control.faults.clear()
-        writes = [call.time for call in self.lab.control.calls.mutating() if call.service == "ec2" and call.effective and call.time > broken]
+        writes = [call.time for call in self.lab.control.calls.mutating() if _repairs(call, broken)]
         return back - fault, max(writes) - fault
+
+
+def _repairs(call: Call, since: float) -> bool:
+    return call.service == "ec2" and call.effective and call.time > since
 
 
 def _monotonic(told: str) -> float:

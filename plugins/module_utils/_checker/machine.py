@@ -81,6 +81,11 @@ def faults(state: State) -> tuple[str, ...]:
     return _unique(fault for track in state.tracks.values() if track.failed for fault in track.last.faults)  # none of an unknown one
 
 
+def ordered(state: State) -> tuple[str, ...] | None:
+    """What is wrong by the order of the recovery that is under way, which may wait for its turn still; ``None`` where none is."""
+    return _names(state.work.faults) if state.work is not None and state.work.kind == "recover" else None
+
+
 def reasons(state: State) -> tuple[str, ...]:
     """What is wrong, in words, and why something is not known."""
     unseen = ("EC2 was not looked at yet since this node has the lease",) if _is_unseen_on_ec2(state) else ()

@@ -701,6 +701,7 @@ class Watch(threading.Thread):
             next_attempt_in=round(next_at - now, 1) if waiting and next_at is not None else None,
             flapping=machine.is_flapping(state, now),
             paused=state.paused,
+            ordered=machine.ordered(state),
             peers=self._peers(),
         )
         told["advice"] = self._advice(health, active) or advice_for(told)

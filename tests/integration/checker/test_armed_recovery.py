@@ -7,12 +7,13 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.leash import below
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
-from ansible_collections.holdfast.ha.tests.integration.failover.cluster import CLUSTER, STORE, TAG, Cluster
+from ansible_collections.holdfast.ha.tests.integration.failover.cluster import CLUSTER, STORE, Cluster
 from harness.module import TREE
 from lab.checker import Checker, write
 from lab.control import Fault
@@ -31,8 +32,8 @@ def log_of_runs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def cluster(log_of_runs: Path) -> Iterator[Cluster]:
-    """node-a watches, with an armed run; the lease is free, so that it takes it by itself."""
+def cluster() -> Iterator[Cluster]:
+    """Nothing in service, and no checker."""
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root")
     with Lab(f"ar{os.getpid()}-") as lab:
@@ -40,29 +41,36 @@ def cluster(log_of_runs: Path) -> Iterator[Cluster]:
         try:
             made.reset()
             made.stop()
-            seen = made.store.read(f"{CLUSTER}/{TAG}")
-            assert seen.record is not None
-            assert made.store.write(f"{CLUSTER}/{TAG}", seen.token, Record("", seen.record.epoch + 1, "free")) is not None
-            node = lab.node_a
-            shared = {"holdfast_cluster": CLUSTER, "holdfast_node": node.name, "holdfast_store": STORE, "holdfast_resources": [made.resource]}
-            write(node, "/etc/holdfast/variables.json", shared)
-            command = str(Path(sys.executable).with_name("ansible-playbook"))
-            settings = {
-                "cluster": CLUSTER,
-                "store": STORE,
-                "triggers": [{"type": "playbook", "command": command, "armed": True, "timeout": PATIENCE}],
-                "checks": {"interval": 1, "deep_interval": 2},
-            }
-            environment = {"ANSIBLE_COLLECTIONS_PATH": str(TREE), "ANSIBLE_LOG_PATH": str(log_of_runs)}
-            made.checkers[node.name] = Checker(node, settings, [made.resource], environment).start()
             yield made
         finally:
             made.stop()
 
 
-def test_faults_on_ec2_are_repaired_first_by_the_run_that_waited(cluster: Cluster, log_of_runs: Path) -> None:
+def watch(cluster: Cluster, log_of_runs: Path, *more: dict[str, Any], **trigger: Any) -> Checker:
+    """node-a watches the resource and ``more``, with an armed run; the leases are free, so that it takes them by itself."""
+    resources = [cluster.resource, *more]
+    for resource in resources:
+        key = f"{CLUSTER}/{resource['tag']}"
+        seen = cluster.store.read(key)
+        epoch = seen.record.epoch + 1 if seen.record else 1
+        assert cluster.store.write(key, seen.token, Record("", epoch, "free")) is not None
     node = cluster.lab.node_a
-    checker = cluster.checkers[node.name]
+    shared = {"holdfast_cluster": CLUSTER, "holdfast_node": node.name, "holdfast_store": STORE, "holdfast_resources": resources}
+    write(node, "/etc/holdfast/variables.json", shared)
+    command = str(Path(sys.executable).with_name("ansible-playbook"))
+    settings = {
+        "cluster": CLUSTER,
+        "store": STORE,
+        "triggers": [{"type": "playbook", "command": command, "armed": True, "timeout": PATIENCE, **trigger}],
+        "checks": {"interval": 1, "deep_interval": 2},
+    }
+    environment = {"ANSIBLE_COLLECTIONS_PATH": str(TREE), "ANSIBLE_LOG_PATH": str(log_of_runs)}
+    checker = cluster.checkers[node.name] = Checker(node, settings, resources, environment).start()
+    return checker
+
+
+def test_faults_on_ec2_are_repaired_first_by_the_run_that_waited(cluster: Cluster, log_of_runs: Path) -> None:
+    node, checker = cluster.lab.node_a, watch(cluster, log_of_runs)
     until(lambda: checker.seen("run ended"), PATIENCE, "the resource was not taken over")
     assert checker.seen("run ended")[0]["ok"], checker.events
     until(lambda: len(checker.seen("run ended")) == len(checker.seen("run started")), PATIENCE, "the runs did not end")
@@ -93,3 +101,30 @@ def test_faults_on_ec2_are_repaired_first_by_the_run_that_waited(cluster: Cluste
     assert len(tree) > 2, "a run waits"
     checker.kill()
     until(lambda: not any(map(alive, tree)), 30, "something outlived the checker")
+
+
+def test_what_waits_for_its_turn_is_led_by_the_run_before_it(cluster: Cluster, log_of_runs: Path) -> None:
+    lab, place = cluster.lab, cluster.lab.place
+    six = {"tag": "six", "address": place.vip6, "interface": "eth0", "ec2": {"route_tables": "all"}}
+    checker = watch(cluster, log_of_runs, six, at_once=1)
+
+    def each(what: str) -> list[Any]:
+        return [one[what] for one in checker.ask("status")["resources"]]
+
+    until(lambda: each("in_service") == [True, True], PATIENCE, "they were not taken over")
+    until(lambda: set(each("phase")) == {"watching"} and set(each("health")) == {"healthy"}, PATIENCE, "they do not come to rest")
+    until(lambda: (checker.ask("status")["armed"] or {}).get("waiting"), PATIENCE, "no run waits")
+    for tag in ("web", "six"):
+        checker.ask("pause", tag=tag)
+    strike(lab, "wrong-route")
+    until(lambda: each("faults") == [["routes"], ["routes"]], PATIENCE, "the routes are not seen to be wrong")
+    begun = len(checker.seen("run ended"))
+    for tag in ("six", "web"):
+        checker.ask("resume", tag=tag)
+    until(lambda: len(checker.seen("run ended")) == begun + 2, PATIENCE, "the runs did not end")
+    first, second = checker.seen("run ended")[begun:]
+    assert (first["ok"], second["ok"]) == (True, True)
+    assert first["changes"] == [f"Let route table entries and Elastic IP lead here, for {second['tag']} too"]
+    assert second["changes"] == [], "it was for its own run to do"
+    targets = {route.target for subnet in lab.view.subnets for route in subnet.routes if route.destination in (place.vip, place.vip6)}
+    assert targets == {lab.node_a.place.interface("eth0").id}
