@@ -199,6 +199,19 @@ def test_the_lease_is_lost_midway(cluster: Cluster, tmp_path: Path) -> None:
     assert "second started node-b 1" not in (tmp_path / "diary").read_text().splitlines()
 
 
+def test_the_lease_is_lost_before_the_vpc_leads_here(cluster: Cluster, tmp_path: Path) -> None:
+    """Taken by hand when the address has just come up, after a node that released nothing: EC2 leads where it led."""
+    a = cluster.lab.node_a
+    cluster.place_on(a)
+    cluster.kill(a)
+    cluster.steal_when_serving("node-b")
+    run = cluster.play("failover", tmp_path, tag=TAG)
+    assert run.status != 0
+    assert "could not be brought into service on node-b" in run.message
+    assert "the lease of web was lost on the way (node-x holds it" in run.message
+    assert cluster.where() == {"address": set(), "routes": {"node-a"}, "elastic ip": {"node-a"}}
+
+
 def test_a_checker_that_dies_before_it_releases(cluster: Cluster, tmp_path: Path) -> None:
     """It was seen, so nobody releases in its place: the address may still be up. What depends on it stays stopped, the standby waits for the lease to
     run out, and fences, although a release was meant."""
