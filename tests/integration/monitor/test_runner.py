@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""install and uninstall as jobs of ansible-runner, the engine of AWX; from whatever the tests before have left to nodes that are empty again."""
+"""install, uninstall and install again as jobs of ansible-runner, the engine of AWX, from whatever the tests before have left."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ansible_collections.holdfast.ha.tests.integration.monitor.cluster import TOKEN, UNIT, Installed
 from harness.runner import RunnerJob, run_job
+from lab.waiting import until
 
 
 def job(cluster: Installed, playbook: str, folder: Path) -> RunnerJob:
@@ -33,8 +34,17 @@ def test_install_and_uninstall_as_jobs(cluster: Installed, tmp_path: Path) -> No
     for node in cluster.nodes:
         assert cluster.is_active(node, UNIT)
 
+    until(lambda: len(cluster.places()) == 1 and cluster.holder(), 60, "it does not come into service")
+    place = cluster.places()
+
     removed = job(cluster, "uninstall", tmp_path / "uninstall")
     assert set(removed.stats["changed"]) == {"node-a", "node-b"}
     for node in cluster.nodes:
         assert not cluster.is_active(node, UNIT)
         assert node.run("test", "-e", "/etc/holdfast", check=False).returncode != 0
+    assert (cluster.places(), cluster.holder()) == (place, "")
+
+    job(cluster, "install", tmp_path / "again")  # the address is there still, its lease left to nobody
+    assert cluster.places() == place
+    assert {f"{cluster.holder()} eth0"} == place
+    cluster.wait_settled(cluster.holder())
