@@ -48,9 +48,17 @@ class Contestant(ABC):
     def kill(self, name: str) -> None:
         """That machine is gone at once."""
 
-    @abstractmethod
     def revive(self, name: str) -> None:
         """That machine is there again."""
+        node = self.lan.machines[name]
+        node.drop(VIP)  # before the cable: a machine that boots has it no more
+        self.lan.mend(name)
+        node.configure()
+        self.launch(name)
+
+    def launch(self, name: str) -> None:
+        """Start its program on that machine."""
+        raise NotImplementedError
 
     @abstractmethod
     def leave(self, name: str) -> None:
@@ -141,7 +149,7 @@ class Keepalived(Contestant):
 
     def __enter__(self) -> Keepalived:
         for node in self.lan.nodes:
-            self._start(node.name)
+            self.launch(node.name)
         return self
 
     def __exit__(self, *_about: object) -> None:
@@ -160,17 +168,10 @@ class Keepalived(Contestant):
         self._end(name, signal.SIGKILL)
         self.lan.cut(name)
 
-    def revive(self, name: str) -> None:
-        node = self.lan.machines[name]
-        node.drop(VIP)  # before the cable: a machine that boots has it no more
-        self.lan.mend(name)
-        node.configure()
-        self._start(name)
-
     def leave(self, name: str) -> None:
         self._end(name, signal.SIGTERM)
 
-    def _start(self, name: str) -> None:
+    def launch(self, name: str) -> None:
         words = "--dont-fork --vrrp --log-console --use-file=/etc/holdfast/keepalived.conf"
         pids = "--pid=/run/holdfast/keepalived.pid --vrrp_pid=/run/holdfast/vrrp.pid"
         program = f"exec keepalived {words} {pids} > /var/log/holdfast/keepalived.log 2>&1"

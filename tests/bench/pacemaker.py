@@ -91,7 +91,7 @@ class Pacemaker(Contestant):
 
     def __enter__(self) -> Pacemaker:
         for node in self.lan.nodes:
-            self._start(node.name)
+            self.launch(node.name)
         return self
 
     def __exit__(self, *_about: object) -> None:
@@ -108,13 +108,6 @@ class Pacemaker(Contestant):
         self.lan.cut(name)  # first: nothing may tell the other that these processes have ended
         self._end(name)
 
-    def revive(self, name: str) -> None:
-        node = self.lan.machines[name]
-        node.drop(VIP)  # before the cable: a machine that boots has it no more
-        self.lan.mend(name)
-        node.configure()
-        self._start(name)
-
     def leave(self, name: str) -> None:
         os.kill(self._inside[name].pid, signal.SIGTERM)
         self._running.pop(name).wait(timeout=PATIENCE)
@@ -124,7 +117,7 @@ class Pacemaker(Contestant):
         nodes = re.findall(r'<node name="[^"]+" [^>]*online="(\w+)" [^>]*pending="(\w+)"', told)
         return nodes == [("true", "false")] * len(self.lan.nodes)
 
-    def _start(self, name: str) -> None:
+    def launch(self, name: str) -> None:
         words = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", _NODE)
         process = self._running[name] = self.lan.machines[name].namespace.spawn(*words, stdout=subprocess.DEVNULL)
         first = until(lambda: _children(process.pid), 10, f"{self.name}: {name} does not start")
