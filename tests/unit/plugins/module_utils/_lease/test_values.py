@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import random
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,24 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import K
 def test_profiles_keep_the_rule(name: str) -> None:
     timing = PROFILES[name].validate()
     assert timing.renew + 2 * timing.call + 1 <= timing.ttl * (1 - timing.rho) - timing.margin
-    assert timing.window + max(KERNEL_DELAY, timing.margin - timing.window) - timing.reserve <= timing.margin + 1e-9
     assert timing.hold - timing.call - timing.reserve >= 2, "an address always gets two seconds"
+
+
+def test_what_may_make_an_address_late_comes_off_its_lifetime() -> None:
+    dice, seen = random.Random(3), set()
+    for _number in range(2000):
+        drawn = Timing(dice.uniform(3, 30), dice.uniform(0.1, 3), dice.uniform(0.1, 2), dice.uniform(0.1, 4), stop_budget=dice.choice([0, 1, 5]))
+        try:
+            timing = drawn.validate()
+        except BadInput:
+            continue
+        late = timing.window + KERNEL_DELAY - timing.reserve
+        assert late <= timing.margin + 1e-9, f"two holders with {timing}"
+        needed = late + timing.reserve - timing.margin
+        if timing.reserve > max(0.0, needed) + 1e-9:  # more than has to be: only what leaves time for a renewal that fails once
+            assert timing.hold - timing.stop_budget - timing.reserve >= timing.renew + 2 * timing.call + 1
+        seen.add("all of it" if late < 1e-9 else "a part" if timing.reserve else "nothing")
+    assert seen == {"all of it", "a part", "nothing"}
 
 
 @pytest.mark.parametrize(
