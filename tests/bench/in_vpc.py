@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -41,7 +42,7 @@ class Watched:
         parts = {"route_tables": "all" if tables >= _OWN else self.tables, "elastic_ip": place.elastic_ip}
         resource = {"tag": TAG, "address": place.vip, "interface": "eth0", "backup_interface": "eth1", "ec2": parts}
         resources = [resource, *map(self._one_more, range(more))]
-        self.addresses = [one["address"] for one in resources]
+        self.addresses, self.tags = [one["address"] for one in resources], [one["tag"] for one in resources]
         DynamoDbStore(self.lab.control.client("dynamodb"), STORE["table"]).create(pause=lambda _: time.sleep(0.05))
         shared = {
             "holdfast_cluster": CLUSTER,
@@ -103,7 +104,8 @@ class Watched:
         broken = time.monotonic()
         self.lab.control.faults.inject(Fault("latency", "ec2:*", seconds=latency))
         try:
-            self.checker.ask("check", wait=1)
+            with ThreadPoolExecutor(len(self.tags)) as pool:
+                list(pool.map(lambda tag: self.checker.ask("check", tag=tag), self.tags))
             until(lambda: len(self.checker.seen("run started")) > started, PATIENCE, "nothing is repaired")
             until(lambda: self._at_rest() and len(self.checker.seen("run ended")) == len(self.checker.seen("run started")), PATIENCE, "it goes on")
         finally:

@@ -37,6 +37,8 @@ class Server(socketserver.ThreadingUnixStreamServer):
 
     daemon_threads = True
     block_on_close = False
+    #: Callers that may come at the same moment; the standard library's 5 is fewer than a node may have resources.
+    request_queue_size = 128
 
     def __init__(self, path: Path, watches: Mapping[str, Watch], about: Callable[[], Mapping[str, Any]], who: Mapping[str, str]) -> None:
         self._watches, self._about, self._who = watches, about, who

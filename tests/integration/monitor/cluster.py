@@ -227,14 +227,14 @@ class Installed:
         name = until(self.holder, 60, f"nobody holds the lease\n{self.story()}")
         link = next((link for link, cidr in self.node(name).addresses() if cidr == self.lab.place.vip), "eth0")
         self.wait_settled(name, link)
-        # not while a run of the fault before is still under way: a fault in the middle of it is another story
+        # not while a run of the fault before is still under way, or with a standby that has just begun: that is another story
         until(lambda: self.is_quiet(name), 120, f"{name} is not at rest\n{self.story()}", every=0.2)
         return name
 
     def is_quiet(self, name: str) -> bool:
-        """Whether that node's checker finds all well and does nothing about it."""
+        """Whether that node's checker finds all well and does nothing about it, and the other one stands by."""
         told = self.status(self.node(name))
-        return (told.get("health"), told.get("phase")) == ("healthy", "watching")
+        return (told.get("health"), told.get("phase")) == ("healthy", "watching") and all(one["ready"] for one in told["peers"])
 
 
 def _says(event: Mapping[str, Any], wanted: str) -> bool:
