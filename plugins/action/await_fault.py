@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import stat
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -83,32 +83,46 @@ def _lead(tag: str, faults: list[str], aws: dict[str, Any]) -> dict[str, tuple[s
     from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import ask
     from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
 
-    led: dict[str, tuple[str, dict[str, Any]]] = {}
+    under_way: dict[str, tuple[str, Future[dict[str, Any]]]] = {}
     seen: set[str] = set()
-    try:
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            while True:
-                here = {one["tag"]: one for one in ask("status")["resources"]}
-                orders = {name: one["ordered"] for name, one in here.items() if one["ordered"] is not None}
-                orders = {name: wrong for name, wrong in {**orders, tag: faults}.items() if name not in seen}
-                tasks = {name: task for name, wrong in orders.items() if (task := _task(here.get(name), name, wrong, aws))}
-                if not tasks or (not led and tag not in tasks):
-                    break  # the order may be about more than that, and is not to wait for others
-                seen.update(orders)
-                answers = pool.map(_answer, (options for _link, options in tasks.values()))
-                led.update({name: (link, answer) for (name, (link, _options)), answer in zip(tasks.items(), answers)})
-    except (HoldfastError, KeyError):
-        pass  # the whole repair will say why
-    return led
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+
+        def begin(orders: dict[str, tuple[dict[str, Any], list[str]]]) -> bool:
+            """Whether there was anything to do."""
+            seen.update(orders)
+            tasks = {name: task for name, (here, wrong) in orders.items() if (task := _task(here, name, wrong, aws))}
+            under_way.update({name: (link, pool.submit(_answer, options)) for name, (link, options) in tasks.items()})
+            return bool(tasks)
+
+        try:
+            if not begin({tag: (ask("status", tag=tag), faults)}):
+                return {}  # the order is about more than that, and is not to wait for others
+            first = True
+            while begin({one["tag"]: (one, one["ordered"]) for one in _others(seen)}) or first:
+                first = False
+                wait([answer for _link, answer in under_way.values()])
+        except (HoldfastError, KeyError):
+            pass  # the whole repair will say why
+    return {name: (link, answer.result()) for name, (link, answer) in under_way.items()}
 
 
-def _task(here: dict[str, Any] | None, tag: str, faults: list[str], aws: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
+def _others(seen: set[str]) -> list[dict[str, Any]]:
+    """What the checker says of further resources whose recovery is ordered. Not asked where there are no further ones: it takes a while."""
+    from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import ask
+    from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
+
+    if seen.issuperset(Store().tags()):
+        return []
+    return [one for one in ask("status")["resources"] if one["tag"] not in seen and one["ordered"] is not None]
+
+
+def _task(here: dict[str, Any], tag: str, faults: list[str], aws: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
     """The link of the address, and the options of ec2_resource."""
     from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import lead_here
     from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
     from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 
-    if here is None or not set(faults) <= _ON_EC2 or not (here["held"] and here["serving"]):
+    if not set(faults) <= _ON_EC2 or not (here["held"] and here["serving"]):
         return None
     try:
         known = Store().effective(tag)
