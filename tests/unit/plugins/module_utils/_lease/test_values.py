@@ -25,6 +25,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import K
 def test_profiles_keep_the_rule(name: str) -> None:
     timing = PROFILES[name].validate()
     assert timing.renew + 2 * timing.call + 1 <= timing.ttl * (1 - timing.rho) - timing.margin
+    assert timing.window + max(KERNEL_DELAY, timing.margin - timing.window) - timing.reserve <= timing.margin + 1e-9
     assert timing.hold - timing.call - timing.reserve >= 2, "an address always gets two seconds"
 
 
