@@ -59,7 +59,7 @@ def once(one: Contestant, strike: Strike) -> float:
         begin = time.monotonic()
         mend = strike(one)
         try:
-            return client.outage(begin, PATIENCE).seconds
+            return client.outage(begin, PATIENCE, struck=True).seconds
         finally:
             mend()
 

@@ -34,26 +34,42 @@ class Client:
     """Use it as a context manager, from a thread that lasts. It asks ``address`` from ``where``."""
 
     def __init__(self, where: Inside, address: str, interval: float = INTERVAL) -> None:
+        self._interval = interval
         self._where, self._words = where, (address.partition("/")[0], str(PORT), str(interval))
         self._news = threading.Condition()
         self._told: list[Back] = []
         self._process: subprocess.Popen[str]
 
-    def outage(self, since: float, patience: float, *, quiet: float = 0.3) -> Back:
+    def outage(self, since: float, patience: float, *, quiet: float = 0.3, struck: bool = False) -> Back:
         """The outage of a fault made at ``since``: all the time without answers from then until ``quiet`` seconds passed without a further gap.
 
         With the node and the ask of the answer that ended it. Raises TimeoutError.
+
+        :param struck: The fault has taken effect by now, so where no ask was lost within ``quiet`` seconds, it was over between two: the time
+            between two is given as the outage, which it cannot have exceeded.
         """
-        end = time.monotonic() + patience
+        end, asked_for = time.monotonic() + patience, False
         with self._news:
             while True:
-                found = [one for one in self._told if one.asked >= since]
+                found = [one for one in self._told if one.asked >= since and one.lost]
                 now = time.monotonic()
                 if found and now - found[-1].asked >= quiet:
                     return replace(found[-1], seconds=sum(one.seconds for one in found), lost=sum(one.lost for one in found))
+                answered = next((one for one in reversed(self._told) if one.asked >= since + quiet), None)
+                if struck and not found and answered is not None:
+                    return replace(answered, seconds=self._interval)
+                if struck and not asked_for and now >= since + quiet:
+                    self._tell_next()
+                    asked_for = True
                 if now >= end:
                     raise TimeoutError(f"the service was not back, or no outage was seen, within {patience:g} s")
                 self._news.wait(min(end - now, quiet))
+
+    def _tell_next(self) -> None:
+        """Have the next answered ask told."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
 
     def __enter__(self) -> Client:
         self._process = self._where.spawn(sys.executable, "-I", "-S", str(_PROGRAM), *self._words, stdin=subprocess.PIPE)

@@ -18,8 +18,9 @@ import time
 def main(address: str, port: int, interval: float) -> None:
     """Ask until standard input is closed.
 
-    The first answer is told as ``{"seconds": 0, ...}``; then each outage with its first answer: ``{"seconds": from the last answered ask to this
-    one, "lost": n, "node": who answers, "asked": t}`` with t of CLOCK_MONOTONIC. An answer to an ask that others overtook counts as lost.
+    The first answer is told as ``{"seconds": 0, "lost": 0, ...}``; then each outage with its first answer: ``{"seconds": from the last answered ask
+    to this one, "lost": n, "node": who answers, "asked": t}`` with t of CLOCK_MONOTONIC. An answer to an ask that others overtook counts as lost.
+    After a line on standard input the next answered ask is told too: as the first one, where none was lost before it.
     """
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
@@ -29,6 +30,7 @@ def main(address: str, port: int, interval: float) -> None:
     asks.setblocking(False)
     asked: dict[int, float] = {}
     last_seq, last_asked, sequence, due = -1, 0.0, 0, time.monotonic()
+    told_from: int | None = 0
     while True:
         now = time.monotonic()
         if now >= due:
@@ -41,13 +43,17 @@ def main(address: str, port: int, interval: float) -> None:
             continue
         readable = select.select([asks, sys.stdin], [], [], due - now)[0]
         if sys.stdin in readable:
-            return
+            if not os.read(sys.stdin.fileno(), 64):
+                return
+            told_from = sequence
         for node, seq in _answers(asks) if asks in readable else ():
             if seq <= last_seq or seq not in asked:
                 continue
-            if seq > last_seq + 1 or last_seq < 0:
-                seconds = asked[seq] - last_asked if last_seq >= 0 else 0.0
-                print(json.dumps({"seconds": seconds, "lost": seq - last_seq - 1, "node": node, "asked": asked[seq]}), flush=True)
+            lost = seq - last_seq - 1
+            if lost or (told_from is not None and seq >= told_from):
+                seconds = asked[seq] - last_asked if lost and last_seq >= 0 else 0.0
+                told_from = None if told_from is not None and seq >= told_from else told_from
+                print(json.dumps({"seconds": seconds, "lost": lost, "node": node, "asked": asked[seq]}), flush=True)
             last_seq, last_asked = seq, asked[seq]
             asked = {number: when for number, when in asked.items() if number > seq}
 

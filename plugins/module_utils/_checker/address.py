@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from pathlib import Path
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Link, LinkAddress
@@ -13,6 +13,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kern
 from ansible_collections.holdfast.ha.plugins.module_utils._net.lifetime import set_lifetime
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe
 from ansible_collections.holdfast.ha.plugins.module_utils._net.plan import plan
+from ansible_collections.holdfast.ha.plugins.module_utils._net.simulate import simulate
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import Desired, NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
@@ -31,13 +32,14 @@ class Definition:
 
     def __init__(self, tag: str, files: Store) -> None:
         self._tag, self._files = tag, files
+        self._paths = tuple(str(folder / f"{tag}.json") for folder in (files.definitions, files.states))  # once: it is asked for often
         self._seen: tuple[object, ...] = ()
         self._known: Effective | None = None
         self.trouble = ""
 
     def __call__(self) -> Effective:
         """Raises `HoldfastError` where it could never be read."""
-        now = tuple(_stamp(folder / f"{self._tag}.json") for folder in (self._files.definitions, self._files.states))
+        now = tuple(_stamp(path) for path in self._paths)
         if self._known is None or now != self._seen:
             try:
                 self._known, self._seen, self.trouble = self._files.effective(self._tag), now, ""
@@ -48,9 +50,9 @@ class Definition:
         return self._known
 
 
-def _stamp(path: Path) -> object:
+def _stamp(path: str) -> object:
     try:
-        about = path.stat()
+        about = os.stat(path)
     except OSError:
         return None
     return about.st_ino, about.st_mtime_ns, about.st_size
@@ -80,9 +82,28 @@ class ProtectedAddress:
 
     def put_back(self, grant: Grant, net: NetState, to: str | None = None) -> None:
         """As `bring_up`, by the links alone that were seen in ``net``: without asking other hosts, and without routes and rules."""
+        self._carry_out(plan(self._put_back(to), net), grant)
+
+    def without(self, net: NetState) -> NetState:
+        """``net`` as it would be had the address gone from its interface."""
         known = self.known()
-        desired = Desired(known.address, to or known.interface, valid_lft=_SOME, check_unique=False, source_route=False)
-        self._carry_out(plan(desired, net), grant)
+        return simulate(net, (RemoveAddress(known.address, known.interface),))
+
+    def foresee(self, net: NetState) -> AddAddress | None:
+        """What `put_back` would do first if the address went from its interface in ``net``, where that is to add it again."""
+        try:
+            first = next(iter(plan(self._put_back(None), self.without(net))), None)
+        except HoldfastError:
+            return None
+        return first if isinstance(first, AddAddress) else None
+
+    def add(self, action: AddAddress, grant: Grant) -> None:
+        """Carry out what was foreseen. Raises `HoldfastError`, and what `grant` raises."""
+        self._carry_out((action,), grant)
+
+    def _put_back(self, to: str | None) -> Desired:
+        known = self.known()
+        return Desired(known.address, to or known.interface, valid_lft=_SOME, check_unique=False, source_route=False)
 
     def _carry_out(self, actions: tuple[Action, ...], grant: Grant) -> None:
         for action in actions:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import STRAY, Look
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import ADDRESS, LINK, STRAY, Look
 from ansible_collections.holdfast.ha.plugins.module_utils._command import Runner
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import own_options
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, ProbeFailed, Refused
@@ -41,7 +41,7 @@ def look_at_kernel(known: Effective, net: NetState, *, held: bool, elsewhere: bo
     link = net.find(known.interface)
     down = link is None or not link.up
     missing = len(reasons) > (1 if down else 0)
-    return Look("kernel", health, (("link",) if down else ()) + (("address",) if missing else ()), reasons)
+    return Look("kernel", health, ((LINK,) if down else ()) + ((ADDRESS,) if missing else ()), reasons)
 
 
 def look_by_probe(known: Effective, net: NetState, run: Runner, *, answered: bool) -> Look | None:

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import (
+    ADDRESS,
     IN_THE_KERNEL,
     LONG_AGO,
     NEVER,
@@ -95,6 +96,12 @@ def reasons(state: State) -> tuple[str, ...]:
 def _is_unseen_on_ec2(state: State) -> bool:
     """What a standby saw there says nothing: it asks only whether EC2 answers."""
     return state.lease.held and state.lease.on_ec2 and "ec2" not in state.tracks
+
+
+def would_put_back(state: State, now: float) -> bool:
+    """Whether a reflex would follow at once, were the address looked for now and not found."""
+    _after, actions = step(state, Looked(now, Look("kernel", Health.FAILED, (ADDRESS,))))
+    return Reflex((ADDRESS,)) in actions
 
 
 def is_flapping(state: State, now: float) -> bool:

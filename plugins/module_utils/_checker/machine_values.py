@@ -12,8 +12,9 @@ from ansible_collections.holdfast.ha.plugins.module_utils._model import Health
 
 NEVER = float("inf")
 LONG_AGO = float("-inf")
-#: What the checker can repair in its own process, without leaving the node.
-IN_THE_KERNEL = ("address", "link")
+#: The address is not where it should be, or its link is down: what the checker can repair in its own process, without leaving the node.
+ADDRESS, LINK = "address", "link"
+IN_THE_KERNEL = (ADDRESS, LINK)
 #: The lease is held here, and the resource is not in service yet.
 TAKEOVER = "takeover"
 #: The address is here, and another node holds the lease.

@@ -19,6 +19,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.alone import 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import Ec2Eyes, Ec2Sight, look_at_kernel, look_by_probe
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.cli_status import advice_for
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.dependents import states, stop_all
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.foresight import Foreseen, Foresight
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.holder import Holder
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_claim import WORST_PRIORITY, Candidate, Situation, claim_at
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import (
@@ -52,6 +53,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._errors import Holdfas
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import LeaseOver, boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import State as RuleState
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Health
+from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import AddAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective
 
@@ -140,6 +142,10 @@ class Watch(threading.Thread):
         self._waiters: list[_Job] = []
         self._link_indexes: tuple[int, ...] = ()
         self._expected: tuple[int, Any] | None = None
+        #: What would be done first if the address went.
+        self._foresight = Foresight()
+        self._first: AddAddress | None = None
+        self._was_foreseen = False
         self._link_up: bool | None = None
         self._reachable = False
         self._sight: _Sight | None = None
@@ -178,6 +184,7 @@ class Watch(threading.Thread):
                     return  # its lifetime was prolonged
         elif change.index and self._link_indexes and change.index not in self._link_indexes:
             return
+        self._foresight.meet(change)
         self._looks_wanted.set()
         self.wake()
 
@@ -253,10 +260,13 @@ class Watch(threading.Thread):
                 self._look()
             self._emit(LeaseSeen(self._clock(), self._lease()))
             self._tell_peers()
+            self._foresight.sleep(self._foresee())
             timeout = min(self._next_look, machine.due(self._machine, now), now + _LONGEST_SLEEP) - self._clock()
             try:
                 item = self._inbox.get(timeout=max(0.0, timeout))
+                self._foresight.wake_up()
             except queue.Empty:
+                self._foresight.wake_up()
                 self._emit(Tick(self._clock()))
                 continue
             while True:  # what has come meanwhile is seen together
@@ -315,16 +325,20 @@ class Watch(threading.Thread):
             self._note(error.message)
             return
         self._note(self._address.known.trouble)
-        self._seen = (self._clock(), net)
         link = net.find(known.interface)
+        self._was_foreseen = self._foresight.take() and link is not None and link.up
+        if self._was_foreseen:
+            net = self._address.without(net)  # it went, and what follows is as if it were not back already
         backup = net.find(known.backup_interface) if known.backup_interface else None
         self._link_indexes = tuple(one.index for one in (link, backup) if one is not None)
+        self._seen = (self._clock(), net)
         self._expected = (link.index if link else 0, known.address)
         self._link_up = link is not None and link.up
         self._reachable = any(one is not None and one.up for one in (link, backup))
         record = self.holder.state.seen.record if self.holder.state.seen else None
         elsewhere = record is not None and record.holder not in ("", self._around.node)
         held = self.holder.state.held is not None
+        self._first = self._address.foresee(net) if held and self._around.reflex else None
         if held and not self.holder.serving and self._clock() < self.holder.hands_off_until:
             return  # somebody takes it up or down at this moment
         if self.holder.alone and held and not self.holder.serving and known.in_service and (place := next(net.places(known.address), None)):
@@ -356,6 +370,13 @@ class Watch(threading.Thread):
         except HoldfastError:
             return None
 
+    def _foresee(self) -> Foreseen | None:
+        """What is to be done at once, whoever sees it first, if the address goes before this loop turns again."""
+        first, permit = self._first, self.holder.permit
+        if first is None or self._expected is None or self._ending.is_set() or not machine.would_put_back(self._machine, self._clock()):
+            return None
+        return Foreseen(self._expected[0], first.address, lambda: self._address.add(first, lambda give: self.holder.grant(give, permit)))
+
     # --- repairs -------------------------------------------------------------------------------------------------------
 
     def _reflex(self, action: Reflex) -> None:
@@ -373,8 +394,8 @@ class Watch(threading.Thread):
             ok, what, message = False, "tried to repair it in the kernel", error.message
         took = self._clock() - begin
         name = "takeover" if TAKEOVER in outage else "reflex"
-        cause = {"message": message} if message else {}
-        self._around.log(name, tag=self.tag, ok=ok, what=what, faults=list(outage), seconds=round(took, 4), **cause)
+        more = {**({"message": message} if message else {}), **({"foreseen": True} if self._was_foreseen else {})}
+        self._around.log(name, tag=self.tag, ok=ok, what=what, faults=list(outage), seconds=round(took, 4), **more)
         self._over(ok, took, what, message)
         self._looks_wanted.set()
         self._look()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine import due, faults, health, held_down_until, reasons, step
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine import due, faults, health, held_down_until, reasons, step, would_put_back
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import (
     NEVER,
     Action,
@@ -29,6 +29,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_value
     State,
     Tell,
     Tick,
+    Work,
 )
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Health
 
@@ -74,6 +75,30 @@ def test_the_same_fault_again_is_the_playbooks() -> None:
     assert done == [StartRun("recover", GONE.reasons[0], ("address",))]
     _end, done = after(end, Looked(1 + CHECKS.window + 1, GONE))
     assert done == [Reflex(("address",))]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"paused": True},
+        {"may_reflex": False},
+        {"lease": Lease()},
+        {"lease": replace(HELD, serving=False)},
+        {"checks": replace(CHECKS, grace=60)},
+        {"checks": replace(CHECKS, fall=2)},
+        {"work": Work("recover")},
+        {"reflexed": (("address", 0.5),)},
+        {"next_at": 60.0},
+    ],
+    ids=lambda changes: " ".join(changes),
+)
+def test_it_is_not_put_back_ahead_where_no_reflex_would_follow(changes: dict[str, object]) -> None:
+    well, _done = after(state(), Looked(0.9, WELL))
+    assert would_put_back(well, 1)
+    wrong = replace(well, **changes)  # type: ignore[arg-type]
+    assert not would_put_back(wrong, 1)
+    _end, done = after(wrong, Looked(1, GONE))
+    assert Reflex(("address",)) not in done
 
 
 def test_without_a_trigger_the_reflex_tries_on() -> None:
