@@ -15,7 +15,7 @@ description:
     by a ping. Only if that is answered the two interfaces change their places in the record. Otherwise the address goes back to where
     it was and the module fails.
   - Where the checker of this host watches the resource's lease, the address lives on the other interface only as long as that lease, and is
-    not put up on a node that does not hold it.
+    not put up on a node that does not hold it. Meanwhile the checker leaves the resource alone.
   - Out of service only the two interfaces change their places.
   - A dead interface does not hinder the address from leaving it. The other one is brought up, or bounced once, where needed.
 requirements:
@@ -93,7 +93,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_
 from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel
 from ansible_collections.holdfast.ha.plugins.module_utils._net.options import parse_gateway
 from ansible_collections.holdfast.ha.plugins.module_utils._net.probe import PROBE_OPTIONS, parse_probe
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.lease import lease_of
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.lease import alone_with, lease_of
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.options import RESOURCE_OPTIONS, parse_given, parse_node
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.swap import SwapTask, Wish
@@ -111,7 +111,7 @@ def build(host: Host) -> SwapTask:
         node=parse_node(host.params),
         resource=resource,
     )
-    return SwapTask(wish, Store(), Kernel(host.run), host.warn, lease_of)
+    return SwapTask(wish, Store(), Kernel(host.run), host.warn, lease_of, alone_with)
 
 
 def main() -> None:

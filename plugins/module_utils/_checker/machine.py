@@ -23,6 +23,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_value
     STRAY,
     TAKEOVER,
     Action,
+    Aside,
     Asked,
     Event,
     Failback,
@@ -60,6 +61,9 @@ def step(state: State, event: Event) -> Step:
         state, told = _reflex_ended(state, event), (LookNow(),)
     elif isinstance(event, RunEnded):
         state, told = _run_ended(state, event), (LookNow(),)
+    elif isinstance(event, Aside):
+        over = event.until <= event.now
+        state, told = replace(state, aside_until=LONG_AGO if over else event.until), (LookNow(),) if over else ()
     elif isinstance(event, Asked):
         state, told = _asked(state, event)
     state = replace(state, attempts=tuple(at for at in state.attempts if at > event.now - state.checks.window))
@@ -121,6 +125,7 @@ def due(state: State, now: float) -> float:
     """When the next `Tick` is wanted; infinite where only an event can change anything."""
     lease, checks = state.lease, state.checks
     times = [state.began + checks.grace, state.next_at, held_down_until(state), lease.hands_off_until, lease.since + checks.hold_down]
+    times += [state.aside_until]
     if lease.better is not None:
         times += [lease.better[1] + checks.failback_delay, state.failback.next_at]
     return min((at for at in times if at > now), default=NEVER)
@@ -215,6 +220,8 @@ def _decide(state: State, now: float) -> Step:
         return state, ()
     if not state.lease.held:
         return _clear_stray(state, now)
+    if now < state.aside_until:
+        return state, ()
     if now < state.lease.hands_off_until and not (state.lease.serving and state.lease.in_service):
         return state, ()
     if state.owed and not _too_soon_to_move_again(state, state.owed, now):

@@ -133,6 +133,7 @@ class State:
     :param reflexed: What was repaired by a reflex, and when.
     :param owed: A run that a reflex left to be done: its faults.
     :param failback: How returning to a node of better priority went.
+    :param aside_until: Until when the address is left to somebody on this host who moves it.
     """
 
     checks: Checks
@@ -150,6 +151,7 @@ class State:
     reflexed: tuple[tuple[str, float], ...] = ()
     owed: tuple[str, ...] = ()
     failback: Failback = field(default_factory=Failback)
+    aside_until: float = LONG_AGO
     phase: Phase = Phase.STARTING
 
 
@@ -193,6 +195,14 @@ class RunEnded:
     ok: bool
     jitter: float
     final: bool = True
+
+
+@dataclass(frozen=True)
+class Aside:
+    """Somebody on this host changes where the address is: it is left alone until then, or until the next such event."""
+
+    now: float
+    until: float
 
 
 @dataclass(frozen=True)
@@ -246,6 +256,6 @@ class Tell:
         return f"tell {self.event}"
 
 
-Event = Union[Tick, Looked, LeaseSeen, ReflexEnded, RunEnded, Asked]
+Event = Union[Tick, Looked, LeaseSeen, ReflexEnded, RunEnded, Aside, Asked]
 Action = Union[Reflex, StartRun, LookNow, Tell]
 Step = tuple[State, tuple[Action, ...]]

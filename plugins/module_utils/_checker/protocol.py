@@ -28,6 +28,7 @@ _OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "recover": ("wait",),
     "switchover": ("to", "wait"),
     "move": ("wait",),
+    "stand_aside": ("wait",),
     "pause": (),
     "resume": (),
 }

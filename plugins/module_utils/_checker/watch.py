@@ -27,6 +27,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_value
     NEVER,
     TAKEOVER,
     Action,
+    Aside,
     Asked,
     Checks,
     Event,
@@ -62,6 +63,8 @@ Log = Callable[..., None]
 _LONGEST_SLEEP, _PATIENCE = 5.0, 25.0
 #: Seconds until EC2 is looked at again where it did not answer; doubled up to the usual interval.
 _FIRST_PAUSE = 1.0
+#: Seconds for which somebody who moves the address on this host is left alone with it: a process that dies costs no more.
+_LONGEST_ASIDE = 120.0
 #: Seconds within which the looks of several resources at EC2 count as one.
 _TOGETHER = 0.5
 #: Seconds for which a look at the links is as good as a new one.
@@ -341,6 +344,8 @@ class Watch(threading.Thread):
         self._first = self._address.foresee(net) if held and self._around.reflex else None
         if held and not self.holder.serving and self._clock() < self.holder.hands_off_until:
             return  # somebody takes it up or down at this moment
+        if held and self._clock() < self._machine.aside_until:
+            return  # somebody moves it
         if self.holder.alone and held and not self.holder.serving and known.in_service and (place := next(net.places(known.address), None)):
             self.holder.serve(place[0].name)  # a playbook put it up: where there is no lease, it does so without asking
         look = look_at_kernel(known, net, held=held, elsewhere=elsewhere)
@@ -457,6 +462,9 @@ class Watch(threading.Thread):
             self._serve(job.request.gateway)
         elif op == "move":
             self._move()
+        elif op == "stand_aside":
+            now = self._clock()
+            self._emit(Aside(now, now + min(job.request.wait, _LONGEST_ASIDE)))
         elif op in ("pause", "resume"):
             self._around.memory.set_paused(self.tag, op == "pause")
             self._emit(Asked(self._clock(), op))
@@ -553,7 +561,7 @@ class Watch(threading.Thread):
 
     def _probe(self, known: Effective | None = None) -> None:
         epoch = self._epoch()
-        if epoch is None or not self.holder.serving or not self._link_up:
+        if epoch is None or not self.holder.serving or not self._link_up or self._clock() < self._machine.aside_until:
             return
         try:
             known = known or self._address.known()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Union
 
@@ -70,6 +71,7 @@ class SwapTask:
 
     :param lease_of: What the checker says of a tag's lease (`lease.lease_of`), ``None`` for no lease. Where there is one, the address lives
         only as long as it.
+    :param alone_with: While this lasts, nobody else on this host moves the address of a tag (`lease.alone_with`).
     """
 
     def __init__(
@@ -79,8 +81,10 @@ class SwapTask:
         kernel: Kernel,
         warn: Callable[[str], None],
         lease_of: Callable[[str], Mapping[str, Any] | None] = lambda _tag: None,
+        alone_with: Callable[[str], AbstractContextManager[None]] = lambda _tag: nullcontext(),
     ) -> None:
         self._wish, self._store, self._kernel, self._warn, self._lease_of = wish, store, kernel, warn, lease_of
+        self._alone_with = alone_with
         #: Decided at the first look, else every further look would swap again.
         self._target = wish.to
 
@@ -115,6 +119,15 @@ class SwapTask:
 
     def apply(self, actions: tuple[SwapAction, ...]) -> tuple[Attempt[SwapAction], ...]:
         """In order; at the first error the address goes back, and only the action that failed is reported."""
+        if not actions:
+            return ()
+        try:
+            with self._alone_with(self._wish.tag):
+                return self._apply(actions)
+        except HoldfastError as error:
+            return (Attempt(actions[0], error),)
+
+    def _apply(self, actions: tuple[SwapAction, ...]) -> tuple[Attempt[SwapAction], ...]:
         before = self.observe()
         done: list[Attempt[SwapAction]] = []
         for action in actions:

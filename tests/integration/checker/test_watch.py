@@ -8,13 +8,14 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import PROFILES
+from harness.module import run_module
 from lab.control import Fault
 from lab.lan import VIP, Lan
 from lab.waiting import until
@@ -81,16 +82,23 @@ def test_what_needs_only_the_kernel_is_mended_at_once(pair: Pair) -> None:
     assert pair.places("node-b") == []
 
 
-def test_a_move_of_its_own_is_no_fault(shared: Pair) -> None:
-    """What it would do at once if the address went does not apply to a removal by itself: the address is never back where it was taken from."""
+def swap(pair: Pair) -> None:
+    node = pair.node("node-a")
+    answer = run_module("ip_swap_interface", {"tag": TAG}, where=node.namespace, env=dict(node.environment))
+    assert not answer["failed"], answer
+
+
+@pytest.mark.parametrize("move", [lambda pair: pair.ask("node-a", "move"), swap], ids=["by the checker", "by the module"])
+def test_a_move_is_no_fault(shared: Pair, move: Callable[[Pair], object]) -> None:
+    """What is done if the address goes does not apply to a removal by whoever moves it: the address is never back where it was taken from."""
     pair = shared
     pair.reset(probe={"targets": [pair.node("node-b").place.interfaces[0].address]})
     a = pair.checkers["node-a"]
     with pair.node("node-a").namespace.spawn("ip", "-o", "monitor", "address") as monitor:
         for link in ("eth1", "eth0"):
-            pair.ask("node-a", "move")
+            move(pair)
             assert pair.places("node-a") == [link]
-        until(lambda: len(a.seen("moved")) == 2, 5, "not told")
+        status = pair.status("node-a")
         monitor.terminate()
         assert monitor.stdout is not None
         told = [line for line in monitor.stdout.read().splitlines() if VIP in line]
@@ -100,7 +108,19 @@ def test_a_move_of_its_own_is_no_fault(shared: Pair) -> None:
         places = places - {link} if line.startswith("Deleted") else places | {link}
         assert len(places) < 2, told
     assert sum(line.startswith("Deleted") for line in told) == 2
-    assert not a.seen("reflex")
+    assert not a.seen("fault")
+    assert (status["health"], status["phase"], status["interface"], status["backup_interface"]) == ("healthy", "watching", "eth0", "eth1")
+    pair.node("node-a").drop(VIP)
+    until(lambda: a.seen("reflex"), 5, "it is not watched any more")
+
+
+def test_who_moves_it_and_dies_is_not_waited_for_long(pair: Pair) -> None:
+    a = pair.checkers["node-a"]
+    pair.ask("node-a", "stand_aside", wait=2)
+    pair.node("node-a").drop(VIP)
+    assert (pair.ask("node-a", "check")["phase"], a.seen("fault"), pair.places("node-a")) == ("watching", [], [])
+    until(lambda: a.seen("reflex"), 10, "it is never repaired")
+    assert pair.places("node-a") == ["eth0"]
 
 
 def test_who_goes_in_order_hands_over_and_who_is_gone_is_replaced(pair: Pair) -> None:

@@ -13,6 +13,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine impor
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import (
     NEVER,
     Action,
+    Aside,
     Asked,
     Checks,
     Event,
@@ -89,6 +90,7 @@ def test_the_same_fault_again_is_the_playbooks() -> None:
         {"work": Work("recover")},
         {"reflexed": (("address", 0.5),)},
         {"next_at": 60.0},
+        {"aside_until": 60.0},
     ],
     ids=lambda changes: " ".join(changes),
 )
@@ -285,6 +287,17 @@ def test_somebody_else_at_work_is_left_alone() -> None:
     assert done == [Reflex(("takeover", "address"))]
 
 
+def test_whoever_moves_it_on_this_host_is_left_alone() -> None:
+    end, done = after(state(), Aside(1, 61), Looked(2, GONE), Looked(3, WRONG_ROUTE), Tick(60))
+    assert (done, due(end, 3), would_put_back(end, 3)) == ([], 61, False)
+    _end, done = after(end, Tick(61))
+    assert done == [Reflex(("address",))]
+    end, actions = step(end, Aside(5, 5))
+    assert actions == (LookNow(), Reflex(("address",)))
+    _end, done = after(state(lease=Lease(elsewhere=True)), Aside(1, 61), Looked(2, Look("kernel", Health.FAILED, ("stray",))))
+    assert done == [Reflex(("stray",))]
+
+
 def test_right_after_it_came_here_it_is_not_sent_on() -> None:
     taken = replace(HELD, taken=True, since=0)
     end, done = after(state(lease=taken), Looked(1, GONE), ReflexEnded(1.1, False), Looked(2, GONE), Tick(59))
@@ -390,6 +403,7 @@ class World:
                 assert self.ends == NEVER, "two at once"
                 assert not self.state.paused, "begun while paused"
                 assert not before.paused or isinstance(event, Asked)
+                assert self.now >= self.state.aside_until or isinstance(event, Asked), "begun while somebody moves it"
                 kind = "reflex" if isinstance(action, Reflex) else action.playbook
                 self.begun.append((self.now, kind, self.state))
                 self.kind = kind
@@ -454,7 +468,9 @@ def disturb(world: World) -> None:
         world.tell(Asked(world.now, dice.choice(["pause", "resume", "resume"])))
     elif what < 0.63:
         world.tell(Asked(world.now, "recover"))
-    elif what < 0.67:
+    elif what < 0.65:
+        world.tell(Aside(world.now, world.now + dice.uniform(0, 60)))
+    elif what < 0.69:
         lease = replace(world.state.lease, hands_off_until=world.now + dice.uniform(0, 60), serving=dice.random() < 0.5)
         world.tell(LeaseSeen(world.now, lease))
     world.look()
