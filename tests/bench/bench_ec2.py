@@ -2,6 +2,7 @@
 """Route entries or the Elastic IP lead to the other node: how long from the checker's seeing it to the service, with 100 ms for each call to EC2.
 
     tests/bench/bench_ec2.py [--rounds N] [--tables 1,10,50] [--cold-rounds N] [--latency SECONDS] [--many N]
+        [--profiles fast,standard]
 
 In the lab's VPC: node-a's checker, with the collection's `recover` in a run that waited (armed) or is started then (cold). All entries are broken,
 then the checker is asked to look; detection, which takes up to ``deep_interval``, is left out: the time begins with the event ``fault`` and ends with
@@ -29,11 +30,11 @@ GOAL = 1.0
 ROUTES, LAST, EIP = "wrong route, {}", "  to the last table, {}", "wrong Elastic IP, {}"
 
 
-def measure(tables: int, rounds: int, latency: float, table: Table, *, armed: bool) -> None:
+def measure(tables: int, rounds: int, latency: float, table: Table, profile: str, *, armed: bool) -> None:
     """The rows of one number of tables."""
-    number, by = f"{tables} table{'s' if tables > 1 else ''}", f"holdfast, {'armed' if armed else 'cold'}"
+    number, by = f"{tables} table{'s' if tables > 1 else ''}", f"holdfast {profile}, {'armed' if armed else 'cold'}"
     with ExitStack() as stack:
-        one = Watched(stack, tables, armed=armed, checks=CHECKS)
+        one = Watched(stack, tables, armed=armed, checks=CHECKS, timing=profile)
         found = [one.repaired(one.break_routes, "client-c", latency) for _round in range(rounds)]
         goal = GOAL if armed else None
         table.row(ROUTES.format(number), by, [service for service, _all in found], goal=goal)
@@ -42,12 +43,12 @@ def measure(tables: int, rounds: int, latency: float, table: Table, *, armed: bo
         table.row(EIP.format(number), by, [service for service, _all in found], goal=goal)
 
 
-def measure_many(count: int, rounds: int, latency: float, table: Table) -> None:
+def measure_many(count: int, rounds: int, latency: float, table: Table, profile: str) -> None:
     """All entries of so many resources in three tables."""
     with ExitStack() as stack:
-        one = Watched(stack, 3, armed=True, more=count - 1, checks=CHECKS)
+        one = Watched(stack, 3, armed=True, more=count - 1, checks=CHECKS, timing=profile)
         found = [one.all_repaired(latency) for _round in range(rounds)]
-        table.row(f"wrong routes of {count} resources", "holdfast, armed", found)
+        table.row(f"wrong routes of {count} resources", f"holdfast {profile}, armed", found)
 
 
 def main() -> int:
@@ -57,15 +58,17 @@ def main() -> int:
     parser.add_argument("--cold-rounds", type=int, default=3, help="faults of each kind without a run that waits; 0: none (default: %(default)s)")
     parser.add_argument("--latency", type=float, default=0.1, help="seconds that each EC2 call takes longer (default: %(default)s)")
     parser.add_argument("--many", type=int, default=20, help="resources that are all broken at once; 0: not done (default: %(default)s)")
+    parser.add_argument("--profiles", default="fast,standard", help="timing profiles (default: %(default)s)")
     given = parser.parse_args()
     counts = [int(count) for count in given.tables.split(",")]
     table = Table(f"wrong on EC2, {given.latency * 1000:g} ms a call: from the checker's seeing it to the service")
-    for count in counts:
-        measure(count, given.rounds, given.latency, table, armed=True)
-    if given.cold_rounds:
-        measure(counts[0], given.cold_rounds, given.latency, table, armed=False)
-    if given.many:
-        measure_many(given.many, max(1, given.rounds // 4), given.latency, table)
+    for profile in given.profiles.split(","):
+        for count in counts:
+            measure(count, given.rounds, given.latency, table, profile, armed=True)
+        if given.cold_rounds:
+            measure(counts[0], given.cold_rounds, given.latency, table, profile, armed=False)
+        if given.many:
+            measure_many(given.many, max(1, given.rounds // 4), given.latency, table, profile)
     table.close()
     return 0
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The address is deleted, and the active link loses its carrier: for how long a client that asks every half a millisecond is without the service.
 
-    tests/bench/bench_faults.py [--rounds N] [--slow-rounds N] [--only WORD]
+    tests/bench/bench_faults.py [--rounds N] [--slow-rounds N] [--only WORD] [--profiles fast,standard]
 
 Two nodes with two links each, checkers left to themselves, leases in an emulated store. With the reflex on the checker repairs it in its own process,
 and the playbook, where there is one, follows; with the reflex off the playbook `recover` repairs it, from a run that waited or from a cold start.
@@ -13,6 +13,7 @@ where it is installed: the deleted address alone, since an address's agent does 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -75,8 +76,8 @@ def turns(event: str, contestants: Sequence[Contestant], rounds: int, table: Tab
         table.row(event, one.name, found[one.name], goal=goal, against=against)
 
 
-def measure(event: str, rounds: int, slow_rounds: int) -> None:
-    """The table of one event."""
+def measure(event: str, rounds: int, slow_rounds: int, profiles: Sequence[str]) -> None:
+    """The table of one event. ``profiles``: of the ways that wait for a playbook."""
     table = Table(f"{event}: the outage that a client saw; ratio to the first line")
     with ExitStack() as stack:
         first = stack.enter_context(Holdfast(new_lan(stack, "h0"), "fast"))
@@ -85,9 +86,10 @@ def measure(event: str, rounds: int, slow_rounds: int) -> None:
         turns(event, [first, second, *rivals], rounds, table, first.name)
         if not rivals:
             table.left_out(event, "keepalived", "not installed")
-    for reflex, runs in ((True, "cold"), (False, "armed"), (False, "cold")) if slow_rounds else ():
+    ways = ((True, "cold"), (False, "armed"), (False, "cold")) if slow_rounds else ()
+    for profile, (reflex, runs) in itertools.product(profiles, ways):
         with ExitStack() as stack:
-            one = stack.enter_context(Holdfast(new_lan(stack, "h2"), "standard", reflex=reflex, runs=runs))
+            one = stack.enter_context(Holdfast(new_lan(stack, "h2"), profile, reflex=reflex, runs=runs))
             turns(event, [one], slow_rounds, table, first.name)
     if event == DELETED:
         with ExitStack() as stack:
@@ -102,10 +104,11 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20, help="faults for each (default: %(default)s)")
     parser.add_argument("--slow-rounds", type=int, default=5, help="faults for each way that waits for a playbook; 0: none (default: %(default)s)")
     parser.add_argument("--only", default="", metavar="WORD", help="only the events whose name has this in it")
+    parser.add_argument("--profiles", default="fast,standard", help="timing profiles of the ways that wait for a playbook (default: %(default)s)")
     given = parser.parse_args()
     for event in STRIKES:
         if given.only in event:
-            measure(event, given.rounds, given.slow_rounds)
+            measure(event, given.rounds, given.slow_rounds, given.profiles.split(","))
     return 0
 
 

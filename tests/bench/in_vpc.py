@@ -34,7 +34,9 @@ class Watched:
     :param more: So many further addresses beside it, with entries in each table too.
     """
 
-    def __init__(self, stack: ExitStack, tables: int, *, armed: bool | None, more: int = 0, checks: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self, stack: ExitStack, tables: int, *, armed: bool | None, more: int = 0, checks: Mapping[str, float] | None = None, timing: str = "standard"
+    ) -> None:
         self.lab = stack.enter_context(Lab(f"b{more}-{os.getpid()}-", extra_tables=max(0, tables - _OWN)))
         self.armed, place, node = armed, self.lab.place, self.lab.node_a
         clients = place.table("client-c")
@@ -53,7 +55,13 @@ class Watched:
         }
         write(node, "/etc/holdfast/variables.json", shared)
         trigger = {"type": "playbook", "command": str(Path(sys.executable).with_name("ansible-playbook")), "armed": armed}
-        settings = {"cluster": CLUSTER, "store": STORE, "checks": {"grace": 0, **(checks or {})}, "triggers": [] if armed is None else [trigger]}
+        settings = {
+            "cluster": CLUSTER,
+            "store": STORE,
+            "timing": timing,
+            "checks": {"grace": 0, **(checks or {})},
+            "triggers": [] if armed is None else [trigger],
+        }
         environment = {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".tree"), "ANSIBLE_LOCALHOST_WARNING": "0"}
         self.checker = Checker(node, settings, resources, environment).start()
         stack.callback(self.checker.kill)
