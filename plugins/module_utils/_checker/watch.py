@@ -706,6 +706,8 @@ class Watch(threading.Thread):
         except HoldfastError as error:
             known, told["error"] = None, error.message
         next_at = max((at for at in (state.next_at, machine.held_down_until(state)) if at > now), default=None)
+        left = state.aside_until - now
+        aside = [f"somebody on this host moves its address, so it is left alone, for {left:.0f} s at most"] if active and left > 0 else []
         waiting = state.phase in (Phase.BACKING_OFF, Phase.HELD_DOWN)
         parts = known.resource.ec2 if known is not None and known.resource is not None else None
         sight = self._sight
@@ -714,7 +716,7 @@ class Watch(threading.Thread):
             role="active" if active else "standby",
             phase=state.phase.value,
             health=health.value,
-            reasons=list(machine.reasons(state)),
+            reasons=[*machine.reasons(state), *aside],
             faults=list(machine.faults(state)),
             address=str(known.address) if known else None,
             interface=known.interface if known else None,

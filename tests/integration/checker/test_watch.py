@@ -118,7 +118,9 @@ def test_who_moves_it_and_dies_is_not_waited_for_long(pair: Pair) -> None:
     a = pair.checkers["node-a"]
     pair.ask("node-a", "stand_aside", wait=2)
     pair.node("node-a").drop(VIP)
-    assert (pair.ask("node-a", "check")["phase"], a.seen("fault"), pair.places("node-a")) == ("watching", [], [])
+    told = pair.ask("node-a", "check")
+    assert (told["phase"], a.seen("fault"), pair.places("node-a")) == ("watching", [], [])
+    assert "somebody on this host moves its address" in told["reasons"][0]
     until(lambda: a.seen("reflex"), 10, "it is never repaired")
     assert pair.places("node-a") == ["eth0"]
 

@@ -92,7 +92,7 @@ def test_the_same_fault_again_is_the_playbooks() -> None:
         {"next_at": 60.0},
         {"aside_until": 60.0},
     ],
-    ids=lambda changes: " ".join(changes),
+    ids=" ".join,
 )
 def test_it_is_not_put_back_ahead_where_no_reflex_would_follow(changes: dict[str, object]) -> None:
     well, _done = after(state(), Looked(0.9, WELL))
