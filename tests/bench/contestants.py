@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -40,6 +41,10 @@ class Contestant(ABC):
         """The nodes and links that have the address: one, where all is well."""
         return [(node.name, link) for node in self.lan.nodes for link, held in node.addresses() if held == VIP]
 
+    def story(self) -> list[str]:
+        """What its programs have told of late, where they tell anything."""
+        return []
+
     @abstractmethod
     def settle(self) -> None:
         """Returns once all is well, the other node stands by, and nothing is under way."""
@@ -75,6 +80,7 @@ class Holdfast(Contestant, Pair):
             more["triggers"] = [{"type": "playbook", "command": command, "variables": _VARIABLES, "armed": runs == "armed"}]
         Pair.__init__(self, lan, profile, etcd.store if etcd else None, **more)
         self.resource["backup_interface"] = "eth1"
+        self.resource["probe"] = {"targets": [lan.machines["client-c"].place.interfaces[0].address]}  # nobody here answers a broadcast ping
         self._runs, self.has_reflex, self.profile = runs, reflex, profile
         self.name = f"holdfast {profile}, reflex {'on' if reflex else 'off'}, {runs or 'no playbook'}"
         for node in lan.nodes:
@@ -98,6 +104,10 @@ class Holdfast(Contestant, Pair):
         if one["serving"] and (one["in_service"] or not self._runs) and (one["health"], one["phase"]) == ("healthy", "watching"):
             return "active"
         return "standby" if one["ready"] and all(peer["alive"] for peer in one["peers"]) else ""
+
+    def story(self) -> list[str]:
+        told = [event for checker in self.checkers.values() for event in checker.events[-20:]]
+        return [json.dumps(event) for event in sorted(told, key=lambda event: str(event["time"]))]
 
     def kill(self, name: str) -> None:
         Pair.kill(self, name)
@@ -128,8 +138,11 @@ def keepaliveds(stack: ExitStack) -> list[Contestant]:
 
 
 def new_lan(stack: ExitStack, name: str) -> Lan:
-    """Two nodes with two links each on a switch of their own."""
-    return stack.enter_context(Lan(f"b{name}{os.getpid()}-", links=2))
+    """Two nodes with two links each on a switch of their own; a link answers for its own addresses alone, or clients might use the wrong one."""
+    lan = stack.enter_context(Lan(f"b{name}{os.getpid()}-", links=2))
+    for node in lan.nodes:
+        node.namespace.sysctl({"net.ipv4.conf.all.arp_ignore": 1})
+    return lan
 
 
 class Keepalived(Contestant):
