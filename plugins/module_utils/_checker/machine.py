@@ -124,8 +124,8 @@ def held_down_until(state: State) -> float:
 def due(state: State, now: float) -> float:
     """When the next `Tick` is wanted; infinite where only an event can change anything."""
     lease, checks = state.lease, state.checks
-    times = [state.began + checks.grace, state.next_at, held_down_until(state), lease.hands_off_until, lease.since + checks.hold_down]
-    times += [state.aside_until]
+    times = [state.began + checks.grace, state.next_at, held_down_until(state), state.aside_until]
+    times += [lease.hands_off_until, lease.since + checks.hold_down]
     if lease.better is not None:
         times += [lease.better[1] + checks.failback_delay, state.failback.next_at]
     return min((at for at in times if at > now), default=NEVER)
@@ -352,7 +352,7 @@ def _names(found: tuple[str, ...]) -> tuple[str, ...]:
     """As the recovery playbook calls them. What is to be taken over is looked at as a whole."""
     if TAKEOVER in found:
         return ()
-    return _unique("address" if fault in (*IN_THE_KERNEL, "probe") else fault for fault in found)
+    return _unique(ADDRESS if fault in (*IN_THE_KERNEL, "probe") else fault for fault in found)
 
 
 def _unique(texts: Iterable[str]) -> tuple[str, ...]:

@@ -119,8 +119,6 @@ class SwapTask:
 
     def apply(self, actions: tuple[SwapAction, ...]) -> tuple[Attempt[SwapAction], ...]:
         """In order; at the first error the address goes back, and only the action that failed is reported."""
-        if not actions:
-            return ()
         try:
             with self._alone_with(self._wish.tag):
                 return self._apply(actions)
