@@ -74,6 +74,10 @@ resources:
       description: The backup interface, or null.
       type: str
       sample: eth1
+    backup_state:
+      description: As RV(resources[].primary_state), of the backup interface; null where there is none.
+      type: str
+      sample: up
     info:
       description:
         - The INFO record, five values separated by spaces.

@@ -29,6 +29,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_value
     Failback,
     Lease,
     LeaseSeen,
+    LinkBack,
     Look,
     Looked,
     LookNow,
@@ -64,6 +65,8 @@ def step(state: State, event: Event) -> Step:
     elif isinstance(event, Aside):
         over = event.until <= event.now
         state, told = replace(state, aside_until=LONG_AGO if over else event.until), (LookNow(),) if over else ()
+    elif isinstance(event, LinkBack):
+        state = replace(state, next_at=min(state.next_at, state.untold_until))
     elif isinstance(event, Asked):
         state, told = _asked(state, event)
     state = replace(state, attempts=tuple(at for at in state.attempts if at > event.now - state.checks.window))
@@ -189,7 +192,7 @@ def _run_ended(state: State, event: RunEnded) -> State:
         failures = state.failback.failures + 1
         again = max(_later(state, event.jitter, event.now, failures), least)
         return replace(state, work=None, owed=(), failback=Failback(failures, again))
-    return replace(state, work=None, owed=(), next_at=max(_later(state, event.jitter, event.now), least))
+    return replace(state, work=None, owed=(), next_at=max(_later(state, event.jitter, event.now), least), untold_until=least)
 
 
 def _later(state: State, jitter: float, now: float, failures: int | None = None) -> float:

@@ -134,6 +134,7 @@ class State:
     :param owed: A run that a reflex left to be done: its faults.
     :param failback: How returning to a node of better priority went.
     :param aside_until: Until when the address is left to somebody on this host who moves it.
+    :param untold_until: Until when a run whose end was not told may be under way still.
     """
 
     checks: Checks
@@ -152,6 +153,7 @@ class State:
     owed: tuple[str, ...] = ()
     failback: Failback = field(default_factory=Failback)
     aside_until: float = LONG_AGO
+    untold_until: float = LONG_AGO
     phase: Phase = Phase.STARTING
 
 
@@ -206,6 +208,13 @@ class Aside:
 
 
 @dataclass(frozen=True)
+class LinkBack:
+    """A link that the address can be on is up again, where there was none: what did not help before may help now."""
+
+    now: float
+
+
+@dataclass(frozen=True)
 class Asked:
     """A person wants it: ``recover``, ``switchover`` (with ``to``), ``pause`` or ``resume``."""
 
@@ -256,6 +265,6 @@ class Tell:
         return f"tell {self.event}"
 
 
-Event = Union[Tick, Looked, LeaseSeen, ReflexEnded, RunEnded, Aside, Asked]
+Event = Union[Tick, Looked, LeaseSeen, ReflexEnded, RunEnded, Aside, LinkBack, Asked]
 Action = Union[Reflex, StartRun, LookNow, Tell]
 Step = tuple[State, tuple[Action, ...]]

@@ -33,6 +33,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_value
     Event,
     Lease,
     LeaseSeen,
+    LinkBack,
     Looked,
     LookNow,
     Phase,
@@ -150,7 +151,7 @@ class Watch(threading.Thread):
         self._first: AddAddress | None = None
         self._was_foreseen = False
         self._link_up: bool | None = None
-        self._reachable = False
+        self._reachable, self._is_back = False, False
         self._sight: _Sight | None = None
         self._dependents: list[dict[str, Any]] = []
         self._last: dict[str, Any] | None = None
@@ -337,7 +338,9 @@ class Watch(threading.Thread):
         self._seen = (self._clock(), net)
         self._expected = (link.index if link else 0, known.address)
         self._link_up = link is not None and link.up
-        self._reachable = any(one is not None and one.up for one in (link, backup))
+        reachable = any(one is not None and one.up for one in (link, backup))
+        self._is_back = reachable and (self._is_back or not self._reachable)
+        self._reachable = reachable
         record = self.holder.state.seen.record if self.holder.state.seen else None
         elsewhere = record is not None and record.holder not in ("", self._around.node)
         held = self.holder.state.held is not None
@@ -352,6 +355,9 @@ class Watch(threading.Thread):
         self._around.metrics.check(self.tag, look.health.value)
         self._emit(LeaseSeen(self._clock(), self._lease()))  # read after the kernel: what is being given up in order is no fault
         self._emit(Looked(self._clock(), look))
+        if self._is_back:
+            self._is_back = False
+            self._emit(LinkBack(self._clock()))
 
     def _lease(self) -> Lease:
         held, record = self.holder.state.held, self.holder.state.seen.record if self.holder.state.seen else None
@@ -594,9 +600,10 @@ class Watch(threading.Thread):
             return False, self._trouble
         if not self._reachable:
             try:
-                return False, f"{self._address.known().interface} is down"
+                known = self._address.known()
             except HoldfastError as error:
                 return False, error.message
+            return False, f"{known.interface} and {known.backup_interface} are down" if known.backup_interface else f"{known.interface} is down"
         if self.holder.store_error:
             return False, f"the lease cannot be read: {self.holder.store_error}"
         if self.holder.state.seen is None:
@@ -743,6 +750,8 @@ class Watch(threading.Thread):
         for one in self._around.peers() if self._around.peers is not None else ():
             about = one["resources"].get(self.tag, {})
             shown = {name: about.get(name) for name in ("ready", "reason", "priority", "held")}
+            if shown["ready"] and about.get("paused"):
+                shown.update(ready=False, reason=f"it is paused there; see holdfast resume {self.tag}")
             found.append({"node": one["node"], "alive": one["alive"], **shown})
         return found
 

@@ -77,6 +77,7 @@ def describe(node: str, known: Effective, net: NetState) -> dict[str, object]:
         "primary_state": link_state(known.interface, net),
         "places": [{"interface": link.name, "address": str(held.address)} for link, held in net.places(known.address)],
         "backup_interface": known.backup_interface,
+        "backup_state": link_state(known.backup_interface, net) if known.backup_interface else None,
         "info": info_record(node, known),
         "text": four_lines(known, net),
         "in_service": in_service(known, net),

@@ -19,6 +19,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_value
     Event,
     Lease,
     LeaseSeen,
+    LinkBack,
     Look,
     Looked,
     LookNow,
@@ -287,6 +288,25 @@ def test_somebody_else_at_work_is_left_alone() -> None:
     assert done == [Reflex(("takeover", "address"))]
 
 
+def test_a_link_that_is_back_ends_a_pause_and_no_more() -> None:
+    taken = replace(HELD, serving=False, in_service=False, taken=True)
+    dark = Look("kernel", Health.FAILED, ("link", "address"), ("eth0 has no carrier",))
+    again = StartRun("recover", "this node has taken the lease", ())
+    end, done = after(state(lease=taken, may_reflex=False), Looked(1, dark), RunEnded(3, False, 1.0), Looked(3.1, dark), Tick(4))
+    assert (done, end.phase) == ([again], Phase.BACKING_OFF)
+    end, done = after(end, LinkBack(4.1))
+    assert done == [again]
+    _end, done = after(end, LinkBack(4.2))
+    assert done == [], "one is under way"
+    _end, done = after(state(), Looked(1, WELL), LinkBack(2))
+    assert done == []
+    end, done = after(state(lease=taken, may_reflex=False), Looked(1, dark), RunEnded(3, False, 1.0, final=False), LinkBack(4), Tick(60))
+    assert (done, due(end, 60)) == ([again], 3 + CHECKS.hold_down), "the run may be under way still"
+    held_down = state(attempts=(1.0,) * CHECKS.max_recoveries)
+    _end, done = after(held_down, Looked(2, GONE), LinkBack(3))
+    assert done == []
+
+
 def test_whoever_moves_it_on_this_host_is_left_alone() -> None:
     end, done = after(state(), Aside(1, 61), Looked(2, GONE), Looked(3, WRONG_ROUTE), Tick(60))
     assert (done, due(end, 3), would_put_back(end, 3)) == ([], 61, False)
@@ -470,7 +490,9 @@ def disturb(world: World) -> None:
         world.tell(Asked(world.now, "recover"))
     elif what < 0.65:
         world.tell(Aside(world.now, world.now + dice.uniform(0, 60)))
-    elif what < 0.69:
+    elif what < 0.68:
+        world.tell(LinkBack(world.now))
+    elif what < 0.72:
         lease = replace(world.state.lease, hands_off_until=world.now + dice.uniform(0, 60), serving=dice.random() < 0.5)
         world.tell(LeaseSeen(world.now, lease))
     world.look()

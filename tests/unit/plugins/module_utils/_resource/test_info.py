@@ -9,7 +9,7 @@ import pytest
 
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Health, Link, LinkAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import address_health, four_lines, info_record
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import address_health, describe, four_lines, info_record
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective
 
 WEB = Effective("web", Address.parse("172.17.106.10/22"), "eth0", "eth1", None)
@@ -53,3 +53,10 @@ def test_health(state: NetState, in_service: bool | None, reason: str | None) ->
     health, reasons = address_health(replace(WEB, in_service=in_service), state)
     assert (health is Health.HEALTHY) == (reason is None)
     assert reason is None or reason in "; ".join(reasons)
+
+
+def test_the_state_of_both_links() -> None:
+    dark = net(("eth0", True, False, ()), ("eth1", True, True, ()))
+    told = [describe("a", WEB, one) for one in (GOOD, dark, net())]
+    assert [(one["primary_state"], one["backup_state"]) for one in told] == [("up", "up"), ("down", "up"), ("down", "down")]
+    assert describe("a", replace(WEB, backup_interface=None), GOOD)["backup_state"] is None

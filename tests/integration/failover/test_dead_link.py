@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The node that is to take a resource over has a dead link itself: its backup interface carries the address, else another node does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.holdfast.ha.tests.integration.failover.cluster import TAG, Cluster
+from lab.faults import clear
+from lab.node import Node
+from lab.waiting import until
+
+#: Seconds for a takeover by a checker and its playbook.
+PATIENCE = 120.0
+
+
+def cut(cluster: Cluster, node: Node, *links: str) -> None:
+    """Take the carrier from these links."""
+    for link in links:
+        cluster.lab.router.cut(node.place.interface(link).id)
+
+
+def peer_of(cluster: Cluster, node: Node) -> dict[str, Any]:
+    """What this node's checker hears of the other node."""
+    (peer,) = cluster.checkers[node.name].ask("status", tag=TAG)["peers"]
+    return dict(peer)
+
+
+def on_its_backup(cluster: Cluster, node: Node) -> None:
+    """Fails unless the address is on eth1 alone, and the VPC leads to that interface, which may forward."""
+    assert [link for link, held in node.addresses() if held == cluster.lab.place.vip] == ["eth1"]
+    cluster.all_on(node.name)
+    backup = node.place.interface("eth1").id
+    leads = {route.target for subnet in cluster.lab.view.subnets for route in subnet.routes if route.destination == cluster.lab.place.vip}
+    assert leads == {backup}
+    (found,) = cluster.lab.ec2.describe_network_interfaces(NetworkInterfaceIds=[backup])["NetworkInterfaces"]
+    assert found["SourceDestCheck"] is False
+
+
+def test_the_holder_puts_it_in_service_on_its_backup_interface(cluster: Cluster) -> None:
+    """It has the lease, and its primary interface died before the address was up: recover on the node finishes it, and then changes nothing."""
+    b = cluster.lab.node_b
+    cluster.lease(b, wait=2)
+    cut(cluster, b, "eth0")
+    run = cluster.play_on(b, "recover", tag=TAG)
+    assert run.status == 0, run.message or run.other
+    on_its_backup(cluster, b)
+    again = cluster.play_on(b, "recover", tag=TAG)
+    assert (again.status, again.changed) == (0, ()), again.message
+
+
+def test_a_link_that_dies_on_the_way(cluster: Cluster, tmp_path: Path) -> None:
+    """The standby was looked at, and the active node has let go, when the standby's primary interface dies."""
+    a, b = cluster.lab.nodes
+    cluster.place_on(a)
+    struck: list[str] = []
+
+    def began(task: str) -> None:
+        if task.endswith("Have the address up for as long as the lease lasts") and not struck:
+            struck.append(task)
+            cut(cluster, b, "eth0")
+
+    with cluster.management_link(b) as way, cluster.oracle():
+        run = cluster.play("switchover", tmp_path, ways={"node-b": way}, began=began, tag=TAG, to="node-b")
+    assert run.status == 0, run.message or run.other
+    assert struck
+    on_its_backup(cluster, b)
+
+
+def test_a_holder_without_any_link_lets_go(cluster: Cluster, tmp_path: Path) -> None:
+    """It has the lease, and not the address yet. While no other node is ready it says why it cannot; then another one gets it."""
+    b = cluster.lab.node_b
+    with cluster.management_link(b) as way:
+        cluster.lease(b, wait=2)
+        cut(cluster, b, "eth0", "eth1")
+        alone = cluster.play_on(b, "recover", tag=TAG)
+        assert alone.status != 0
+        assert "no node is ready to take web over, so nothing was released (node-b: eth0 and eth1 are down)" in alone.message
+        assert cluster.holder() == "node-b"
+        with cluster.oracle():
+            run = cluster.play("recover", tmp_path, ways={"node-b": way}, tag=TAG)
+    assert run.status == 0, run.message or run.other
+    cluster.all_on("node-a")
+
+
+def test_a_standby_with_a_dead_link_replaces_a_node_that_is_gone(cluster: Cluster) -> None:
+    """The checkers alone, and no reflex: the playbook does it."""
+    a, b = cluster.lab.nodes
+    cluster.reset(peers=True, reporting={"reflex": False})
+    cluster.place_on(a)
+    cut(cluster, b, "eth0")
+    try:
+        with cluster.oracle():
+            cluster.kill(a)
+            until(lambda: cluster.where() == {place: {"node-b"} for place in ("address", "routes", "elastic ip")}, PATIENCE, "node-b does not serve")
+        on_its_backup(cluster, b)
+        runs = cluster.checkers["node-b"].seen("run ended")
+        assert all(run["ok"] for run in runs), runs
+    finally:
+        clear(cluster.lab)
+
+
+def test_a_node_that_loses_all_links_on_the_way_goes_on_when_one_is_back(cluster: Cluster, tmp_path: Path) -> None:
+    """Nobody else is ready, since it is paused there: the lease stays."""
+    a, b = cluster.lab.nodes
+    cluster.reset(peers=True, reporting={"reflex": False})
+    cluster.place_on(a)
+    struck: list[str] = []
+
+    def began(task: str) -> None:
+        if task.endswith("Have the address up for as long as the lease lasts") and not struck:
+            struck.append(task)
+            cut(cluster, b, "eth0", "eth1")
+
+    cluster.checkers["node-a"].ask("pause")
+    until(lambda: "it is paused there" in str(peer_of(cluster, b)["reason"]), 20, "node-b does not hear of it")
+    with cluster.management_link(b) as way, cluster.oracle():
+        run = cluster.play("switchover", tmp_path, ways={"node-b": way}, began=began, tag=TAG, to="node-b")
+        assert run.status != 0
+        assert "web is held by node-b and not in service, as eth0 and eth1 are down there; its checker goes on as soon as" in run.message
+        assert cluster.holder() == "node-b"
+        checker = cluster.checkers["node-b"]
+        until(lambda: len(checker.seen("backing off")) > 1, PATIENCE, "its checker does not try on")
+        pause = checker.seen("backing off")[-1]["seconds"]
+        clear(cluster.lab)
+        until(lambda: checker.seen("serve"), pause, "the link was not noticed")
+        until(lambda: cluster.where() == {place: {"node-b"} for place in ("address", "routes", "elastic ip")}, PATIENCE, "node-b does not serve")
+    cluster.all_on("node-b")
