@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
+import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
@@ -106,16 +108,41 @@ class Controller:
         return 202, {}
 
 
-class AwxServer:
-    """Serves a `Controller` over HTTP, or over HTTPS with a certificate and key, on a port of loopback. A context manager."""
+def certificate_of(folder: Path, name: str) -> tuple[Path, Path]:
+    """A certificate for ``name``, such as ``DNS:localhost`` or ``IP:192.0.2.1``, signed by itself, and its key."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    subject = ["-subj", "/CN=controller", "-addext", f"subjectAltName={name}"]
+    subprocess.run([*words, "-keyout", key, "-out", certificate, *subject], check=True, capture_output=True)
+    return certificate, key
 
-    def __init__(self, controller: Controller, *, certificate: Path | None = None, key: Path | None = None) -> None:
+
+class AwxServer:
+    """Serves a `Controller` over HTTP, or over HTTPS with a certificate and key. A context manager.
+
+    :param listener: A TCP socket that is bound to an address; by default one of loopback. ``name``: how callers call it.
+    """
+
+    def __init__(
+        self,
+        controller: Controller,
+        *,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        listener: socket.socket | None = None,
+        name: str = "localhost",
+    ) -> None:
         self.controller = controller
 
         class Handler(_Handler):
             answers = controller
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=listener is None)
+        if listener is not None:
+            self._server.socket.close()
+            self._server.socket = listener
+            self._server.server_activate()
+        port = self._server.socket.getsockname()[1]
         self._server.daemon_threads = True
         scheme = "http"
         if certificate is not None:
@@ -123,7 +150,7 @@ class AwxServer:
             context.load_cert_chain(certificate, key)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
             scheme = "https"
-        self.url = f"{scheme}://localhost:{self._server.server_address[1]}"
+        self.url = f"{scheme}://{name}:{port}"
 
     def __enter__(self) -> AwxServer:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()

@@ -52,7 +52,7 @@ class Definition:
 
 def _stamp(path: str) -> object:
     try:
-        about = os.stat(path)
+        about = os.lstat(path)  # of a link itself: it is not followed when it is read either
     except OSError:
         return None
     return about.st_ino, about.st_mtime_ns, about.st_size

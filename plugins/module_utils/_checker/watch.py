@@ -110,6 +110,13 @@ class _Job:
 
 
 @dataclass(frozen=True)
+class _Answered:
+    """What these requests wait for was put before it."""
+
+    jobs: tuple[_Job, ...]
+
+
+@dataclass(frozen=True)
 class _Sight:
     """What EC2 showed, and when. ``epoch``: of the lease that was held then; ``None`` on a standby, which sees less."""
 
@@ -137,7 +144,7 @@ class Watch(threading.Thread):
         paused = around.memory.is_paused(self.tag)
         may_run, may_switch = around.run is not None, around.can_run("switchover")
         self._machine = State(around.checks, clock(), may_reflex=around.reflex, may_run=may_run, may_switch=may_switch, paused=paused)
-        self._inbox: queue.Queue[_Job | _RunOver | Event | None] = queue.Queue()
+        self._inbox: queue.Queue[_Job | _Answered | _RunOver | Event | None] = queue.Queue()
         self._deep = threading.Event()
         self._ending = threading.Event()
         self._cancel = threading.Event()
@@ -280,12 +287,15 @@ class Watch(threading.Thread):
                 except queue.Empty:
                     break
 
-    def _take(self, item: _Job | _RunOver | Event | None) -> None:
+    def _take(self, item: _Job | _Answered | _RunOver | Event | None) -> None:
         if isinstance(item, _Job):
             try:
                 self._begin(item)
             except HoldfastError as error:
                 item.finish(error)
+        elif isinstance(item, _Answered):
+            for job in item.jobs:
+                job.finish()
         elif isinstance(item, _RunOver):
             self._run_over(item.outcome)
         elif item is not None:
@@ -452,9 +462,9 @@ class Watch(threading.Thread):
         self._emit(LeaseSeen(self._clock(), self._lease()))
         self._emit(RunEnded(self._clock(), outcome.ok, random.random(), outcome.final))
         self._look()
-        waiters, self._waiters = self._waiters, []
-        for job in waiters:
-            job.finish()
+        waiters, self._waiters = tuple(self._waiters), []
+        if waiters:
+            self._answer_after_looks(waiters)
 
     def _over(self, ok: bool, seconds: float, what: str, message: str) -> None:
         self._last_at = self._clock()
@@ -502,14 +512,18 @@ class Watch(threading.Thread):
         self._deep.set()
 
     def _check(self, job: _Job) -> None:
-        """Looked at by the loop, and by the thread that answers the request, so that EC2 holds up nobody."""
+        """Looked at by the loop, and by a thread of its own, so that EC2 holds up nobody."""
         self._look()
-        threading.Thread(target=self._check_deep, args=(job,), name=f"check {self.tag}", daemon=True).start()
+        self._answer_after_looks((job,))
 
-    def _check_deep(self, job: _Job) -> None:
-        self._look_once()
-        self._inbox.put(None)
-        job.finish()
+    def _answer_after_looks(self, jobs: tuple[_Job, ...]) -> None:
+        """What is told of the resource then is as it is now on EC2 too."""
+
+        def look() -> None:
+            self._look_once()
+            self._inbox.put(_Answered(jobs))
+
+        threading.Thread(target=look, name=f"check {self.tag}", daemon=True).start()
 
     def _ask_for_run(self, job: _Job) -> None:
         if self._machine.paused:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ import pytest
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger import Order, Outcome, Triggers, parse_triggers
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_awx import AwxRunner
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import AwxTrigger, CannotStart
-from lab.awx import TOKEN, AwxServer, Controller
+from lab.awx import TOKEN, AwxServer, Controller, certificate_of
 from lab.waiting import until
 
 from .conftest import Kept
@@ -282,13 +281,7 @@ def test_a_token_is_read_anew(start: Start, controller: Controller, tmp_path: Pa
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for localhost, signed by itself, and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run([*words, "-keyout", key, "-out", certificate, *subject], check=True, capture_output=True)
-    return certificate, key
+    return certificate_of(tmp_path_factory.mktemp("tls"), "DNS:localhost")
 
 
 def test_tls_is_verified(start: Start, certificate: tuple[Path, Path], log: Kept) -> None:

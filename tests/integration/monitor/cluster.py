@@ -90,7 +90,7 @@ class Installed:
     def secrets(self) -> set[str]:
         """The token, and the keys of the nodes that have one."""
         keys = {node.run("cat", "/etc/holdfast/peer.key", check=False).stdout.strip() for node in self.nodes if node.machine is not None}
-        return {TOKEN, *filter(None, keys)}
+        return {TOKEN, *self.variables["monitor_secrets"].values(), *filter(None, keys)}
 
     # --- what is so ----------------------------------------------------------------------------------------------------
 
@@ -191,6 +191,13 @@ class Installed:
         for client in ("client-c", "outside"):
             with self.lab.prober(client) as prober:
                 prober.wait_until_answered(5, by=name)
+
+    def stays(self, before: Record | None) -> None:
+        """Asserts that the lease was not given away since it was so."""
+        after = self.record()
+        assert before is not None
+        assert after is not None
+        assert (after.holder, after.epoch) == (before.holder, before.epoch), f"it moved to another node\n{self.story()}"
 
     def story(self, last: int = 25) -> str:
         """What the checkers said last."""

@@ -32,3 +32,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
         made = Installed(lab, folder)
         made.variables["monitor_collection"] = str(version)
         yield made
+
+
+@pytest.fixture
+def active(cluster: Installed) -> str:
+    """All is well; the node that it is on."""
+    return cluster.reset()

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a fresh node to an empty one: install, run again, refuse, reload, upgrade; then what goes wrong, with no further hand; uninstall.
+"""From a fresh node on: install, run again, refuse, reload, upgrade; then what goes wrong, with no further hand.
 
-The tests build on each other in this order, as a cluster's life does: each finds both checkers running and leaves them so.
+The tests build on each other in this order, as a cluster's life does: each finds both checkers running and leaves them so. It goes on in
+test_life_limits.py, and ends in test_life_uninstall.py.
 """
 
 from __future__ import annotations
@@ -10,10 +11,8 @@ import json
 import re
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from ansible_collections.holdfast.ha.tests.integration.monitor.cluster import APP, EVENTS, TAG, TOKEN, UNIT, Installed, since_now
 from lab.booted import BootedNode
@@ -23,7 +22,6 @@ from lab.waiting import throughout, until
 
 EXTRA = {"tag": "extra", "address": "192.0.2.77/32", "interface": "eth1"}
 TTL = 7.0
-ROOT = Path(__file__).resolve().parents[3]
 #: What systemd-analyze says of the unit, from 0 (safe) to 10: it needs the network and, for dependents and their task files, what root may do.
 EXPOSURE = 4.5
 _IN_BATCHES = """
@@ -34,24 +32,10 @@ _IN_BATCHES = """
 """
 
 
-@pytest.fixture
-def active(cluster: Installed) -> str:
-    """All is well; the node that it is on."""
-    return cluster.reset()
-
-
 def service(node: BootedNode, *names: str) -> dict[str, str]:
     """Properties of the checker's unit, as systemd has them."""
     shown = node.run("systemctl", "show", *(f"--property={name}" for name in names), UNIT).stdout
     return dict(line.split("=", 1) for line in shown.splitlines())
-
-
-def stays(cluster: Installed, before: Any) -> None:
-    """The lease was not given away meanwhile."""
-    after = cluster.record()
-    assert before is not None
-    assert after is not None
-    assert (after.holder, after.epoch) == (before.holder, before.epoch), f"it moved to another node\n{cluster.story()}"
 
 
 # --- install -----------------------------------------------------------------------------------------------------------
@@ -180,7 +164,7 @@ def test_an_upgrade_keeps_the_address_up(cluster: Installed, active: str) -> Non
     print(f"{report.asked} asks, longest outage {report.longest_ms:.0f} ms")
     assert {one for one, _epoch in report.answered_by} == {active}
     assert report.longest_ms < 500, "the address moved, or went"
-    stays(cluster, record)
+    cluster.stays(record)
     assert "Reload it" not in " ".join(task.task for task in run.tasks), "a restart has read the configuration already"
     for one, old in zip(cluster.nodes, before):
         pid = cluster.pid(one)
@@ -227,7 +211,7 @@ def repaired_in_place(cluster: Installed, name: str, *faults: str, told: tuple[s
             cluster.wait_told(node, begin, one)
         cluster.wait_settled(name, link)
         cluster.wait_told(node, begin, "fault", "recovered")
-    stays(cluster, record)
+    cluster.stays(record)
 
 
 WRONG = {
@@ -260,7 +244,7 @@ def test_a_dead_primary_interface_moves_it_to_the_backup(cluster: Installed, act
         print(strike(cluster.lab, "primary-dead"))
         cluster.wait_settled(active, backup)
         cluster.wait_told(node, begin, "fault", f"reflex: moved it from {link} to {backup}")
-    stays(cluster, record)
+    cluster.stays(record)
 
 
 def test_both_interfaces_dead_the_other_node_takes_over(cluster: Installed, active: str) -> None:
@@ -303,7 +287,7 @@ def test_killed_it_is_back_before_anybody_notices(cluster: Installed, active: st
     print(f"longest outage {report.longest_ms:.0f} ms")
     assert report.longest_ms < 500, "a client noticed"
     assert {one for one, _epoch in report.answered_by} == {active}
-    stays(cluster, record)
+    cluster.stays(record)
 
 
 def test_killed_in_the_middle_of_a_recovery_it_begins_anew(cluster: Installed, active: str) -> None:
@@ -315,7 +299,7 @@ def test_killed_in_the_middle_of_a_recovery_it_begins_anew(cluster: Installed, a
         for one in ("ready", "resumed"):  # by two threads, in either order
             cluster.wait_told(node, begin, "run started", one)
         cluster.wait_settled(active)
-    stays(cluster, record)
+    cluster.stays(record)
 
 
 def test_stopped_longer_than_its_lease_and_continued(cluster: Installed, active: str) -> None:
@@ -347,7 +331,7 @@ def test_a_store_that_is_silent_for_less_than_the_lease_is_no_event(cluster: Ins
         renewed = cluster.record()
         until(lambda: cluster.record() != renewed, 10, "the lease is not renewed again")
         report = prober.stop()
-    stays(cluster, record)
+    cluster.stays(record)
     assert report.longest_ms < 500
     told = {one["event"] for one in cluster.events(node, begin)}
     assert not told & {"fault", "lost", "released", "run started", "reflex"}, cluster.story()
@@ -361,7 +345,7 @@ def test_a_store_that_is_silent_for_long_leaves_it_there_while_the_peers_agree(c
         throughout(lambda: cluster.places() == place, 1.5 * TTL, cluster.story)
         clear(cluster.lab)
         cluster.wait_told(node, begin, 'failsafe: "on": true', "failsafe: the store answers again", seconds=30)
-    stays(cluster, record)
+    cluster.stays(record)
 
 
 def test_a_store_and_peers_that_are_silent_end_it_in_time_and_it_comes_back(cluster: Installed, active: str) -> None:
@@ -405,7 +389,7 @@ def test_ec2_silent_is_unknown_and_moves_nothing(cluster: Installed, active: str
         until(lambda: not (cluster.status(node).get("ec2") or {"error": "-"}).get("error"), 60, "it does not see that EC2 answers again")
         report = prober.stop()
         cluster.wait_settled(active)
-    stays(cluster, record)
+    cluster.stays(record)
     assert report.longest_ms < 1000
 
 
@@ -422,29 +406,3 @@ def test_systemctl_stop_hands_over_in_order(cluster: Installed, active: str) -> 
     times = {one.name: one.run("tail", "-n", "1", "/var/log/app").stdout.split() for one in cluster.nodes}
     assert (times[active][1], times[other][1]) == ("stopped", "started")
     assert float(times[active][0]) <= float(times[other][0]), f"{APP} was started on {other} before it was stopped on {active}"
-
-
-# --- uninstall ---------------------------------------------------------------------------------------------------------
-
-
-def test_uninstall_leaves_the_address_and_nothing_else(cluster: Installed, active: str) -> None:
-    with cluster.kernels(), cluster.lab.prober("client-c") as prober:
-        run = cluster.play("uninstall")
-        assert run.status == 0, run.message or run.other
-        report = prober.stop()
-    assert report.longest_ms < 500
-    assert {node for node, _epoch in report.answered_by} == {active}
-    for node in cluster.nodes:
-        left = node.run("sh", "-c", "find / -xdev -path /proc -prune -o -path /srv -prune -o -iname '*holdfast*' -print").stdout.split()
-        assert [path for path in left if "/.ansible/" not in path and not path.startswith(("/sys", "/tmp", "/var/tmp"))] == []
-        assert cluster.pid(node) == 0
-    shown = json.loads(cluster.node(active).run("ip", "-j", "addr").stdout)
-    vip = next(one for link in shown for one in link["addr_info"] if one["local"] == cluster.lab.place.vip.partition("/")[0])
-    assert (vip["valid_life_time"], vip["preferred_life_time"]) == (2**32 - 1, 2**32 - 1)
-    record = cluster.record()
-    assert record is not None
-    assert (record.holder, record.handoff_to) == ("", "-")
-    # what the role runs to leave addresses for ever, again and with one that has run out; it tells of that one
-    program = yaml.safe_load((ROOT / "roles/monitor/vars/main.yml").read_text())["monitor_leave"].replace("{{ monitor_unit }}", APP)
-    told = cluster.node(active).run("/bin/sh", "-euc", program, "sh", "192.0.2.9/32", cluster.lab.place.vip).stdout
-    assert told.split() == ["192.0.2.9/32"]
