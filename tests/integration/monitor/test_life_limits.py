@@ -226,9 +226,11 @@ def test_its_socket_and_files_are_for_root(cluster: Installed, well: str) -> Non
 
 def test_a_state_file_that_is_a_link_is_neither_followed_nor_replaced(cluster: Installed, well: str) -> None:
     standby = cluster.node(cluster.other(well))
-    path, victim = f"/var/lib/holdfast/{TAG}.json", "/root/victim"
+    path, victim = f"/var/lib/holdfast/{TAG}.json", "/etc/victim"
     kept = standby.run("cat", path, check=False).stdout  # there may be none
     try:
+        standby.run("ln", "-sf", "/etc/nowhere", path)
+        until(lambda: "symbolic link" in cluster.status(standby).get("ready_reason", ""), 30, "one that leads nowhere is taken for none")
         standby.run("sh", "-euc", f"echo untouched > {victim}; ln -sf {victim} {path}")
         until(lambda: "symbolic link" in cluster.status(standby).get("ready_reason", ""), 30, "it counts as ready")
         shown = standby.run("lkipbu", "-s", "-t", TAG, check=False)
