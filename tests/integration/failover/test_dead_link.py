@@ -9,6 +9,7 @@ from typing import Any
 from ansible_collections.holdfast.ha.tests.integration.failover.cluster import TAG, Cluster
 from lab.faults import clear
 from lab.node import Node
+from lab.playbook import PlaybookRun
 from lab.waiting import until
 
 #: Seconds for a takeover by a checker and its playbook.
@@ -19,6 +20,26 @@ def cut(cluster: Cluster, node: Node, *links: str) -> None:
     """Take the carrier from these links."""
     for link in links:
         cluster.lab.router.cut(node.place.interface(link).id)
+
+
+def switched_while_cut(cluster: Cluster, folder: Path, way: str, *links: str) -> PlaybookRun:
+    """A switchover to node-b, which loses these links when it is about to bring the address up. ``way``: how it is reached all the same."""
+    struck: list[str] = []
+
+    def began(task: str) -> None:
+        if task.endswith("Have the address up for as long as the lease lasts") and not struck:
+            struck.append(task)
+            cut(cluster, cluster.lab.node_b, *links)
+
+    run = cluster.play("switchover", folder, ways={"node-b": way}, began=began, tag=TAG, to="node-b")
+    assert struck
+    return run
+
+
+def until_on_b(cluster: Cluster) -> None:
+    """Until address, routes and Elastic IP are all on node-b."""
+    wanted = {place: {"node-b"} for place in ("address", "routes", "elastic ip")}
+    until(lambda: cluster.where() == wanted, PATIENCE, "node-b does not serve")
 
 
 def peer_of(cluster: Cluster, node: Node) -> dict[str, Any]:
@@ -54,17 +75,9 @@ def test_a_link_that_dies_on_the_way(cluster: Cluster, tmp_path: Path) -> None:
     """The standby was looked at, and the active node has let go, when the standby's primary interface dies."""
     a, b = cluster.lab.nodes
     cluster.place_on(a)
-    struck: list[str] = []
-
-    def began(task: str) -> None:
-        if task.endswith("Have the address up for as long as the lease lasts") and not struck:
-            struck.append(task)
-            cut(cluster, b, "eth0")
-
     with cluster.management_link(b) as way, cluster.oracle():
-        run = cluster.play("switchover", tmp_path, ways={"node-b": way}, began=began, tag=TAG, to="node-b")
+        run = switched_while_cut(cluster, tmp_path, way, "eth0")
     assert run.status == 0, run.message or run.other
-    assert struck
     on_its_backup(cluster, b)
 
 
@@ -93,7 +106,7 @@ def test_a_standby_with_a_dead_link_replaces_a_node_that_is_gone(cluster: Cluste
     try:
         with cluster.oracle():
             cluster.kill(a)
-            until(lambda: cluster.where() == {place: {"node-b"} for place in ("address", "routes", "elastic ip")}, PATIENCE, "node-b does not serve")
+            until_on_b(cluster)
         on_its_backup(cluster, b)
         runs = cluster.checkers["node-b"].seen("run ended")
         assert all(run["ok"] for run in runs), runs
@@ -106,17 +119,10 @@ def test_a_node_that_loses_all_links_on_the_way_goes_on_when_one_is_back(cluster
     a, b = cluster.lab.nodes
     cluster.reset(peers=True, reporting={"reflex": False})
     cluster.place_on(a)
-    struck: list[str] = []
-
-    def began(task: str) -> None:
-        if task.endswith("Have the address up for as long as the lease lasts") and not struck:
-            struck.append(task)
-            cut(cluster, b, "eth0", "eth1")
-
     cluster.checkers["node-a"].ask("pause")
     until(lambda: "it is paused there" in str(peer_of(cluster, b)["reason"]), 20, "node-b does not hear of it")
     with cluster.management_link(b) as way, cluster.oracle():
-        run = cluster.play("switchover", tmp_path, ways={"node-b": way}, began=began, tag=TAG, to="node-b")
+        run = switched_while_cut(cluster, tmp_path, way, "eth0", "eth1")
         assert run.status != 0
         assert "web is held by node-b and not in service, as eth0 and eth1 are down there; its checker goes on as soon as" in run.message
         assert cluster.holder() == "node-b"
@@ -125,5 +131,5 @@ def test_a_node_that_loses_all_links_on_the_way_goes_on_when_one_is_back(cluster
         pause = checker.seen("backing off")[-1]["seconds"]
         clear(cluster.lab)
         until(lambda: checker.seen("serve"), pause, "the link was not noticed")
-        until(lambda: cluster.where() == {place: {"node-b"} for place in ("address", "routes", "elastic ip")}, PATIENCE, "node-b does not serve")
+        until_on_b(cluster)
     cluster.all_on("node-b")
