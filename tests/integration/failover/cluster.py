@@ -60,7 +60,7 @@ class Cluster:
             node.configure()
             for address in (self.lab.place.vip, self.lab.place.vip6):
                 node.drop(address)
-            node.run("sh", "-c", "rm -f /var/lib/holdfast/*.json")
+            node.run("sh", "-c", "rm -rf /var/lib/holdfast/*")  # a test may have paused a resource
         old = self.record()
         token = self.store.read(f"{CLUSTER}/{TAG}").token
         seed = Record("", old.epoch + 1 if old else 1, f"seed.{time.monotonic_ns()}", NOBODY)
