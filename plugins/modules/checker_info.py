@@ -22,6 +22,14 @@ options:
   tag:
     description: Only this resource. By default all that the checker watches.
     type: str
+  in_service_within:
+    description:
+      - For how many seconds to wait until the checker has brought the resource O(tag) into service here, and nothing is under way any more.
+        For a lease that was released to this node by O(holdfast.ha.lease#module:handoff_to).
+      - It ends before that where an attempt has failed, and after 15 s where this node does not hold the lease.
+      - See RV(status) for what has become of it. That it is not in service is no failure of this module.
+    type: float
+    default: 0
 seealso:
   - module: holdfast.ha.checker_maintenance
   - module: holdfast.ha.ip_resource_info
@@ -153,6 +161,18 @@ status:
           description: Why it could not.
           type: str
           sample: ''
+        takes_over:
+          description: Whether it would do so at once, were the lease handed to it. The reflex is on, and a recovery run stands ready.
+          type: bool
+          sample: true
+        in_service:
+          description: Whether it is recorded to be in service on this node; null where that is not known.
+          type: bool
+          sample: true
+        serving:
+          description: Whether the checker keeps its address up.
+          type: bool
+          sample: true
         last_recovery:
           description: When the last recovery was, how long it took and how it ended; null for none since the checker started.
           type: dict
@@ -179,7 +199,11 @@ from ansible_collections.holdfast.ha.plugins.module_utils._run import Library, r
 
 def main() -> None:
     """Be an Ansible module."""
-    run_info(lambda host: checker_info(host.params), argument_spec={"tag": {"type": "str"}}, libraries=[Library("netaddr", NETADDR_IMPORT_ERROR)])
+    run_info(
+        lambda host: checker_info(host.params),
+        argument_spec={"tag": {"type": "str"}, "in_service_within": {"type": "float", "default": 0}},
+        libraries=[Library("netaddr", NETADDR_IMPORT_ERROR)],
+    )
 
 
 if __name__ == "__main__":

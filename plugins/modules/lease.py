@@ -76,6 +76,8 @@ options:
       - By default that of the resource in C(/etc/holdfast/resources), and with O(handoff_to=-) none.
     type: str
 notes:
+  - Where the reflex of this host's checker is on, it puts the address up as soon as it holds a lease that was handed off to this node.
+    All else is left to who has asked for the lease.
   - A lease that has no record yet is treated as held by somebody unknown, in case its record was deleted.
     So the first acquisition needs O(wait) too.
   - The epoch of a first record is the date in seconds, so that it is higher than that of any record which was there before.

@@ -92,6 +92,13 @@ class Armed:
         threading.Thread(target=run.kill, name="end of an armed run", daemon=True).start()
         return None
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a run stands there, and is past its preparations."""
+        with self._lock:
+            run = self._run
+        return run is not None and run.alive and run.waiting.is_set()
+
     def describe(self) -> dict[str, Any]:
         """``pid`` (``None`` where none stands), whether it waits already, the collection's version, ``memory`` in bytes (PSS), age in seconds."""
         with self._lock:

@@ -90,7 +90,7 @@ class Holder(threading.Thread):
         self._closing = False
         #: When this lease came to be held here, and whether it was somebody else's, or free.
         self.since, self.taken = LONG_AGO, False
-        #: Whether it came by a hand-off, so that nobody else can have the address.
+        #: Whether it came by a hand-off, so that nobody else can have the address; and nobody has taken the resource out of service since.
         self.handed = False
         #: Whether it was not let go of in good order by who had it before, as far as is known here.
         self.expired = False
@@ -310,6 +310,7 @@ class Holder(threading.Thread):
         record = self._keeper.state.seen.record if self._keeper.state.seen else None
         theirs = record is not None and record.holder not in ("", self._keeper.state.me.name)
         self._log("lost", tag=self.tag, reason=reason)
+        self.hands_off_until = LONG_AGO  # whoever was at work on the resource has lost it too
         if not theirs:
             self.stop_dependents(max(0.0, min(self._timing.stop_budget, self._alive_until - self._clock())))
         self.serving = False
@@ -455,7 +456,7 @@ class Holder(threading.Thread):
         """What is under way elsewhere in this process does not put the address up any more."""
         with self._lock:
             self._withdrawals += 1
-            self.serving, self._link, self._closing = False, None, True
+            self.serving, self._link, self._closing, self.handed = False, None, True, False
 
     def _attend(self) -> None:
         """See whether what somebody waits for has come about, or will not."""

@@ -179,11 +179,12 @@ def _lease_seen(state: State, lease: Lease) -> Step:
 
 
 def _reflex_ended(state: State, event: ReflexEnded) -> State:
-    """The playbook follows in any case: it verifies, finishes what is left and records."""
+    """The playbook follows in any case: it verifies, finishes what is left and records. Who is at work on the resource does so anyway."""
     faults_done = state.work.faults if state.work is not None else ()
     if not state.may_run:
         return replace(state, work=None, next_at=_later(state, 1.0, event.now))
-    return replace(state, work=None, owed=faults_done if state.lease.held and faults_done != (STRAY,) else ())
+    left_to_others = _is_left_to_others(state, event.now) or faults_done == (STRAY,)
+    return replace(state, work=None, owed=faults_done if state.lease.held and not left_to_others else ())
 
 
 def _run_ended(state: State, event: RunEnded) -> State:
@@ -224,9 +225,11 @@ def _decide(state: State, now: float) -> Step:
     if not state.lease.held:
         return _clear_stray(state, now)
     if now < state.aside_until:
-        return state, ()
-    if now < state.lease.hands_off_until and not (state.lease.serving and state.lease.in_service):
-        return state, ()
+        if state.lease.serving:
+            return state, ()
+        state = replace(state, aside_until=LONG_AGO)  # with its lease the address has gone, and the move with it
+    if _is_left_to_others(state, now):
+        return _bring_up(state, now)
     if state.owed and not _too_soon_to_move_again(state, state.owed, now):
         return _run(state, now, state.owed, counted=False)
     found = _wanted(state)
@@ -246,6 +249,17 @@ def _decide(state: State, now: float) -> Step:
     if not state.may_run or _too_soon_to_move_again(state, found, now):
         return state, ()
     return _run(state, now, found, counted=True)
+
+
+def _is_left_to_others(state: State, now: float) -> bool:
+    """Whether somebody is about to take the resource over, or to give it up."""
+    return now < state.lease.hands_off_until and not (state.lease.serving and state.lease.in_service)
+
+
+def _bring_up(state: State, now: float) -> Step:
+    """Who takes over does the rest, but nobody else can have an address that was handed to this node, and clients wait for it."""
+    fresh = tuple(fault for fault in _for_reflex(state, _unfinished(state), now) if fault == TAKEOVER)
+    return _reflex(state, now, fresh, fresh) if fresh and state.lease.handed and now >= state.next_at else (state, ())
 
 
 def _wanted(state: State) -> tuple[str, ...]:

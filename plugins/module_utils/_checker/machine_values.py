@@ -87,6 +87,7 @@ class Lease:
     :param since: When it came to be held here. ``taken``: from another node, or it was free.
     :param serving: The address is kept up here.
     :param fence_first: Who had it before has to be fenced before the address is up, which is the playbook's work.
+    :param handed: It came by a hand-off, and nobody has taken the resource out of service here since.
     :param on_ec2: Parts of it are on EC2, so it is healthy only once those were looked at.
     :param elsewhere: Another node holds it.
     :param hands_off_until: Somebody else is at work on the resource here, and is left alone until then.
@@ -101,6 +102,7 @@ class Lease:
     in_service: bool | None = None
     elsewhere: bool = False
     hands_off_until: float = LONG_AGO
+    handed: bool = False
     better: tuple[str, float] | None = None
     fence_first: bool = False
     on_ec2: bool = False

@@ -3,19 +3,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import NoChecker, ask
 from ansible_collections.holdfast.ha.plugins.module_utils._converge import Attempt, Run
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotFound
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, NotFound
 from ansible_collections.holdfast.ha.plugins.module_utils._model import parse_tag, text_table
 
+#: Seconds from one question to the next while a takeover is waited for; in which the lease has to be held; and in which something has to begin then.
+_AGAIN, HELD_WITHIN, BEGUN_WITHIN = 0.1, 15.0, 5.0
+#: A failed attempt of so many seconds ago may be the one that is waited for: it may have been over when the wait began.
+_JUST_NOW = 5.0
+_LONGEST_WAIT = 3600.0
 
-def checker_info(params: Mapping[str, Any]) -> dict[str, object]:
-    """The return values of checker_info. Raises `HoldfastError` where a checker runs and cannot be asked."""
-    tag = None if params["tag"] is None else parse_tag(params["tag"])
+
+def checker_info(
+    params: Mapping[str, Any], clock: Callable[[], float] = time.monotonic, pause: Callable[[float], None] = time.sleep
+) -> dict[str, object]:
+    """The return values of checker_info. Raises `BadInput`, and `HoldfastError` where a checker runs and cannot be asked."""
+    tag, within = None if params["tag"] is None else parse_tag(params["tag"]), float(params["in_service_within"])
+    if not 0 <= within <= _LONGEST_WAIT:
+        raise BadInput(f"in_service_within: give seconds from 0 to {_LONGEST_WAIT:g}", path="in_service_within")
+    if within and tag is None:
+        raise BadInput("in_service_within: say with tag which resource is to come into service", path="in_service_within")
+    begin = clock()
+    while tag is not None and (waited := clock() - begin) < within and not _is_decided(tag, waited):
+        pause(min(_AGAIN, within - waited))
     try:
         reply = ask("status")
     except NoChecker:
@@ -24,6 +40,21 @@ def checker_info(params: Mapping[str, Any]) -> dict[str, object]:
     if tag is not None:
         status["resources"] = [one for one in status["resources"] if one["tag"] == tag]
     return {"running": True, "status": status}
+
+
+def _is_decided(tag: str, waited: float) -> bool:
+    """Whether the resource is in service here and nothing is under way, or will not be soon."""
+    try:
+        one = ask("status", tag=tag)
+    except NoChecker:  # it may be executing itself anew
+        return waited >= HELD_WITHIN
+    if one["phase"] == "recovering":
+        return False
+    if one["held"]:
+        up = one["serving"] and (one["in_service"] or one["phase"] == "watching")  # without a trigger nobody records it
+        return bool(up) or one["phase"] in ("backing off", "held down", "paused") or waited >= BEGUN_WITHIN
+    last = one["last_recovery"]
+    return waited >= HELD_WITHIN or (last is not None and not last["ok"] and last["ago"] <= waited + _JUST_NOW)
 
 
 @dataclass(frozen=True)

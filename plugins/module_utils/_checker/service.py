@@ -106,6 +106,7 @@ class Service:
             metrics=self._metrics,
             run=run,
             can_run=self._triggers.can_run if self._triggers is not None else lambda playbook: True,
+            is_armed=lambda: self._triggers is not None and self._triggers.is_armed,
             peers=self._peers.describe if self._peers is not None else None,
             announce=self._peers.announce if self._peers is not None else lambda tag, about: None,
         )

@@ -95,6 +95,11 @@ class Triggers:
         """Whether one of them runs that playbook at all."""
         return any(playbook in runner.playbooks if runner.playbooks else True for runner in self._runners)
 
+    @property
+    def is_armed(self) -> bool:
+        """Whether a run waits for an order."""
+        return any(runner.is_armed for runner in self._playbooks())
+
     def arm(self) -> None:
         """Start the armed run, where one is wanted. Returns at once; safe to repeat."""
         for runner in self._playbooks():

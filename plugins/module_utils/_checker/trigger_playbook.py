@@ -83,6 +83,11 @@ class PlaybookRunner:
         if self._armed is not None:
             self._armed.start()
 
+    @property
+    def is_armed(self) -> bool:
+        """Whether a run waits for an order."""
+        return self._armed is not None and self._armed.is_waiting
+
     def close(self) -> None:
         """End what waits."""
         if self._armed is not None:

@@ -77,7 +77,7 @@ class Surroundings:
     """What all resources of a checker share.
 
     :param run: Has the triggers run an order; ``None`` where there is no trigger.
-    :param can_run: Whether a trigger runs that playbook at all.
+    :param can_run: Whether a trigger runs that playbook at all. ``is_armed``: whether a run waits for an order.
     :param peers: What `Peers.describe` tells; ``None`` where there is no channel.
     :param nodes: Every node of the cluster.
     """
@@ -92,6 +92,7 @@ class Surroundings:
     metrics: Metrics
     run: Callable[[Order, threading.Event], Outcome] | None = None
     can_run: Callable[[str], bool] = lambda playbook: True
+    is_armed: Callable[[], bool] = lambda: False
     peers: Callable[[], Sequence[Mapping[str, Any]]] | None = None
     announce: Callable[[str, Mapping[str, Any]], None] = lambda tag, about: None
 
@@ -355,9 +356,9 @@ class Watch(threading.Thread):
         elsewhere = record is not None and record.holder not in ("", self._around.node)
         held = self.holder.state.held is not None
         self._first = self._address.foresee(net) if held and self._around.reflex else None
-        if held and not self.holder.serving and self._clock() < self.holder.hands_off_until:
+        if held and not self.holder.serving and not self.holder.handed and self._clock() < self.holder.hands_off_until:
             return  # somebody takes it up or down at this moment
-        if held and self._clock() < self._machine.aside_until:
+        if held and self.holder.serving and self._clock() < self._machine.aside_until:
             return  # somebody moves it
         if self.holder.alone and held and not self.holder.serving and known.in_service and (place := next(net.places(known.address), None)):
             self.holder.serve(place[0].name)  # a playbook put it up: where there is no lease, it does so without asking
@@ -380,6 +381,7 @@ class Watch(threading.Thread):
             in_service=self._in_service(),
             elsewhere=record is not None and record.holder not in ("", self._around.node),
             hands_off_until=self.holder.hands_off_until,
+            handed=self.holder.handed,
             better=self._better_node(),
             fence_first=self.holder.fence_first(),
             on_ec2=self._has_ec2(),
@@ -456,6 +458,8 @@ class Watch(threading.Thread):
         self._over(outcome.ok, outcome.seconds, f"{self._run_of} by {outcome.trigger}", outcome.message)
         if self.holder.state.held is not None:
             self.holder.hands_off_until = LONG_AGO  # what was done to the resource through the socket, this run did
+        if self._machine.aside_until > self._clock() and not outcome.ok:
+            self._emit(Aside(self._clock(), self._clock()))  # one that was killed in the middle of a move does not say that it is over
         if self.holder.alone:
             self.holder.renew()  # what the run put up has no end from then on
         self._next_look = self._clock()
@@ -670,6 +674,10 @@ class Watch(threading.Thread):
             return False
         return self._around.run is not None or (resource is not None and resource.ec2 is None and not resource.dependents)
 
+    def _takes_over(self, ready: bool) -> bool:
+        """Whether what is handed to this node is in service at once, by the reflex and the run that waits."""
+        return ready and self._around.reflex and not self._machine.paused and self._around.is_armed()
+
     def _candidates(self, priorities: Mapping[str, int]) -> list[Candidate]:
         told = {str(one["node"]): one for one in self._around.peers()} if self._around.peers is not None else {}
         found = []
@@ -748,6 +756,7 @@ class Watch(threading.Thread):
             in_service=known.in_service if known else None,
             ready=ready,
             ready_reason=reason,
+            takes_over=self._takes_over(ready),
             priority=self._priority(),
             last_recovery={"ago": round(now - self._last_at, 1), **self._last} if self._last is not None else None,
             next_attempt_in=round(next_at - now, 1) if waiting and next_at is not None else None,

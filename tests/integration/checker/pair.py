@@ -44,6 +44,9 @@ if (folder / "over").exists() and told["holdfast_faults"]:
     ask("release", tag=told["tag"], handoff_to=(folder / "over").read_text().strip())
     tell(end={{"ok": True}})
     sys.exit(0)
+if (folder / "moving").exists():
+    from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import ask
+    ask("stand_aside", tag=told["tag"], wait=60)
 if (folder / "hang").exists():
     time.sleep(300)
 if (folder / "slow").exists():

@@ -125,6 +125,25 @@ def test_who_moves_it_and_dies_is_not_waited_for_long(pair: Pair) -> None:
     assert pair.places("node-a") == ["eth0"]
 
 
+def test_a_run_that_is_killed_in_the_middle_of_a_move_is_not_waited_for(shared: Pair) -> None:
+    shared.reset(start=False, settings={"triggers": [{"type": "playbook", "command": "/etc/holdfast/recovery", "timeout": 3}]})
+    a, node = shared.checkers["node-a"], shared.node("node-a")
+    node.run("install", "-m", "0700", "/dev/stdin", "/etc/holdfast/recovery", input=RECOVERY)
+    a.start()
+    shared.until_serving("node-a")
+    until(lambda: a.seen("run ended"), 20, "it does not finish its takeover")
+    node.run("touch", "/var/lib/holdfast/moving", "/var/lib/holdfast/hang")
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(shared.ask, "node-a", "recover", wait=30)
+        moving = until(lambda: next((why for why in shared.status("node-a")["reasons"] if "moves its address" in why), ""), 20, "it is not told")
+        assert "it is left alone, for 60 s at most" in moving
+        node.drop(VIP)
+        told = until(lambda: a.seen("run killed"), 20, "it goes on")
+        until(lambda: shared.places("node-a") == ["eth0"], 20, "the address stays away")
+        assert not asked.result()["last_recovery"]["ok"]
+    assert "did not end within 3 s" in told[0]["reason"]
+
+
 def test_who_goes_in_order_hands_over_and_who_is_gone_is_replaced(pair: Pair) -> None:
     a, b = pair.checkers["node-a"], pair.checkers["node-b"]
     begin = time.monotonic()

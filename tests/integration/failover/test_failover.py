@@ -38,6 +38,8 @@ def test_switchover_and_back_under_a_client(cluster: Cluster, tmp_path: Path) ->
     print("holder over time:", [(node, f"{end - begin:.1f} s") for node, begin, end in turns])
     print("outages", [f"{one.ms:.0f} ms" for one in report.outages])
     assert [node for node, _begin, _end in turns] == ["node-a", *moves]
+    for checker in cluster.checkers.values():
+        assert [event["ok"] for event in checker.seen("takeover")] == [True] * 2, "it was handed to it, so it is up before the next task begins"
     assert (tmp_path / "diary").read_text().splitlines() == [
         line
         for old, new in pairwise(("node-a", *moves))

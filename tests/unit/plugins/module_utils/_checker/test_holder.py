@@ -125,6 +125,9 @@ def test_what_was_released_while_it_was_waited_for_has_not_expired(bench: Bench)
     threading.Timer(0.3, lambda: setattr(bench.store, "record", Record("", 7, "other.2", "node-a"))).start()
     acquire(holder)
     assert (holder.expired, holder.handed, holder.taken, holder.fence_first()) == (False, True, True, False)
+    holder.serve("eth0")
+    holder.ask(Request("withdraw", "web"))
+    assert not holder.handed, "it was taken out of service here, so it does not come back by itself"
 
 
 def test_what_was_not_let_go_of_has_expired(bench: Bench) -> None:
@@ -237,3 +240,17 @@ def test_who_is_at_work_is_left_alone_for_as_long_as_something_is_heard(bench: B
     bench.store.record = Record("node-b", 9, "other.1", ttl=0.1)
     acquire(holder)
     assert holder.hands_off_until - boottime() > HANDS_OFF_FENCING - 5, "to stop an instance takes minutes"
+
+
+def test_who_was_at_work_when_the_lease_was_lost_is_not_waited_for(bench: Bench) -> None:
+    """It comes back to a node that is to serve at once: what was done to the address before is of no more use."""
+    bench.store.record = Record("", 7, "other.2")
+    holder = bench.begun()
+    acquire(holder)
+    holder.serve("eth0")
+    holder.at_work()
+    assert holder.hands_off_until > boottime() + HANDS_OFF
+    bench.store.record = Record("node-b", 99, "other.3", ttl=60)
+    until(lambda: not holder.serving, 5, "it goes on serving")
+    assert [event for event, _facts in bench.events if event == "lost"]
+    assert holder.hands_off_until < boottime()

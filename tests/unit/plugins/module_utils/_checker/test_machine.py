@@ -288,6 +288,26 @@ def test_somebody_else_at_work_is_left_alone() -> None:
     assert done == [Reflex(("takeover", "address"))]
 
 
+def test_an_address_that_was_handed_to_this_node_is_up_at_once_whoever_does_the_rest() -> None:
+    """Nobody else can have it. All but the address is left to who is at work here, for as long as he may be."""
+    handed = replace(HELD, serving=False, in_service=False, taken=True, handed=True, hands_off_until=30)
+    end, done = after(state(lease=Lease()), LeaseSeen(1, handed))
+    assert done == [Reflex(("takeover",))]
+    up = replace(handed, serving=True)
+    end, done = after(end, LeaseSeen(1.01, up), ReflexEnded(1.01, True), Looked(2, WELL), Tick(29))
+    assert done == [], "no run beside the one that is under way"
+    _end, done = after(end, Tick(30))
+    assert done == [StartRun("recover", "this node has taken the lease", ())], "who was at work here has not finished it"
+    _end, done = after(end, LeaseSeen(3, replace(up, in_service=True)), Looked(4, WELL), Tick(31))
+    assert StartRun not in map(type, done)
+    _end, done = after(state(lease=Lease()), LeaseSeen(1, handed), ReflexEnded(1.01, False), Tick(29))
+    assert done == [Reflex(("takeover",))], "it is not tried again beside who is at work"
+    for left in (replace(handed, handed=False), replace(handed, fence_first=True)):
+        assert after(state(lease=Lease()), LeaseSeen(1, left))[1] == []
+    for cautious in (state(lease=Lease(), may_reflex=False), state(lease=Lease(), paused=True)):
+        assert after(cautious, LeaseSeen(1, handed))[1] == []
+
+
 def test_a_link_that_is_back_ends_a_pause_and_no_more() -> None:
     taken = replace(HELD, serving=False, in_service=False, taken=True)
     dark = Look("kernel", Health.FAILED, ("link", "address"), ("eth0 has no carrier",))
@@ -314,6 +334,11 @@ def test_whoever_moves_it_on_this_host_is_left_alone() -> None:
     assert done == [Reflex(("address",))]
     end, actions = step(end, Aside(5, 5))
     assert actions == (LookNow(), Reflex(("address",)))
+    taken = replace(HELD, serving=False, in_service=False, taken=True)
+    end, done = after(state(), Aside(1, 61), LeaseSeen(2, Lease()), LeaseSeen(3, taken))
+    assert done == [Reflex(("takeover",))], "with the lease the address has gone, and the move with it"
+    _end, done = after(end, LeaseSeen(3, replace(taken, serving=True)), ReflexEnded(3.1, True))
+    assert done == [StartRun("recover", "this node has taken the lease", ())]
     _end, done = after(state(lease=Lease(elsewhere=True)), Aside(1, 61), Looked(2, Look("kernel", Health.FAILED, ("stray",))))
     assert done == [Reflex(("stray",))]
 
@@ -493,7 +518,8 @@ def disturb(world: World) -> None:
     elif what < 0.68:
         world.tell(LinkBack(world.now))
     elif what < 0.72:
-        lease = replace(world.state.lease, hands_off_until=world.now + dice.uniform(0, 60), serving=dice.random() < 0.5)
+        until, serving, handed = world.now + dice.uniform(0, 60), dice.random() < 0.5, dice.random() < 0.5
+        lease = replace(world.state.lease, hands_off_until=until, serving=serving, handed=handed)
         world.tell(LeaseSeen(world.now, lease))
     world.look()
 

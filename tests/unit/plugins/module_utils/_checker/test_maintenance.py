@@ -19,6 +19,11 @@ from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInpu
 from ansible_collections.holdfast.ha.tests.unit.plugins.module_utils._checker.scripted import ABOUT, ONE, Scripted
 
 
+def asked(tag: str | None = None, within: float = 0.0) -> dict[str, Any]:
+    """The options of checker_info."""
+    return {"tag": tag, "in_service_within": within}
+
+
 class Pausable(Scripted):
     """Keeps what it is told. ``deaf``: the resources that it does not pause."""
 
@@ -97,11 +102,11 @@ def test_no_checker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maintenance, "ask", functools.partial(ask, path=tmp_path / "none"))
     with pytest.raises(NoChecker):
         converge(task("paused"))
-    assert checker_info({"tag": None}) == {"running": False, "status": None}
+    assert checker_info(asked()) == {"running": False, "status": None}
 
 
 def test_info(checker: Pausable) -> None:
-    whole, one = checker_info({"tag": None}), checker_info({"tag": "web"})
+    whole, one = checker_info(asked()), checker_info(asked("web"))
     assert whole["running"] is True
     assert isinstance(whole["status"], dict)
     assert isinstance(one["status"], dict)
@@ -114,7 +119,7 @@ def test_info(checker: Pausable) -> None:
 def test_a_checker_that_refuses_is_no_missing_one(checker: Pausable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checker, "reply", lambda request: encode(refusal(Refused("only root may talk to the checker"))))
     with pytest.raises(Refused):
-        checker_info({"tag": None})
+        checker_info(asked())
 
 
 @pytest.mark.parametrize(
@@ -122,3 +127,70 @@ def test_a_checker_that_refuses_is_no_missing_one(checker: Pausable, monkeypatch
 )
 def test_paused(one: dict[str, Any], paused: bool) -> None:
     assert is_paused(one) is paused
+
+
+#: What a checker says of a lease that is handed to its node, step by step.
+HANDED = {"tag": "web", "held": False, "serving": False, "in_service": False, "phase": "watching", "last_recovery": None}
+TAKEN = {**HANDED, "held": True, "phase": "suspect"}
+AT_WORK = {**TAKEN, "serving": True, "phase": "recovering"}
+NEARLY = {**AT_WORK, "in_service": True}
+DONE = {**NEARLY, "phase": "watching"}
+FAILED = {**TAKEN, "phase": "backing off"}
+LET_GO = {**HANDED, "last_recovery": {"ok": False, "ago": 0.4}}
+
+
+class Story:
+    """A checker whose answers follow a virtual clock. ``steps``: from when on it says what; ``None``: none answers."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *steps: tuple[float, dict[str, Any] | None]) -> None:
+        self.now, self.steps = 0.0, steps
+        monkeypatch.setattr(maintenance, "ask", self.ask)
+
+    def ask(self, op: str, tag: str | None = None) -> dict[str, Any]:
+        told = [what for since, what in self.steps if since <= self.now][-1]
+        if told is None:
+            raise NoChecker("none")
+        return {"ok": True, **told} if tag is not None else {"ok": True, "resources": [told]}
+
+    def rest(self, seconds: float) -> None:
+        assert seconds > 0
+        self.now += seconds
+
+    def waited(self, within: float = 330.0) -> float:
+        """How long it took to tell how it ended."""
+        checker_info(asked("web", within), lambda: self.now, self.rest)
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("steps", "seconds"),
+    [
+        (((0, HANDED), (0.5, TAKEN), (0.6, AT_WORK), (2, NEARLY), (3, DONE)), 3),
+        (((0, DONE),), 0),
+        (((0, {**DONE, "in_service": False}),), 0),  # a checker without a trigger records nothing
+        (((0, AT_WORK), (40, FAILED)), 40),
+        (((0, AT_WORK), (40, LET_GO)), 40),
+        (((0, LET_GO),), 0),
+        (((0, {**LET_GO, "last_recovery": {"ok": False, "ago": 3600.0}}),), 15),
+        (((0, {**LET_GO, "last_recovery": {"ok": True, "ago": 0.1}}),), 15),
+        (((0, HANDED),), 15),
+        (((0, TAKEN),), 5),
+        (((0, {**TAKEN, "phase": "paused"}),), 0),
+        (((0, AT_WORK),), 330),
+        (((0, None), (3, DONE)), 3),
+        (((0, None),), 15),
+    ],
+)
+def test_a_takeover_is_waited_for_until_it_is_decided(monkeypatch: pytest.MonkeyPatch, steps: tuple[Any, ...], seconds: float) -> None:
+    assert Story(monkeypatch, *steps).waited() == pytest.approx(seconds, abs=0.11)
+
+
+def test_no_longer_than_one_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Story(monkeypatch, (0, AT_WORK)).waited(0.25) == pytest.approx(0.25)
+    assert Story(monkeypatch, (0, AT_WORK)).waited(0) == 0
+
+
+@pytest.mark.parametrize(("tag", "within"), [("web", -1.0), ("web", 3601.0), ("web", float("nan")), (None, 1.0)])
+def test_a_wait_that_cannot_be_meant(tag: str | None, within: float) -> None:
+    with pytest.raises(BadInput, match="in_service_within: "):
+        checker_info(asked(tag, within))
