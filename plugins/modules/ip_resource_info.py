@@ -65,6 +65,10 @@ resources:
       description: V(up) if that interface is switched on and has a carrier, else V(down).
       type: str
       sample: up
+    primary_switched_off:
+      description: Whether that interface is administratively down. A takeover switches it on.
+      type: bool
+      sample: false
     places:
       description: Where the address is on this host, whether it should be there or not, each with its C(interface) and the C(address) as it is there.
       type: list

@@ -77,7 +77,7 @@ class ProtectedAddress:
         """
         known = self.known()
         given = gateway or (known.resource.gateway if known.resource else None)
-        desired = Desired(known.address, to or known.interface, valid_lft=_SOME, gateway=given, check_unique=unique)
+        desired = Desired(known.address, to or known.interface, valid_lft=_SOME, gateway=given, check_unique=unique, leave_up=True)
         self._carry_out(plan(desired, observe(self.kernel.run, self.kernel.settings)), grant)
 
     def put_back(self, grant: Grant, net: NetState, to: str | None = None) -> None:

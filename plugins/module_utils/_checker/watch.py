@@ -349,7 +349,8 @@ class Watch(threading.Thread):
         self._seen = (self._clock(), net)
         self._expected = (link.index if link else 0, known.address)
         self._link_up = link is not None and link.up
-        reachable = any(one is not None and one.up for one in (link, backup))
+        switched_off = link is not None and not link.admin_up  # a takeover switches it on
+        reachable = switched_off or any(one is not None and one.up for one in (link, backup))
         self._is_back = reachable and (self._is_back or not self._reachable)
         self._reachable = reachable
         record = self.holder.state.seen.record if self.holder.state.seen else None

@@ -11,9 +11,10 @@ from ansible_collections.holdfast.ha.plugins.module_utils._model import Address,
 
 @dataclass(frozen=True)
 class SetUp:
-    """Switch a link on and wait for its carrier."""
+    """Switch a link on and wait for its carrier. ``stays``: it stays on where none comes."""
 
     interface: str
+    stays: bool = False
 
     def __str__(self) -> str:
         return f"setting {self.interface} up"

@@ -85,7 +85,8 @@ def _set_up(action: SetUp, kernel: Kernel) -> None:
     try:
         _await_carrier(action.interface, kernel)
     except NotConverged:
-        kernel.ip("link", "set", "dev", action.interface, "down")
+        if not action.stays:
+            kernel.ip("link", "set", "dev", action.interface, "down")
         raise
 
 

@@ -71,7 +71,7 @@ def _plan_link(desired: Desired, net: NetState, link: Link) -> list[Action]:
         state = "down" if not link.admin_up else "up but has no carrier"
         raise Refused(f"{link.name} is {state}, and bring_up is false; bring it up, or let this module do so", interface=link.name)
     if not link.admin_up:
-        return [SetUp(link.name)]
+        return [SetUp(link.name, desired.leave_up)]
     return [
         Bounce(
             link.name,

@@ -50,6 +50,7 @@ class Desired:
     """What is wanted of one address. The fields are the options of the ip_address module.
 
     :param valid_lft: Seconds, ``None`` for ever.
+    :param leave_up: A link that was switched off stays on even where it has no carrier then: what comes next is not tried on it again.
     :param require_up: False: put the address there even if the link is dead (when it goes back after a failed swap).
     """
 
@@ -59,6 +60,7 @@ class Desired:
     valid_lft: int | None = None
     check_unique: bool = True
     bring_up: bool = True
+    leave_up: bool = False
     announce: int = 3
     source_route: bool = True
     gateway: str | None = None

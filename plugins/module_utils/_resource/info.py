@@ -29,6 +29,12 @@ def link_state(interface: str, net: NetState) -> str:
     return "up" if link is not None and link.up else "down"
 
 
+def is_switched_off(interface: str, net: NetState) -> bool:
+    """Whether it is there and administratively down, so that a takeover would switch it on."""
+    link = net.find(interface)
+    return link is not None and not link.admin_up
+
+
 def in_service(known: Effective, net: NetState) -> bool:
     """What was recorded, else whether the address stands on a link of this host."""
     return known.in_service if known.in_service is not None else any(net.places(known.address))
@@ -75,6 +81,7 @@ def describe(node: str, known: Effective, net: NetState) -> dict[str, object]:
         "netmask": known.address.netmask,
         "primary_interface": known.interface,
         "primary_state": link_state(known.interface, net),
+        "primary_switched_off": is_switched_off(known.interface, net),
         "places": [{"interface": link.name, "address": str(held.address)} for link, held in net.places(known.address)],
         "backup_interface": known.backup_interface,
         "backup_state": link_state(known.backup_interface, net) if known.backup_interface else None,

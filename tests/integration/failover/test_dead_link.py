@@ -6,6 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ansible_collections.holdfast.ha.tests.integration.failover.cluster import TAG, Cluster
 from lab.faults import clear
 from lab.node import Node
@@ -112,6 +114,41 @@ def test_a_standby_with_a_dead_link_replaces_a_node_that_is_gone(cluster: Cluste
         assert all(run["ok"] for run in runs), runs
     finally:
         clear(cluster.lab)
+
+
+@pytest.mark.parametrize("way", ["playbook", "reflex", "checker"])
+def test_a_link_that_is_switched_off_is_switched_on(cluster: Cluster, tmp_path: Path, way: str) -> None:
+    """The standby has no other interface for the address. Whoever puts it up there switches the link on before."""
+    a, b = cluster.lab.nodes
+    there = {"interface": "eth1", "backup_interface": None}
+    cluster.reset(peers=way != "playbook", reporting={"reflex": way == "reflex"}, **there)
+    cluster.switch("node-a", tmp_path)
+    b.namespace.ip("link set eth1 down")
+    with cluster.oracle():
+        if way == "playbook":
+            cluster.switch("node-b", tmp_path)
+        else:
+            until(lambda: peer_of(cluster, a)["ready"], 20, "node-b does not stand by")
+            cluster.kill(a)
+            until_on_b(cluster)
+    on_its_backup(cluster, b)
+    assert bool(cluster.checkers["node-b"].seen("takeover")) == (way == "reflex")
+
+
+def test_a_link_that_is_switched_off_and_dead_is_tried_once(cluster: Cluster, tmp_path: Path) -> None:
+    """Then it counts as what it is, and the node that is ready has the lease again."""
+    _a, b = cluster.lab.nodes
+    cluster.reset(interface="eth1", backup_interface=None)
+    cluster.switch("node-a", tmp_path)
+    b.namespace.ip("link set eth1 down")
+    cut(cluster, b, "eth1")
+    with cluster.oracle():
+        run = cluster.play("switchover", tmp_path, tag=TAG, to="node-b")
+        assert run.status != 0
+        assert "web is held by node-b and not in service, as eth1 is down there" in run.message
+        back = cluster.play("recover", tmp_path, tag=TAG)
+    assert back.status == 0, back.message or back.other
+    cluster.all_on("node-a")
 
 
 def test_a_node_that_loses_all_links_on_the_way_goes_on_when_one_is_back(cluster: Cluster, tmp_path: Path) -> None:

@@ -82,6 +82,12 @@ ASK, ADD, TELL = CheckUnclaimed(VIP, "eth0"), AddAddress(VIP, "eth0"), Announce(
             WANT, [link("eth0", held("10.1.0.10/24")), link("eth1", held("10.1.0.10/24"))], (RemoveAddress(VIP, "eth1"),), id="on-two-links"
         ),
         pytest.param(WANT, [link("eth0", up=False, carrier=False)], (SetUp("eth0"), ASK, ADD, TELL), id="link-down"),
+        pytest.param(
+            replace(WANT, leave_up=True),
+            [link("eth0", up=False, carrier=False)],
+            (SetUp("eth0", stays=True), ASK, ADD, TELL),
+            id="link-down-and-left-up",
+        ),
         pytest.param(WANT, [link("eth0", held("10.1.0.10/24"), carrier=False)], (Bounce("eth0"),), id="no-carrier"),
         pytest.param(replace(WANT, require_up=False), [link("eth0", carrier=False)], (ASK, ADD, TELL), id="dead-link-accepted"),
         pytest.param(

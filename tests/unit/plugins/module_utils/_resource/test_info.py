@@ -60,3 +60,5 @@ def test_the_state_of_both_links() -> None:
     told = [describe("a", WEB, one) for one in (GOOD, dark, net())]
     assert [(one["primary_state"], one["backup_state"]) for one in told] == [("up", "up"), ("down", "up"), ("down", "down")]
     assert describe("a", replace(WEB, backup_interface=None), GOOD)["backup_state"] is None
+    off = [describe("a", WEB, one)["primary_switched_off"] for one in (GOOD, dark, net(("eth0", False, False, ())), net())]
+    assert off == [False, False, True, False]
