@@ -14,7 +14,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInpu
 from ansible_collections.holdfast.ha.plugins.module_utils._model import parse_tag, text_table
 
 #: Seconds from one question to the next while a takeover is waited for; in which the lease has to be held; and in which something has to begin then.
-_AGAIN, HELD_WITHIN, BEGUN_WITHIN = 0.1, 15.0, 5.0
+_AGAIN, _HELD_WITHIN, _BEGUN_WITHIN = 0.1, 15.0, 2.0
 #: A failed attempt of so many seconds ago may be the one that is waited for: it may have been over when the wait began.
 _JUST_NOW = 5.0
 _LONGEST_WAIT = 3600.0
@@ -47,14 +47,14 @@ def _is_decided(tag: str, waited: float) -> bool:
     try:
         one = ask("status", tag=tag)
     except NoChecker:  # it may be executing itself anew
-        return waited >= HELD_WITHIN
+        return waited >= _HELD_WITHIN
     if one["phase"] == "recovering":
         return False
     if one["held"]:
         up = one["serving"] and (one["in_service"] or one["phase"] == "watching")  # without a trigger nobody records it
-        return bool(up) or one["phase"] in ("backing off", "held down", "paused") or waited >= BEGUN_WITHIN
+        return bool(up) or one["phase"] in ("backing off", "held down", "paused") or waited >= _BEGUN_WITHIN
     last = one["last_recovery"]
-    return waited >= HELD_WITHIN or (last is not None and not last["ok"] and last["ago"] <= waited + _JUST_NOW)
+    return waited >= _HELD_WITHIN or (last is not None and not last["ok"] and last["ago"] <= waited + _JUST_NOW)
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,7 @@ class Story:
         (((0, {**LET_GO, "last_recovery": {"ok": False, "ago": 3600.0}}),), 15),
         (((0, {**LET_GO, "last_recovery": {"ok": True, "ago": 0.1}}),), 15),
         (((0, HANDED),), 15),
-        (((0, TAKEN),), 5),
+        (((0, TAKEN),), 2),
         (((0, {**TAKEN, "phase": "paused"}),), 0),
         (((0, AT_WORK),), 330),
         (((0, None), (3, DONE)), 3),
