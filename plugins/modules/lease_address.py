@@ -31,8 +31,8 @@ options:
     required: true
   state:
     description:
-      - V(present) brings the interface up if need be, asks its link whether another host has the address, adds it and announces it.
-        It fails where this node does not hold the lease, or where no checker watches it.
+      - V(present) brings the interface up if need be (one without a carrier is set down and up once), asks its link whether another host has the
+        address, adds it and announces it. It fails where this node does not hold the lease, or where no checker watches it.
       - V(absent) removes the address from every interface of this host. The lease stays as it is.
     type: str
     choices: [present, absent]

@@ -19,13 +19,16 @@ from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import
 
 @dataclass(frozen=True)
 class Sight:
-    """Where the address stands, and what the checker says. ``interface``: where it should be; ``exact``: with the right prefix length there."""
+    """Where the address stands, and what the checker says. ``interface``: where it should be, and ``alive``: which is up and has a carrier;
+    ``exact``: with the right prefix length there.
+    """
 
     interface: str
     places: tuple[str, ...]
     serving: bool
     held: bool
     exact: bool = True
+    alive: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,11 @@ class LeasedAddressTask:
                 "start holdfast-checker.service, or see to its configuration"
             )
         known = self._files.effective(self._tag)
-        found = tuple(NetState(observe_links(self._run)).places(known.address))
+        net = NetState(observe_links(self._run))
+        found, link = tuple(net.places(known.address)), net.find(known.interface)
         places = tuple(dict.fromkeys(link.name for link, _held in found))
         exact = all(held.address == known.address for _link, held in found)
-        return Sight(known.interface, places, bool(status["serving"]), bool(status["held"]), exact)
+        return Sight(known.interface, places, bool(status["serving"]), bool(status["held"]), exact, link is not None and link.up)
 
     def plan(self, state: Sight) -> tuple[Step, ...]:
         """One action, or none. Raises `Refused` for a node that does not hold the lease."""
@@ -81,13 +85,14 @@ class LeasedAddressTask:
             return (TakeDown(self._tag),) if state.serving or state.places else ()
         if not state.held:
             raise Refused(f"this node does not hold the lease {self._cluster}/{self._tag}; acquire it with holdfast.ha.lease first")
-        return () if state.serving and state.exact and state.places == (state.interface,) else (BringUp(self._tag, self._gateway),)
+        right = state.serving and state.exact and state.alive and state.places == (state.interface,)
+        return () if right else (BringUp(self._tag, self._gateway),)
 
     def simulate(self, state: Sight, actions: tuple[Step, ...]) -> Sight:
         """Up on its interface, or nowhere."""
         if not actions:
             return state
-        return replace(state, serving=self._present, places=(state.interface,) if self._present else (), exact=True)
+        return replace(state, serving=self._present, places=(state.interface,) if self._present else (), exact=True, alive=True)
 
     def apply(self, actions: tuple[Step, ...]) -> tuple[Attempt[Step], ...]:
         """Ask the checker."""

@@ -393,6 +393,23 @@ def test_ec2_silent_is_unknown_and_moves_nothing(cluster: Installed, active: str
     assert report.longest_ms < 1000
 
 
+def test_a_switchover_from_a_controller(cluster: Installed, active: str) -> None:
+    """The playbook has it released; the other node's own run, which stood ready, does the rest, and what depends on it is started once."""
+    node, other = cluster.node(active), cluster.node(cluster.other(active))
+    until(lambda: cluster.status(other).get("takes_over"), 60, "no run stands ready there")
+    begin = since_now()
+    starts = other.run("sh", "-c", "cat /var/log/app | grep -c started || true").stdout
+    with cluster.oracle(), cluster.lab.prober("client-c") as prober:
+        run = cluster.play("switchover", tag=TAG, to=other.name)
+        report = prober.stop()
+    assert run.status == 0, run.message or run.other
+    print(f"client-c was without the service for {report.longest_ms:.0f} ms")
+    cluster.wait_settled(other.name)
+    assert int(other.run("grep", "-c", "started", "/var/log/app").stdout) == int(starts) + 1
+    for place, wanted in ((node, ["released"]), (other, ["acquired", 'takeover: "ok": true', 'run started: "armed": true', 'run ended: "ok": true'])):
+        assert cluster.tells(place, begin, *wanted), cluster.story()
+
+
 @pytest.mark.long
 def test_systemctl_stop_hands_over_in_order(cluster: Installed, active: str) -> None:
     node, other, begin = cluster.node(active), cluster.other(active), since_now()

@@ -27,6 +27,7 @@ def task(state: str = "present") -> LeasedAddressTask:
         Sight("eth0", ("eth0", "eth1"), serving=True, held=True),
         Sight("eth0", ("eth0",), serving=False, held=True),
         Sight("eth0", ("eth0",), serving=True, held=True, exact=False),  # another prefix length
+        Sight("eth0", ("eth0",), serving=True, held=True, alive=False),
     ],
 )
 def test_what_is_not_right_is_brought_up(sight: Sight) -> None:
