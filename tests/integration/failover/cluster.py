@@ -250,11 +250,12 @@ class Cluster:
             with self.lab.prober(client) as prober:
                 prober.wait_until_answered(5, by=name)
 
-    def steal_when_serving(self, name: str) -> None:
-        """As soon as that node's checker has put the address up, somebody else takes the lease by hand. Returns at once."""
+    def steal_when_serving(self, name: str, sign: Callable[[], object] = lambda: True) -> None:
+        """Once that node's checker has put the address up, and there is that ``sign``, somebody else takes the lease by hand. Returns at once."""
 
         def steal() -> None:
-            until(lambda: self.checkers[name].seen("serve"), 60, f"{name} never served")
+            until(lambda: self.checkers[name].seen("serve") or self.checkers[name].seen("takeover"), 60, f"{name} never served")
+            until(sign, 60, "there was no sign")
             key = f"{CLUSTER}/{TAG}"
             until(lambda: self.store.write(key, self.store.read(key).token, Record("node-x", 2**40, "x.1")), 5, "the record could not be written")
             until(lambda: self.checkers[name].seen("lost"), 10, f"{name} did not notice")
