@@ -7,8 +7,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.holdfast.ha.tests.integration.failover.cluster import Cluster
+from ansible_collections.holdfast.ha.tests.integration.failover.cluster import TAG, Cluster
+from lab.node import Node
 from lab.oracle import TwoHolders
+from lab.playbook import PlaybookRun
 from lab.prober import Report
 
 #: A dependent: writes down what it is told, where, and whether the address is there at that moment.
@@ -58,3 +60,38 @@ def epoch(cluster: Cluster) -> int:
     record = cluster.record()
     assert record is not None
     return record.epoch
+
+
+def cut(cluster: Cluster, node: Node, *links: str) -> None:
+    """Take the carrier from these links."""
+    for link in links:
+        cluster.lab.router.cut(node.place.interface(link).id)
+
+
+#: Tasks of a switchover: after the first looks, and when the checker has the address up where its reflex is on.
+RELEASE, UP = "Release the lease, the address before it, or hold it", "Have the address up for as long as the lease lasts"
+
+
+def switched_while_cut(cluster: Cluster, folder: Path, way: str, *links: str, at: str = RELEASE) -> PlaybookRun:
+    """A switchover to node-b, which loses these links when that task begins. ``way``: how it is reached all the same."""
+    struck: list[str] = []
+
+    def began(task: str) -> None:
+        if task.endswith(at) and not struck:
+            struck.append(task)
+            cut(cluster, cluster.lab.node_b, *links)
+
+    run = cluster.play("switchover", folder, ways={"node-b": way}, began=began, tag=TAG, to="node-b")
+    assert struck
+    return run
+
+
+def on_its_backup(cluster: Cluster, node: Node) -> None:
+    """Fails unless the address is on eth1 alone, and the VPC leads to that interface, which may forward."""
+    assert [link for link, held in node.addresses() if held == cluster.lab.place.vip] == ["eth1"]
+    cluster.all_on(node.name)
+    backup = node.place.interface("eth1").id
+    leads = {route.target for subnet in cluster.lab.view.subnets for route in subnet.routes if route.destination == cluster.lab.place.vip}
+    assert leads == {backup}
+    (found,) = cluster.lab.ec2.describe_network_interfaces(NetworkInterfaceIds=[backup])["NetworkInterfaces"]
+    assert found["SourceDestCheck"] is False

@@ -9,33 +9,13 @@ from typing import Any
 import pytest
 
 from ansible_collections.holdfast.ha.tests.integration.failover.cluster import TAG, Cluster
+from ansible_collections.holdfast.ha.tests.integration.failover.shared import RELEASE, UP, cut, on_its_backup, switched_while_cut
 from lab.faults import clear
 from lab.node import Node
-from lab.playbook import PlaybookRun
 from lab.waiting import until
 
 #: Seconds for a takeover by a checker and its playbook.
 PATIENCE = 120.0
-
-
-def cut(cluster: Cluster, node: Node, *links: str) -> None:
-    """Take the carrier from these links."""
-    for link in links:
-        cluster.lab.router.cut(node.place.interface(link).id)
-
-
-def switched_while_cut(cluster: Cluster, folder: Path, way: str, *links: str) -> PlaybookRun:
-    """A switchover to node-b, which loses these links when it is about to bring the address up. ``way``: how it is reached all the same."""
-    struck: list[str] = []
-
-    def began(task: str) -> None:
-        if task.endswith("Have the address up for as long as the lease lasts") and not struck:
-            struck.append(task)
-            cut(cluster, cluster.lab.node_b, *links)
-
-    run = cluster.play("switchover", folder, ways={"node-b": way}, began=began, tag=TAG, to="node-b")
-    assert struck
-    return run
 
 
 def until_on_b(cluster: Cluster) -> None:
@@ -50,17 +30,6 @@ def peer_of(cluster: Cluster, node: Node) -> dict[str, Any]:
     return dict(peer)
 
 
-def on_its_backup(cluster: Cluster, node: Node) -> None:
-    """Fails unless the address is on eth1 alone, and the VPC leads to that interface, which may forward."""
-    assert [link for link, held in node.addresses() if held == cluster.lab.place.vip] == ["eth1"]
-    cluster.all_on(node.name)
-    backup = node.place.interface("eth1").id
-    leads = {route.target for subnet in cluster.lab.view.subnets for route in subnet.routes if route.destination == cluster.lab.place.vip}
-    assert leads == {backup}
-    (found,) = cluster.lab.ec2.describe_network_interfaces(NetworkInterfaceIds=[backup])["NetworkInterfaces"]
-    assert found["SourceDestCheck"] is False
-
-
 def test_the_holder_puts_it_in_service_on_its_backup_interface(cluster: Cluster) -> None:
     """It has the lease, and its primary interface died before the address was up: recover on the node finishes it, and then changes nothing."""
     b = cluster.lab.node_b
@@ -73,12 +42,13 @@ def test_the_holder_puts_it_in_service_on_its_backup_interface(cluster: Cluster)
     assert (again.status, again.changed) == (0, ()), again.message
 
 
-def test_a_link_that_dies_on_the_way(cluster: Cluster, tmp_path: Path) -> None:
-    """The standby was looked at, and the active node has let go, when the standby's primary interface dies."""
+@pytest.mark.parametrize("at", [RELEASE, UP], ids=["before it is up", "after it is up"])
+def test_a_link_that_dies_on_the_way(cluster: Cluster, tmp_path: Path, at: str) -> None:
+    """The standby was looked at when its primary interface dies: its checker uses the other one at once, or has the address up already."""
     a, b = cluster.lab.nodes
     cluster.place_on(a)
     with cluster.management_link(b) as way, cluster.oracle():
-        run = switched_while_cut(cluster, tmp_path, way, "eth0")
+        run = switched_while_cut(cluster, tmp_path, way, "eth0", at=at)
     assert run.status == 0, run.message or run.other
     on_its_backup(cluster, b)
 

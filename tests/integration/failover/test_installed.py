@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.holdfast.ha.tests.integration.failover.cluster import CLUSTER, STORE, TAG, Cluster
-from ansible_collections.holdfast.ha.tests.integration.failover.shared import MOVED, dependents
+from ansible_collections.holdfast.ha.tests.integration.failover.shared import MOVED, dependents, on_its_backup, switched_while_cut
 from lab.installed import Installed
 
 #: Seconds; a busy machine takes many times as long for a playbook as an idle one.
@@ -103,3 +103,14 @@ def test_what_the_standby_s_own_run_could_not_start_is_told_by_the_controller_s(
         assert record is not None
         assert (record.holder, record.handoff_to) == ("", "-")
         assert shared.where()["address"] == set()
+
+
+def test_a_link_that_dies_on_the_way_to_a_standby_that_takes_over_by_itself(shared: Cluster, log_of_runs: Path, tmp_path: Path) -> None:
+    """Its own run has found the other interface; the controller's goes by that, and not by what it saw before."""
+    b = shared.lab.node_b
+    with installed(shared, log_of_runs) as both, shared.management_link(b) as way:
+        until_all_stand_ready(both)
+        with both.oracle():
+            run = switched_while_cut(shared, tmp_path, way, "eth0")
+        assert run.status == 0, run.message or run.other
+        on_its_backup(shared, b)
