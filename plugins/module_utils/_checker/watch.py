@@ -57,6 +57,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values imp
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Health
 from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import AddAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import is_switched_off
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective
 
 Log = Callable[..., None]
@@ -349,8 +350,8 @@ class Watch(threading.Thread):
         self._seen = (self._clock(), net)
         self._expected = (link.index if link else 0, known.address)
         self._link_up = link is not None and link.up
-        switched_off = link is not None and not link.admin_up  # a takeover switches it on
-        reachable = switched_off or any(one is not None and one.up for one in (link, backup))
+        switchable = is_switched_off(known.interface, net)  # a takeover switches it on
+        reachable = switchable or any(one is not None and one.up for one in (link, backup))
         self._is_back = reachable and (self._is_back or not self._reachable)
         self._reachable = reachable
         record = self.holder.state.seen.record if self.holder.state.seen else None
