@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Two front doors. Each brings what it needs: see tests/front-door.
+# The front doors. Each installs what it needs: see tests/front-door.
 
-.PHONY: help demo test
+.PHONY: help demo test test-all
 
 help:
-	@echo "make demo   a VPC in a box: two nodes, a service, faults one after another, and the outage that clients saw"
-	@echo "make test   every check: lint, types, documentation, ansible-test, unit and integration tests"
+	@echo "make demo       a VPC in a box: two nodes, a service, faults one after another, and the outage that clients saw"
+	@echo "make test       the gates (lint, types, documentation, ansible-test), all unit tests, one integration test for each scenario: 12 minutes"
+	@echo "make test-all   everything: all integration tests, also the long ones: TODO minutes"
 
-demo test:
+demo test test-all:
 	@tests/front-door $@

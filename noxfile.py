@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every check of the project, and the one place that says how each is run.
 
-`make test` sets up `.venv` and runs the default sessions; `.venv/bin/nox --list` shows all. Sessions that are defined in
-antsibull-nox.toml get environments of their own under `.nox`, those below use `.venv`: both hold the same pins.
+`make test` sets up `.venv` and runs the default sessions, `make test-all` also those with the tag ``all``. `.venv/bin/nox --list` shows all.
+Sessions that are defined in antsibull-nox.toml get environments of their own under `.nox`. Those below use `.venv`. Both have the same pins.
 """
 
 from __future__ import annotations
@@ -84,18 +84,6 @@ def docsite(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
-def suite(session: nox.Session) -> None:
-    """Unit and integration tests; arguments go to pytest."""
-    session.run("pytest", *session.posargs)
-
-
-@nox.session(venv_backend="none", default=False)
-def long(session: nox.Session) -> None:
-    """The tests that take minutes each, such as an API that is silent for one; arguments go to pytest."""
-    session.run("pytest", "-m", "long", *session.posargs)
-
-
-@nox.session(venv_backend="none", default=False)
 def lock(session: nox.Session) -> None:
     """Pin anew: rewrites each set of pins from the *.in beside it, with the newest releases for every Python from 3.10 on; on nodes from 3.11 on."""
     node = "roles/monitor/files/requirements"
@@ -121,7 +109,7 @@ def _environment(session: nox.Session, name: str) -> Path:
     return place / "bin"
 
 
-@nox.session(venv_backend="none")
+@nox.session(venv_backend="none", default=False, tags=["all"])
 def eda(session: nox.Session) -> None:
     """Makes `.nox/eda` with ansible-rulebook, where there is Java: only then does the suite run the rulebooks."""
     if shutil.which("java") is None:
@@ -237,7 +225,7 @@ def sanity(session: nox.Session) -> None:
     _ansible_test(session, "sanity", "--local")
 
 
-@nox.session(name="ansible-test-units", venv_backend="none")
+@nox.session(name="ansible-test-units", venv_backend="none", default=False, tags=["all"])
 def units(session: nox.Session) -> None:
     """The unit tests once more, in ansible-test's import regime; all but the long simulation of the lease, which imports nothing new."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from lab import witness
 from lab.netns import DIES_WITH_PARENT, Inside, Namespace
 from lab.node import Node
 from lab.place import Machine
@@ -119,7 +120,7 @@ class Booted(Inside):
         return ["nsenter", f"--target={self.pid}", "--net", "--mount", "--uts", "--ipc", "--pid", "--", *argv]
 
 
-class BootedNode(Node):
+class BootedNode(Node, witness.Witness):
     """A node whose programs are those of its own system. ``namespace`` stays a way into its network alone, with this machine's programs.
 
     :param keys: The host key that its sshd has, and the client's that it lets in.
@@ -171,6 +172,13 @@ class BootedNode(Node):
         if state != "running":
             raise RuntimeError(f"{self.name} is {state}: {self.run('systemctl', '--failed', '--no-legend', check=False).stdout.strip()}")
         until(self._has_sshd, 20, f"sshd on {self.name} does not answer")
+        self.appear()
+
+    def account(self) -> str:
+        """Its last messages, and the units that failed."""
+        script = "systemctl --failed --no-legend --plain; journalctl --output=short-precise --no-hostname --lines=60"
+        told = self.run("sh", "-c", script, check=False, timeout=witness.LIMIT).stdout.splitlines()
+        return "\n".join([f"--- {self.name} has booted; units that failed, and its last messages", *(line[:400] for line in told)])
 
     def power_off(self) -> None:
         """At once, as a cut of its power: no program of it gets to say anything, and its links are dead. Safe to repeat."""
@@ -179,6 +187,7 @@ class BootedNode(Node):
         self.namespace.batch(lines)
 
     def _end_machine(self) -> None:
+        self.leave()
         nspawn, self._nspawn = self._nspawn, None
         if nspawn is None:
             return

@@ -10,19 +10,23 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lab import witness
 from lab.node import Node
 from lab.waiting import until
 
 _TREE = Path(__file__).resolve().parents[2] / ".tree"
 SOCKET = "/run/holdfast/checker.sock"
+#: How many events an account has, and how many characters of each.
+_LAST, _WIDTH = 40, 400
 _MODULE = "ansible_collections.holdfast.ha.plugins.module_utils._checker.main"
 
 
-class Checker:
+class Checker(witness.Witness):
     """One process in a node's namespace. ``events``: what it has logged, in order. Start it from a thread that lasts."""
 
     def __init__(
@@ -42,6 +46,7 @@ class Checker:
         """Returns once it answers on its socket. Raises TimeoutError with what it said."""
         self.events.clear()
         self.other.clear()
+        self.appear()
         environment = {**self.node.environment, "PYTHONPATH": str(_TREE), **self._environment}
         argv = (sys.executable, "-m", _MODULE)
         # not through Namespace.spawn: its helper would stand between us and the process that is to be stopped and killed
@@ -105,10 +110,17 @@ class Checker:
             self._reader.join(timeout=10)
         self._process.wait()
 
+    def account(self) -> str:
+        """Its last events, and what it has printed besides."""
+        state = "runs" if self.exit_code is None else f"has ended with {self.exit_code}"
+        events = [json.dumps(one)[:_WIDTH] for one in self.events[-_LAST:]]
+        return "\n".join([f"--- checker of {self.node.name}: {state}; its last events", *events, *(line[:_WIDTH] for line in self.other[-_LAST:])])
+
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         with process.stdout:
             for line in process.stdout:
+                self.last_change = time.monotonic()
                 try:
                     self.events.append(json.loads(line))
                 except ValueError:

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from lab import witness
+
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
 _NAMES = Path("/run/netns")
@@ -83,7 +85,7 @@ class Inside:
         return made[0]
 
 
-class Namespace(Inside):
+class Namespace(Inside, witness.Witness):
     """A machine without a kernel of its own.
 
     It has an empty network (loopback up) which its /sys shows too, a host name, and private, empty folders in place of ``private``.
@@ -108,9 +110,19 @@ class Namespace(Inside):
         super().__init__(name, self._holder.pid)
         remove_name(name)
         subprocess.run(["ip", "netns", "attach", name, str(self._holder.pid)], check=True)
+        self.appear()
+
+    def account(self) -> str:
+        """Its addresses, routes and rules."""
+        script = "ip -br addr; ip -4 route show table all; ip -6 route show table all; ip rule; ip -6 rule"
+        told = self.run("sh", "-c", script, check=False, timeout=witness.LIMIT).stdout.splitlines()
+        return "\n".join(
+            [f"--- {self.name}: addresses, routes, rules", *(line for line in told if " table local " not in line and "ff00::/8" not in line)]
+        )
 
     def stop(self) -> None:
         """End everything that runs inside, then the namespace itself. Safe to repeat."""
+        self.leave()
         if self._holder.poll() is None:
             for pid in pids_in(f"/proc/{self.pid}/ns/net"):
                 _kill(pid)

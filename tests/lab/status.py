@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lab.place import Place
-from lab.vpc import Lab
+
+if TYPE_CHECKING:
+    from lab.vpc import Lab
 
 #: With more tables than this only those in use and those that differ from the first are shown.
 _MANY = 12

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lab import ssh
+from lab import ssh, status, witness
 from lab.booted import BootedNode
 from lab.control import Call, ControlPlane
 from lab.imds import Identity
@@ -29,10 +29,12 @@ from lab.router import API_ADDRESS, Router
 from lab.view import VpcView
 
 ROLE = "holdfast-node"
+#: How many API calls an account has.
+_LAST_CALLS = 20
 _OUTSIDE = ("198.51.100.2/24", "2001:db8:ffff::2/64")
 
 
-class Lab:
+class Lab(witness.Witness):
     """A VPC in a box. Use it as a context manager, from a thread that outlives it; it needs root.
 
     node-a (10.0.1.0/24) holds the virtual addresses and the Elastic IP; node-b (10.0.2.0/24) is the standby; client-c (10.0.3.0/24) has a
@@ -78,10 +80,18 @@ class Lab:
             stack.enter_context(self._residence)
             self._bring_up(stack)
             self._stack = stack.pop_all()
+        self.appear()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.leave()
         self._stack.close()
+
+    def account(self) -> str:
+        """The VPC as EC2 and the kernels show it, and the last calls to EC2."""
+        calls = self.control.calls.all()[-_LAST_CALLS:]
+        told = [f"{call.time:.2f} {call.source} {call.action} {call.code or 'ok'}" for call in calls]
+        return "\n".join([f"--- VPC of {self.prefix}", status.render(status.describe(self)), "--- its last API calls", *told])
 
     @property
     def prefix(self) -> str:

@@ -69,6 +69,7 @@ def watch(cluster: Cluster, log_of_runs: Path, *more: dict[str, Any], **trigger:
     return checker
 
 
+@pytest.mark.scenario("A1", "A6")
 def test_faults_on_ec2_are_repaired_first_by_the_run_that_waited(cluster: Cluster, log_of_runs: Path) -> None:
     node, checker = cluster.lab.node_a, watch(cluster, log_of_runs)
     until(lambda: checker.seen("run ended"), PATIENCE, "the resource was not taken over")

@@ -32,6 +32,7 @@ def works(small: SmallNode, words: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), done
 
 
+@pytest.mark.scenario("D5")
 def test_the_four_lines(small: SmallNode) -> None:
     small.reset(watched=False, backup_interface="eth1")
     shown = small.lkipbu(f"-s -t {TAG}")
@@ -41,6 +42,7 @@ def test_the_four_lines(small: SmallNode) -> None:
     fails(small, "-s -t mail", "no resource mail")
 
 
+@pytest.mark.scenario("D1", "D2")
 def test_add_and_remove(small: SmallNode) -> None:
     small.reset(watched=False)
     assert small.lkipbu(f"-s -t {TAG}").stdout == four_lines("eth0", "none")
@@ -65,6 +67,7 @@ def test_a_move_needs_a_backup(small: SmallNode) -> None:
     fails(small, f"-m -t {TAG}", "web has no backup interface")
 
 
+@pytest.mark.scenario("D4")
 def test_a_move_out_of_service_swaps_the_two_values_and_nothing_else(small: SmallNode) -> None:
     small.reset(watched=False, backup_interface="eth1")
     works(small, f"-m -t {TAG}")
@@ -74,6 +77,7 @@ def test_a_move_out_of_service_swaps_the_two_values_and_nothing_else(small: Smal
     assert small.recorded() == ("eth0", "eth1")
 
 
+@pytest.mark.scenario("D3", "C7")
 def test_a_move_in_service(small: SmallNode) -> None:
     """The address goes to the backup, is verified, and lives there no longer than its lease; nothing brings it back."""
     small.reset(backup_interface="eth1")
@@ -92,6 +96,7 @@ def test_a_move_in_service(small: SmallNode) -> None:
     assert small.recorded() == ("eth0", "eth1")
 
 
+@pytest.mark.scenario("D3")
 def test_a_move_that_nothing_answers_is_undone(small: SmallNode) -> None:
     small.reset(backup_interface="eth1")
     small.router.ip("link set eth1 nomaster")  # the link is up, and leads nowhere
@@ -115,6 +120,7 @@ def test_without_a_checker_nothing_under_a_lease_is_moved(small: SmallNode) -> N
     works(small, f"-a -t {TAG} -f eth1")
 
 
+@pytest.mark.scenario("D6")
 def test_on_another_machine(small: SmallNode) -> None:
     small.reset(watched=False)
     there = small.router

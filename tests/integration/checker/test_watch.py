@@ -53,6 +53,7 @@ def patient(shared: Pair) -> Iterator[Pair]:
         yield shared
 
 
+@pytest.mark.scenario("C2", "E4", "F1")
 def test_what_needs_only_the_kernel_is_mended_at_once(pair: Pair) -> None:
     a = pair.checkers["node-a"]
     with pair.lan.prober() as prober:
@@ -144,6 +145,7 @@ def test_a_run_that_is_killed_in_the_middle_of_a_move_is_not_waited_for(shared: 
     assert "did not end within 3 s" in told[0]["reason"]
 
 
+@pytest.mark.scenario("E2")
 def test_who_goes_in_order_hands_over_and_who_is_gone_is_replaced(pair: Pair) -> None:
     a, b = pair.checkers["node-a"], pair.checkers["node-b"]
     begin = time.monotonic()
@@ -254,6 +256,7 @@ def test_told_to_end_while_it_reloads_it_ends_in_good_order(patient: Pair) -> No
     patient.until_serving("node-b", 10)
 
 
+@pytest.mark.scenario("F9")
 def test_flapping_is_held_down(shared: Pair) -> None:
     shared.reset(settings={"checks": {**CHECKS, "max_recoveries": 2, "backoff": 0.1}})
     a = shared.checkers["node-a"]
@@ -269,6 +272,7 @@ def test_flapping_is_held_down(shared: Pair) -> None:
     assert 0 < status["next_attempt_in"] <= 600
 
 
+@pytest.mark.scenario("F2")
 def test_the_store_is_away(shared: Pair) -> None:
     """For shorter than the lease nothing happens. For longer, without a channel among the nodes, the address goes in time, and is back after."""
     shared.reset(settings={"peers": None})
@@ -287,6 +291,7 @@ def test_the_store_is_away(shared: Pair) -> None:
         until(lambda: bool(shared.places("node-a")) != bool(shared.places("node-b")), 30, "nobody took it up again")
 
 
+@pytest.mark.scenario("F2")
 def test_with_a_channel_the_active_node_stays_when_the_store_is_away(pair: Pair) -> None:
     a = pair.checkers["node-a"]
     pair.lan.control.faults.inject(Fault("silent", "dynamodb:*"))
@@ -313,6 +318,7 @@ def test_what_was_taken_out_of_service_waits_for_a_person(pair: Pair) -> None:
     assert pair.record().epoch > epoch  # type: ignore[union-attr]
 
 
+@pytest.mark.scenario("F7")
 def test_an_address_on_the_standby_is_removed(shared: Pair) -> None:
     shared.reset()
     shared.node("node-b").hold(VIP, "eth1")
@@ -356,6 +362,7 @@ def test_systemd_is_told(shared: Pair, tmp_path: Path) -> None:
         until(lambda: a.exit_code == 0, 20, "it did not end")
 
 
+@pytest.mark.scenario("E3")
 def test_failback(shared: Pair) -> None:
     """Automatic: it returns to the node of the better priority once that has been ready for long enough."""
     settings = {"triggers": [{"type": "playbook", "command": "/etc/holdfast/recovery"}], "checks": {**CHECKS, "failback_delay": 2, "hold_down": 1}}

@@ -57,6 +57,7 @@ def test_all_of_it_and_nothing_else(world: World, ask: dict[str, Any]) -> None:
     assert sorted(world.reads()) == ["DescribeAddresses", *["DescribeNetworkInterfaces"] * 2, "DescribeRouteTables"]
 
 
+@pytest.mark.scenario("A3")
 def test_no_entry_leads_here_before_the_check_is_off(world: World, ask: dict[str, Any]) -> None:
     """The write of the check is slow and slow to show; entries are written after it shows, the Elastic IP does not wait for it."""
     world.plane.faults.inject(Fault("latency", "ec2:ModifyNetworkInterfaceAttribute", seconds=0.5))

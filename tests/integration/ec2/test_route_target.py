@@ -18,6 +18,7 @@ MODULE = "ec2_route_target"
 ASK = {"destinations": [VIP]}
 
 
+@pytest.mark.scenario("A2", "F10")
 @pytest.mark.parametrize(("count", "pages"), [(1, 1), (40, 1), (250, 3)])
 def test_worked_example(world: World, count: int, pages: int) -> None:
     """scenarios.md A: with the VPC's main table, which has no entry, there is one table more."""
@@ -94,6 +95,7 @@ def test_prefix_lists_are_listed_untouched(world: World) -> None:
     assert world.writes() == ["ReplaceRoute"]
 
 
+@pytest.mark.scenario("F5")
 def test_one_table_refusing(world: World) -> None:
     tables = world.add_tables(12, {VIP: world.theirs})
     world.plane.faults.inject(Fault("deny", "ReplaceRoute", match={"RouteTableId": tables[5]}))
@@ -108,6 +110,7 @@ def test_one_table_refusing(world: World) -> None:
     assert len(world.writes()) == 12
 
 
+@pytest.mark.scenario("A5")
 def test_missing(world: World) -> None:
     with_entry, without = world.add_tables(1, {VIP: world.theirs}) + world.add_tables(1, {})
     before = world.everything()
@@ -128,6 +131,7 @@ def test_missing(world: World) -> None:
     assert (row["before"], row["after"]) == (None, world.ours)
 
 
+@pytest.mark.scenario("F8")
 def test_found_nowhere(world: World) -> None:
     world.add_tables(2, {OTHER: world.theirs})
     assert "No route table" in world.run(MODULE, ASK)["msg"]
@@ -300,6 +304,7 @@ def test_a_dead_endpoint(world: World) -> None:
     assert time.monotonic() - start < 6
 
 
+@pytest.mark.scenario("F5")
 def test_a_role(world: World) -> None:
     """The role's rights count, and no more than scenarios.md E5 lists are needed."""
     world.add_tables(1, {VIP: world.theirs})

@@ -73,6 +73,7 @@ def test_stopped_it_finds_out_that_it_lost_the_lease_and_brings_nothing_back(clu
     assert cluster.holder() == "node-b"
 
 
+@pytest.mark.scenario("F12")
 def test_sigterm_takes_the_address_down_and_then_lets_the_lease_go(cluster: Cluster) -> None:
     a, b = cluster.lab.nodes
     cluster.put_in_service(a)

@@ -93,6 +93,7 @@ def test_a_look_is_two_calls_whatever_the_number_of_tables(deep: Cluster) -> Non
     assert made[names[1]] <= 3 * made[names[0]] + 2
 
 
+@pytest.mark.scenario("E1", "F3")
 @pytest.mark.parametrize("how", ["silent", "deny"])
 def test_an_api_that_does_not_answer_is_no_fault(deep: Cluster, how: str) -> None:
     healthy(deep)

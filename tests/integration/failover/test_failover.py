@@ -21,6 +21,7 @@ from lab.waiting import until
 TIMING = PROFILES["standard"]
 
 
+@pytest.mark.scenario("B4")
 def test_switchover_and_back_under_a_client(cluster: Cluster, tmp_path: Path) -> None:
     moves = ("node-b", "node-a") * 2
     cluster.resource["dependents"] = dependents(cluster, tmp_path)
@@ -103,6 +104,7 @@ def test_a_fence_that_fails_keeps_the_address_down(cluster: Cluster, tmp_path: P
     assert (record.holder, record.handoff_to) == ("", NOBODY)
 
 
+@pytest.mark.scenario("E3")
 def test_the_killed_node_returns_and_leaves_the_resource_where_it_is(cluster: Cluster) -> None:
     a, b = cluster.lab.nodes
     cluster.put_in_service(a)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from ansible_collections.holdfast.ha.tests.integration.failover.cluster import Cluster
 from ansible_collections.holdfast.ha.tests.integration.failover.shared import MOVED, dependents, epoch
 from lab.control import Fault
@@ -35,6 +37,7 @@ def test_recover_fails_over_when_both_interfaces_are_dead(cluster: Cluster, tmp_
     assert (tmp_path / "diary").read_text().splitlines() == ["first started node-b 1", "second started node-b 1"]
 
 
+@pytest.mark.scenario("C5")
 def test_recover_releases_on_a_node_whose_interfaces_are_dead(cluster: Cluster, tmp_path: Path) -> None:
     """It is reached by a third one: dependents stop there in reverse and start in order on the standby, at once. Another resource, which cannot be
     moved, does not keep this one from it."""
@@ -68,6 +71,7 @@ def test_recover_is_not_held_up_by_a_dead_way_to_a_node_that_lives(cluster: Clus
     assert (cluster.holder(), epoch(cluster)) == ("node-a", before)
 
 
+@pytest.mark.scenario("A4", "B3")
 def test_recover_fails_over_where_ec2_denies_this_node_only(cluster: Cluster, tmp_path: Path) -> None:
     a = cluster.lab.node_a
     cluster.place_on(a)

@@ -173,15 +173,21 @@ def test_without_root_it_says_what_it_needs():
 def test_nothing_stays_behind(ending):
     prefix = f"e{os.getpid()}-"
     environment = {**os.environ, "PYTHONPATH": str(_TESTS)}
-    holder = subprocess.Popen([sys.executable, "-c", _HOLD, prefix], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == b"ready\n"
-    listed = [subprocess.run(["ip", "netns", "pids", prefix + name], capture_output=True, text=True, check=False).stdout for name in _MACHINES]
-    inside = [int(pid) for text in listed for pid in text.split()]
-    assert len(inside) >= len(_MACHINES) + 4  # each its holder, the nodes their service and sshd as well
-    holder.send_signal(ending)
-    holder.wait(timeout=20)
-    holder.stdout.close()
+    # a shell starts a background job with SIGINT ignored, and every child of the job inherits that
+    argv = ["env", "--default-signal=INT", sys.executable, "-c", _HOLD, prefix]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"ready\n"
+            listed = [
+                subprocess.run(["ip", "netns", "pids", prefix + name], capture_output=True, text=True, check=False).stdout for name in _MACHINES
+            ]
+            inside = [int(pid) for text in listed for pid in text.split()]
+            assert len(inside) >= len(_MACHINES) + 4  # each its holder, the nodes their service and sshd as well
+            holder.send_signal(ending)
+            holder.wait(timeout=20)
+        finally:
+            holder.kill()
     until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in inside), 5, "its processes live on")
     if ending == signal.SIGKILL:
         assert traces(prefix) != [], "nobody could remove the names"

@@ -44,6 +44,7 @@ def test_boto3_reaches_ec2_with_the_credentials_of_instance_metadata(lab: Lab, d
     assert call.source == lab.node_a.place.interface("eth1" if dead else "eth0").address
 
 
+@pytest.mark.scenario("E5")
 def test_the_nodes_role_may_do_no_more_than_it_needs(lab: Lab):
     done = lab.node_a.run("python", "-c", "import boto3; boto3.client('ec2').delete_vpc(VpcId='vpc-0123456789abcdef0')", check=False)
     assert "UnauthorizedOperation" in done.stderr

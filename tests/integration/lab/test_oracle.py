@@ -14,6 +14,7 @@ from lab.control.calls import Call
 from lab.netns import Namespace, remove_leftovers
 from lab.oracle import Oracle, Stay, Tenure, TwoHolders, epochs_that_fell, lease_writes, tenures_of, two_at_once, without_lease
 
+pytestmark = pytest.mark.exclusivity
 VIP, VIP6 = "10.1.0.10/32", "fd00:1::10/128"
 
 

@@ -22,6 +22,8 @@ from ansible_collections.holdfast.ha.tests.integration.lease.contest import Aren
 from ansible_collections.holdfast.ha.tests.integration.lease.servers import Etcd, LossyWire, dynalite
 from lab.control import ControlPlane, Fault
 
+pytestmark = pytest.mark.exclusivity
+
 ROUNDS = 500
 
 

@@ -24,7 +24,7 @@ from ansible_collections.holdfast.ha.tests.integration.lease.servers import unti
 from harness.module import TREE
 from lab.netns import Namespace, remove_leftovers
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+pytestmark = [pytest.mark.exclusivity, pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")]
 
 TIMES = 50
 TIMING, STANDARD = PROFILES["fast"], PROFILES["standard"]

@@ -39,6 +39,7 @@ def settle(node: Namespace) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.scenario("C3")
 @pytest.mark.parametrize("address", [VIP, VIP6])
 def test_a_deleted_address_comes_back_and_is_announced(node: Namespace, module: Module, address: str) -> None:
     module("ip_address", address=address, interface="eth0")
@@ -79,6 +80,7 @@ def test_the_neighbours_learn_of_a_move(node: Namespace, peer: Namespace, module
         assert mac in peer.ip(f"neigh show {host}"), peer.ip("neigh")
 
 
+@pytest.mark.scenario("C8")
 def test_a_duplicate_on_the_link_is_refused(node: Namespace, peer: Namespace, module: Module) -> None:
     peer.ip(f"addr add {VIP} dev eth0")
     before = snapshot(node)
@@ -92,6 +94,7 @@ def test_a_duplicate_on_the_link_is_refused(node: Namespace, peer: Namespace, mo
     assert not module("ip_address", address=VIP, interface="eth0", check_unique=False)["failed"]
 
 
+@pytest.mark.scenario("C8")
 def test_an_ipv6_duplicate_is_refused_and_leaves_nothing(node: Namespace, peer: Namespace, module: Module) -> None:
     settle(node)
     peer.ip(f"addr add {VIP6} dev eth0 nodad")
@@ -160,6 +163,7 @@ def test_a_duplicate_behind_a_link_that_was_down_is_refused(node: Namespace, pee
     assert not addresses(node, "eth0")
 
 
+@pytest.mark.scenario("C3")
 def test_a_dead_link_is_bounced_once_and_keeps_what_was_on_it(node: Namespace, peer: Namespace, module: Module) -> None:
     for words in ("addr add 10.1.0.2/24 dev eth0", "-6 addr add fd00:1::2/64 dev eth0 nodad", "route add 10.9.0.0/16 via 10.1.0.1 mtu 1400"):
         node.ip(words)

@@ -93,6 +93,7 @@ class TestBackup:
         assert "is not the backup interface" in told(interface="eth2", state="absent")
         assert told(tag="nosuch", interface="eth1").startswith("no resource nosuch")
 
+    @pytest.mark.scenario("C1")
     def test_other_networks_are_warned_of(self, node: Namespace, module: Module) -> None:
         define(node)
         node.ip("addr add 10.1.0.2/22 dev eth0")
@@ -103,8 +104,32 @@ class TestBackup:
         node.ip("addr add 10.1.0.3/22 dev eth1")
         assert "warnings" not in module("ip_backup_interface", tag="web", interface="eth1")
 
+    @pytest.mark.scenario("C11")
+    def test_a_link_over_two_others_is_an_interface_like_any_other(self, node: Namespace, peer: Namespace, module: Module) -> None:
+        """A bond. A kernel without bonding has a bridge in its place: both borrow the MAC address of a port, and lose no address with a port."""
+        kind = "bond mode active-backup" if node.run("ip", "link", "add", "probe0", "type", "bond", check=False).returncode == 0 else "bridge"
+        node.run("ip", "link", "del", "probe0", check=False)
+        node.ip(f"link add bond0 type {kind}")
+        for link in ("eth0", "eth1"):
+            node.ip(f"link set {link} down")
+            node.ip(f"link set {link} master bond0")
+            node.ip(f"link set {link} up")
+        node.ip("link set bond0 up")
+        settle(node)
+        define(node, interface="bond0", probe=None)
+        assert module("ip_address", address=VIP, interface="bond0")["changed"]
+        assert module("ip_resource_info", tag="web")["resources"][0]["health"] == "healthy"
+        peer.ip("link set eth0 down")
+        assert module("ip_resource_info", tag="web")["resources"][0]["health"] == "healthy", "one port is left"
+        assert not module("ip_address", address=VIP, interface="bond0")["changed"]
+        node.ip(f"addr del {VIP} dev bond0")
+        assert module("ip_resource_info", tag="web")["resources"][0]["health"] == "failed"
+        assert module("ip_address", address=VIP, interface="bond0")["changed"]
+        assert list(addresses(node, "bond0")) == [VIP]
+
 
 class TestSwap:
+    @pytest.mark.scenario("C7")
     def test_an_answered_swap_is_kept_over_runs(self, node: Namespace, bridged: Namespace, module: Module) -> None:
         define(node, backup_interface="eth1")
         module("ip_address", address=VIP, interface="eth0", valid_lft="500")
@@ -173,6 +198,7 @@ class TestSwap:
         assert "back on eth0" in answer["msg"]
         assert VIP in addresses(node, "eth0")
 
+    @pytest.mark.scenario("C6")
     def test_ipv6(self, node: Namespace, bridged: Namespace, module: Module) -> None:
         web6 = {"tag": "web6", "address": "fd00:1::10/64", "interface": "eth0", "backup_interface": "eth1"}
         node.ip("-6 addr add fd00:1::10/64 dev eth0 nodad")
@@ -192,6 +218,7 @@ class TestSwap:
         assert state(node)["interface"] == "eth1"
         assert node.ip("addr") == links
 
+    @pytest.mark.scenario("F6")
     def test_a_killed_swap_is_finished_by_the_next(self, node: Namespace, bridged: Namespace, module: Module) -> None:
         """The address has moved, the record has not been written."""
         define(node, backup_interface="eth1")
@@ -216,6 +243,7 @@ class TestSwap:
 
 
 class TestInfo:
+    @pytest.mark.scenario("C6", "D5")
     def test_four_lines_and_health(self, node: Namespace, module: Module) -> None:
         define(node, address="172.17.106.10/22", probe=None, backup_interface="eth1")
         failed = module("ip_resource_info", node="ServerA")["resources"][0]
@@ -234,6 +262,18 @@ class TestInfo:
         assert down["health"] == "failed"
         assert "(down)" in down["text"]
         assert down["info"].startswith(f"{node.name} ")
+
+    @pytest.mark.scenario("F4")
+    def test_an_address_that_only_looks_alike_is_another(self, node: Namespace, module: Module) -> None:
+        define(node)
+        for other in ("10.1.0.1/22", "10.1.0.100/22", "110.1.0.10/22"):
+            node.ip(f"addr add {other} dev eth0")
+        found = module("ip_resource_info", tag="web")["resources"][0]
+        assert (found["health"], found["reasons"][0].startswith("10.1.0.10/22 is not on eth0")) == ("failed", True), found
+        assert module("ip_address", address=VIP, interface="eth0")["changed"]
+        assert module("ip_resource_info", tag="web")["resources"][0]["health"] == "healthy"
+        assert module("ip_address", address=VIP, interface="eth0", state="absent")["changed"]
+        assert len(addresses(node, "eth0")) == 3
 
     def test_all_sorted_and_unknown(self, node: Namespace, module: Module) -> None:
         assert module("ip_resource_info")["resources"] == []
@@ -305,6 +345,7 @@ class TestProbe:
         assert every["answered"] == ["10.1.0.1"]
         assert "10.1.0.99 did not answer" in every["msg"]
 
+    @pytest.mark.scenario("C9")
     def test_broadcast(self, node: Namespace, bridged: Namespace, module: Module) -> None:
         node.ip(f"addr add {VIP} brd + dev eth0")
         options = {"address": VIP, "interface": "eth0", "tries": 1, "timeout": 0.3}

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed, told
 from ansible_collections.holdfast.ha.tests.integration.recovery.world import ABSENT
 from lab.faults import active, strike
@@ -19,6 +21,7 @@ def leaves_by(cluster: Cluster, source: str, target: str) -> str:
     return str(found[0]["dev"])
 
 
+@pytest.mark.scenario("C4", "C10")
 def test_dead_primary_everything_follows_to_the_backup_and_stays_there(cluster: Cluster) -> None:
     lab, place = cluster.lab, cluster.lab.place
     primary, backup = cluster.interface("eth0"), cluster.interface("eth1")

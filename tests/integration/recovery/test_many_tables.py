@@ -15,6 +15,7 @@ from lab.vpc import Lab
 EXTRA = 250
 
 
+@pytest.mark.scenario("F11")
 def test_all_tables_are_repaired_by_one_run() -> None:
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root")

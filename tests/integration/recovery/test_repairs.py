@@ -54,6 +54,7 @@ def test_one_run_puts_it_right_and_touches_nothing_else(cluster: Cluster, case: 
     assert cluster.changes() == {}
 
 
+@pytest.mark.scenario("B1", "B2")
 def test_elastic_ip_taken_by_another_node_comes_back(cluster: Cluster) -> None:
     strike(cluster.lab, "eip-taken")
     outside = cluster.clients[3]
