@@ -31,6 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the unit tests, for the selection by marker."""
+    if not IS_OURS:
+        return
     unit = Path(__file__).with_name("unit")
     for item in items:
         if item.path.is_relative_to(unit):
