@@ -24,7 +24,7 @@ import nox
 ROOT = Path(__file__).resolve().parent
 #: Each ansible-core that is tested with, and a Python that it runs on; the newest is the one that pip finds.
 CORES = {"2.17": "3.10", "2.18": "3.11", "2.19": "3.11", "2.20": "3.12", "newest": "3.13"}
-SHELL_SCRIPTS = ("tests/front-door", ".ci/run")
+SHELL_SCRIPTS = ("tests/front-door", "tests/holdfast-bench", "tests/holdfast-lab", ".ci/run")
 # The sessions without an environment of their own use the programs beside nox, also where nobody has put these on PATH.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
@@ -58,8 +58,8 @@ def style(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def types(session: nox.Session) -> None:
-    """Types, with mypy's strict mode: the core, the modules and the lab."""
-    packages = ["ansible_collections.holdfast.ha.plugins", "lab", "harness"]
+    """Types, with mypy's strict mode: the core, the modules, the lab and the benchmarks."""
+    packages = ["ansible_collections.holdfast.ha.plugins", "lab", "harness", "bench"]
     session.run("mypy", *(f"--package={name}" for name in packages), env={"MYPYPATH": f"{ROOT}/.tree:{ROOT}/tests"})
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every benchmark, one after another: the figures of docs/docsite/rst/tuning.rst.
 
-    tests/bench/all.py [--quick]
+    tests/holdfast-bench all [--quick]
 
 ``--quick`` takes a few rounds of each, to see that all of them work. Each prints its tables, which goals it missed, and the machine's load.
 """
@@ -12,17 +12,16 @@ import argparse
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 #: The programs with their arguments, in full and quick.
 PROGRAMS = (
-    ("bench_faults.py", "--rounds 20 --slow-rounds 5", "--rounds 2 --slow-rounds 1"),
-    ("bench_takeover.py", "--rounds 20", "--rounds 2"),
-    ("bench_switchover.py", "--rounds 20 --playbook-rounds 4 --profiles fast", "--rounds 2 --playbook-rounds 2 --profiles fast"),
-    ("bench_ec2.py", "--rounds 20 --cold-rounds 3", "--rounds 2 --cold-rounds 1"),
-    ("bench_idle.py", "--seconds 300", "--seconds 20"),
-    ("bench_armed.py", "--rounds 10 --latency 0.1", "--rounds 1 --idle 5"),
-    ("bench_route_target.py", "--rounds 5", "--rounds 1"),
+    ("bench_faults", "--rounds 20 --slow-rounds 5", "--rounds 2 --slow-rounds 1"),
+    ("bench_takeover", "--rounds 20", "--rounds 2"),
+    ("bench_switchover", "--rounds 20 --playbook-rounds 4 --profiles fast", "--rounds 2 --playbook-rounds 2 --profiles fast"),
+    ("bench_ec2", "--rounds 20 --cold-rounds 3", "--rounds 2 --cold-rounds 1"),
+    ("bench_idle", "--seconds 300", "--seconds 20"),
+    ("bench_armed", "--rounds 10 --latency 0.1", "--rounds 1 --idle 5"),
+    ("bench_route_target", "--rounds 5", "--rounds 1"),
 )
 
 
@@ -36,7 +35,7 @@ def main() -> int:
         words = quick if given.quick else full
         print(f"\n=== {name} {words}", flush=True)
         begin = time.monotonic()
-        done = subprocess.run([sys.executable, "-u", str(Path(__file__).with_name(name)), *words.split()], check=False)
+        done = subprocess.run([sys.executable, "-u", "-m", f"bench.{name}", *words.split()], check=False)
         failed += done.returncode != 0
         print(f"=== {name}: {'done' if done.returncode == 0 else 'FAILED'} after {time.monotonic() - begin:.0f} s", flush=True)
     return failed

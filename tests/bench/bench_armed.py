@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a run that waits in advance saves: from the checker's order to the playbook's end, with one EC2 task that repairs a route.
 
-    tests/bench/bench_armed.py [--rounds N] [--latency SECONDS] [--idle SECONDS]
+    tests/holdfast-bench bench_armed [--rounds N] [--latency SECONDS] [--idle SECONDS]
 
 Cold and armed, the module in a process of its own and in Ansible's worker, its client made then or beforehand. The ways take turns, so that whatever
 else the machine does meets all of them. Then what a waiting run costs: its memory, and its share of a core while nothing happens.
@@ -22,15 +22,12 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.leash import below
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger import Order, Triggers, parse_triggers
+from bench.bench_route_target import VIP, Lab, Vpc
+from lab.waiting import until
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / ".tree"), str(Path(__file__).parent)]
-
-from bench_route_target import VIP, Lab, Vpc  # noqa: E402
-
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.leash import below  # noqa: E402
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger import Order, Triggers, parse_triggers  # noqa: E402
-from lab.waiting import until  # noqa: E402
-
 PATIENCE = 120.0
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Route entries or the Elastic IP lead to the other node: how long from the checker's seeing it to the service, with 100 ms for each call to EC2.
 
-    tests/bench/bench_ec2.py [--rounds N] [--tables 1,10,50] [--cold-rounds N] [--latency SECONDS] [--many N]
+    tests/holdfast-bench bench_ec2 [--rounds N] [--tables 1,10,50] [--cold-rounds N] [--latency SECONDS] [--many N]
         [--profiles fast,standard]
 
 In the lab's VPC: node-a's checker, with the collection's `recover` in a run that waited (armed) or is started then (cold). All entries are broken,
@@ -16,13 +16,9 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / ".tree")]
-
-from figures import Table  # noqa: E402
-from in_vpc import Watched  # noqa: E402
+from bench.figures import Table
+from bench.in_vpc import Watched
 
 #: Each round is a fault of its own, seen when the checker is told to look.
 CHECKS = {"deep_interval": 3600, "max_recoveries": 1000, "backoff": 0.1, "hold_down": 0}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The address is deleted, and the active link loses its carrier: for how long a client that asks every half a millisecond is without the service.
 
-    tests/bench/bench_faults.py [--rounds N] [--slow-rounds N] [--only WORD] [--profiles fast,standard]
+    tests/holdfast-bench bench_faults [--rounds N] [--slow-rounds N] [--only WORD] [--profiles fast,standard]
 
 Two nodes with two links each, checkers left to themselves, leases in an emulated store. With the reflex on the checker repairs it in its own process,
 and the playbook, where there is one, follows; with the reflex off the playbook `recover` repairs it, from a run that waited or from a cold start.
@@ -18,17 +18,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / ".tree")]
-
-from client import Client  # noqa: E402
-from contestants import HOST, PATIENCE, Contestant, Holdfast, keepaliveds, new_lan  # noqa: E402
-from figures import Table  # noqa: E402
-from pacemaker import pacemakers, why_not  # noqa: E402
-
-from lab.lan import VIP  # noqa: E402
+from bench.client import Client
+from bench.contestants import HOST, PATIENCE, Contestant, Holdfast, keepaliveds, new_lan
+from bench.figures import Table
+from bench.pacemaker import pacemakers, why_not
+from lab.lan import VIP
 
 DELETED, DOWN = "address deleted", "link down"
 _ATTEMPTS = 5

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What it costs while nothing happens: share of a core and memory of the checker and of the run that waits, and calls to EC2 for a look.
 
-    tests/bench/bench_idle.py [--seconds N]
+    tests/holdfast-bench bench_idle [--seconds N]
 
 Profile `standard` as delivered, with 1 and 20 resources: on a plain network, the active node and the standby, with leases in etcd, and in DynamoDB,
 whose client alone takes some 20 MB; and in the lab's VPC with three route tables and an Elastic IP, the active node. All idle at the same time, each
@@ -21,17 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / ".tree")]
-
-from contestants import Holdfast, Keepalived, keepalived_there, new_lan  # noqa: E402
-from figures import load  # noqa: E402
-from in_vpc import Watched  # noqa: E402
-
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.leash import below  # noqa: E402
-from ansible_collections.holdfast.ha.tests.integration.failover.etcd import LabEtcd  # noqa: E402
-from lab.forwarding import router_address  # noqa: E402
-from lab.lan import CIDR  # noqa: E402
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.leash import below
+from ansible_collections.holdfast.ha.tests.integration.failover.etcd import LabEtcd
+from bench.contestants import Holdfast, Keepalived, keepalived_there, new_lan
+from bench.figures import load
+from bench.in_vpc import Watched
+from lab.forwarding import router_address
+from lab.lan import CIDR
 
 SHARE_GOAL, PLAIN_GOAL, EC2_GOAL = 0.005, 30e6, 70e6
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How long ec2_route_target takes against a bare boto3 script and against ClusterLabs' aws-vpc-move-ip, as ratios of one run.
 
-    tests/bench/bench_route_target.py [--rounds N] [--rival-tables 1,10]
+    tests/holdfast-bench bench_route_target [--rounds N] [--rival-tables 1,10]
 
 The control plane runs in a process of its own. Ours is the module's code, `RouteTargets` under `converge`, and like the
 bare script it is timed from when the client is made. The two take turns, so that whatever else the machine does
@@ -25,19 +25,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.holdfast.ha.plugins.module_utils._converge import converge
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import AwsOptions, ec2_client
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import RouteWish
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.prepare import SETTLE
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.task_routes import RouteTargets
+from harness.module import run_module
+from lab.control import ControlPlane
+from lab.imds import Identity, Imds
+from lab.netns import Namespace
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / ".tree")]
-
-from ansible_collections.holdfast.ha.plugins.module_utils._converge import converge  # noqa: E402
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import AwsOptions, ec2_client  # noqa: E402
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import RouteWish  # noqa: E402
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.prepare import SETTLE  # noqa: E402
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.task_routes import RouteTargets  # noqa: E402
-from harness.module import run_module  # noqa: E402
-from lab.control import ControlPlane  # noqa: E402
-from lab.imds import Identity, Imds  # noqa: E402
-from lab.netns import Namespace  # noqa: E402
-
 VIP = "10.1.0.10/32"
 LIMIT = 1.3
 RIVAL = Path("/usr/lib/ocf/resource.d/heartbeat/aws-vpc-move-ip")
@@ -109,7 +107,9 @@ def bare(client: Any, vpc: Vpc, eni: str) -> None:
     """The same calls, and nothing else: look, replace with ten threads, look."""
 
     def look() -> list[Any]:
-        filters, found, more = [{"Name": "vpc-id", "Values": [vpc.id]}], [], {}
+        filters = [{"Name": "vpc-id", "Values": [vpc.id]}]
+        found: list[Any] = []
+        more: dict[str, str] = {}
         while True:
             answer = client.describe_route_tables(Filters=filters, MaxResults=100, **more)
             found += answer["RouteTables"]
@@ -178,7 +178,7 @@ def _instance(plane: ControlPlane, node: Namespace, vpc: Vpc, folder: Path) -> d
     listener.bind(("127.0.0.1", 8001))
     listener.listen(64)
     plane.serve([listener])
-    Imds(Identity(vpc.instances[1], "node"), lambda: plane.snapshot(vpc.id), plane.issue).listen(node)  # type: ignore[arg-type]
+    Imds(Identity(vpc.instances[1], "node"), lambda: plane.snapshot(vpc.id), plane.issue).listen(node)
     keys = plane.admin_credentials
     (folder / "credentials").write_text(f"[default]\naws_access_key_id = {keys.access_key}\naws_secret_access_key = {keys.secret_key}\n")
     return {

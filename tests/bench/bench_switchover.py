@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A planned switchover: for how long a client is without the service.
 
-    tests/bench/bench_switchover.py [--rounds N] [--playbook-rounds N] [--profiles fast,standard] [--only WORD]
+    tests/holdfast-bench bench_switchover [--rounds N] [--playbook-rounds N] [--profiles fast,standard] [--only WORD]
 
 By the checkers alone: on a plain network, beside keepalived that is stopped in good order, each in turn, to a client that asks every half a
 millisecond, then Pacemaker by itself, where it is installed; and in the lab's VPC, where the new node's checker has the routes of three
@@ -26,25 +26,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / ".tree")]
-
-from client import Client  # noqa: E402
-from contestants import HOST, PATIENCE, Contestant, Holdfast, keepaliveds, new_lan  # noqa: E402
-from figures import Table  # noqa: E402
-from pacemaker import pacemakers, why_not  # noqa: E402
-
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore  # noqa: E402
-from ansible_collections.holdfast.ha.tests.integration.failover.cluster import Cluster  # noqa: E402
-from harness.pair import CLUSTER, STORE, TAG, Pair  # noqa: E402
-from lab.control import Fault  # noqa: E402
-from lab.handover import hand_over  # noqa: E402
-from lab.installed import Installed  # noqa: E402
-from lab.lan import Lan  # noqa: E402
-from lab.oracle import Oracle  # noqa: E402
-from lab.playbook import run_playbook  # noqa: E402
-from lab.prober import Prober  # noqa: E402
-from lab.vpc import Lab  # noqa: E402
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
+from ansible_collections.holdfast.ha.tests.integration.failover.cluster import Cluster
+from bench.client import Client
+from bench.contestants import HOST, PATIENCE, Contestant, Holdfast, keepaliveds, new_lan
+from bench.figures import Table
+from bench.pacemaker import pacemakers, why_not
+from harness.pair import CLUSTER, STORE, TAG, Pair
+from lab.control import Fault
+from lab.handover import hand_over
+from lab.installed import Installed
+from lab.lan import Lan
+from lab.oracle import Oracle
+from lab.playbook import run_playbook
+from lab.prober import Prober
+from lab.vpc import Lab
 
 PLAIN = "switchover, no EC2 parts"
 EC2 = {"switchover, EC2 parts": 0.0, "switchover, EC2, 100 ms a call": 0.1}

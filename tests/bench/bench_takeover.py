@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The active node is killed: how long until the standby answers, and how much of that comes after the lease has run out.
 
-    tests/bench/bench_takeover.py [--rounds N] [--profiles fast,standard]
+    tests/holdfast-bench bench_takeover [--rounds N] [--profiles fast,standard]
 
 Two nodes and a client on a plain network; each node's checker is left to itself, and the lease is in the lab's DynamoDB. A client asks every 5 ms.
 The lease has run out ``ttl`` seconds after the last renewal that took effect, by the store's log. What comes after is the standby's waiting longer
@@ -18,19 +18,14 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / ".tree")]
-
-from client import Client  # noqa: E402
-from contestants import HOST, Contestant, Holdfast, keepaliveds, new_lan  # noqa: E402
-from figures import Table  # noqa: E402
-from pacemaker import pacemakers, why_not  # noqa: E402
-
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import PROFILES  # noqa: E402
-from harness.pair import KEY  # noqa: E402
-from lab.oracle import lease_writes  # noqa: E402
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import PROFILES
+from bench.client import Client
+from bench.contestants import HOST, Contestant, Holdfast, keepaliveds, new_lan
+from bench.figures import Table
+from bench.pacemaker import pacemakers, why_not
+from harness.pair import KEY
+from lab.oracle import lease_writes
 
 EVENT, EXPIRED, GONE = "node dead", "  of it after the lease ran out", "  of it without the address"
 GOAL = {"fast": 5.0}

@@ -18,8 +18,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from contestants import HOST, PATIENCE, Contestant, new_lan
-
+from bench.contestants import HOST, PATIENCE, Contestant, new_lan
 from lab.booted import Booted
 from lab.lan import VIP, Lan
 from lab.waiting import until
