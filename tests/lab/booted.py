@@ -34,14 +34,18 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BOOT_LIMIT = 90.0
 _CGROUPS = (Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 #: $1: name of the control group, $2: the image, $3: the node's folder, $4: its network; then nspawn's own words.
-_START = """
+_START = (
+    """
 mount --make-rprivate / && mount -t overlay overlay -o "lowerdir=$2,upperdir=$3/upper,workdir=$3/work" "$3/root" || exit 1
-for tree in %s; do
+"""
+    f"for tree in {' '.join(map(str, _CGROUPS))}; do"
+    """
     if [ -f "$tree/cgroup.procs" ]; then mkdir -p "$tree/$1" && echo $$ > "$tree/$1/cgroup.procs" || exit 1; fi
 done
 root=$3/root network=$4; shift 4
 exec nsenter --net="$network" systemd-nspawn --directory="$root" "$@"
-""" % " ".join(map(str, _CGROUPS))  # noqa: UP031 - the shell's braces would all have to be doubled
+"""
+)
 
 
 def why_not() -> str:

@@ -10,7 +10,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO
@@ -88,22 +88,19 @@ class Residence:
         """The lock file, locked. One that its last holder removed meanwhile is no lock: look again."""
         while True:
             _BASE.mkdir(mode=0o700, exist_ok=True)
-            try:
-                lock = open(self._lock_file, "a+")  # noqa: SIM115 - the caller gets it open: closing it ends the lock
-            except FileNotFoundError:
-                continue  # the folder went with the last lab
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.path.samestat(os.fstat(lock.fileno()), os.stat(self._lock_file)):
-                    return lock
-            except BlockingIOError:
-                lock.close()
-                raise LabError(
-                    f"a lab with the prefix {self.prefix} runs already (process {self.owner()}): end it with `down`, or choose another --prefix"
-                ) from None
-            except FileNotFoundError:
-                pass
-            lock.close()
+            with ExitStack() as closing:
+                try:
+                    lock = closing.enter_context(open(self._lock_file, "a+"))
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if os.path.samestat(os.fstat(lock.fileno()), os.stat(self._lock_file)):
+                        closing.pop_all()  # the caller keeps the file open, because the lock ends when the file is closed
+                        return lock
+                except BlockingIOError:
+                    raise LabError(
+                        f"a lab with the prefix {self.prefix} runs already (process {self.owner()}): end it with `down`, or choose another --prefix"
+                    ) from None
+                except FileNotFoundError:
+                    pass  # the last holder has removed the folder or the file meanwhile
 
     def _clear(self) -> list[str]:
         names = self.leftovers()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from datetime import datetime, timezone
 
 import pytest
@@ -33,7 +34,8 @@ class Client:
 
     def ask(self, method: str, path: str, **headers: str) -> tuple[int, str]:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        reply = self.imds.answer(HttpRequest(method, path, "", named, b"", "10.0.1.11", None))  # type: ignore[arg-type]
+        with socket.socket() as connection:
+            reply = self.imds.answer(HttpRequest(method, path, "", named, b"", "10.0.1.11", connection))
         return reply.status, reply.body.decode()
 
     def token(self, seconds: int = 60) -> str:

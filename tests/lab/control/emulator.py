@@ -12,14 +12,15 @@ from typing import Any
 
 # Read by moto when it first makes a backend: 1,285 machine images that nothing here describes cost a second.
 os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
-for _name in ("MOTO_ACCOUNT_ID", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"):  # the account is ours; moto reads the profile when it is imported
-    os.environ.pop(_name, None)
+os.environ.pop("MOTO_ACCOUNT_ID", None)  # the account is ours
+os.environ.pop("AWS_PROFILE", None)  # moto reads the profile when it is imported
+os.environ.pop("AWS_DEFAULT_PROFILE", None)
 
-from moto.backends import get_backend  # noqa: E402
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: E402
+from moto.backends import get_backend
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-from lab.control.http import HttpReply  # noqa: E402
-from lab.control.request import ApiRequest  # noqa: E402
+from lab.control.http import HttpReply
+from lab.control.request import ApiRequest
 
 _ACCOUNTS = itertools.count(100000000001)
 _SERVICES: tuple[Any, ...] = ("ec2", "dynamodb", "sts", "iam")

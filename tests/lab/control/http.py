@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
+from socketserver import BaseServer
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def __init__(self, connection: socket.socket, source: tuple[str, int], app: App) -> None:
         self._app = app
-        super().__init__(connection, source, None)  # type: ignore[arg-type]
+        super().__init__(connection, source, BaseServer(source, BaseHTTPRequestHandler))  # required; this one opens no socket
 
     def _any(self) -> None:
         if "chunked" in self.headers.get("Transfer-Encoding", ""):

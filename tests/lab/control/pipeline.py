@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
@@ -20,6 +21,7 @@ from lab.control.iam.resources import Resources
 from lab.control.request import ApiRequest, parse_request, result_reply
 from lab.control.rules import ids, registry  # the package registers the rules
 
+_logger = logging.getLogger(__name__)
 _CODE = re.compile(rb'<Code>([^<]+)</Code>|"__type"\s*:\s*"(?:[^"#]*#)?([^"]+)"')
 
 
@@ -56,8 +58,9 @@ class Pipeline:
         if request.service == "ec2":
             try:
                 self._changed(call)
-            except Exception:  # noqa: BLE001 - a subscriber that fails must not pass for a data plane that followed
-                return _defect(request)
+            except Exception:
+                _logger.exception("the data plane did not follow %s", request.action)
+                return _defect(request)  # a subscriber that fails must not pass for a data plane that followed
         return CUT if self._faults.loses_reply(request) else reply
 
     def _decide(self, request: ApiRequest, mutating: bool) -> tuple[HttpReply, str | None]:
@@ -66,8 +69,9 @@ class Pipeline:
                 reply = self._perform(request, mutating)
         except ApiError as error:
             return error_reply(request.service, error), error.code
-        except Exception:  # noqa: BLE001 - a defect of the lab must show as one, and must not look like EC2's
-            return _defect(request), "LabDefect"
+        except Exception:
+            _logger.exception("the lab could not answer %s", request.action)
+            return _defect(request), "LabDefect"  # it must not look like an error of EC2
         found = _CODE.search(reply.body) if reply.status >= 300 else None
         return reply, (found[1] or found[2]).decode() if found else None
 
@@ -136,6 +140,5 @@ class Pipeline:
 
 
 def _defect(request: ApiRequest) -> HttpReply:
-    traceback.print_exc()
     text = f"the lab's control plane has a defect: {traceback.format_exc(limit=-3)}"
     return error_reply(request.service, ApiError("LabDefect", text))

@@ -93,7 +93,7 @@ def _refuse_inside(call: Ec2Call, table: Any, destination: str, target: targets.
         return
     block = ipaddress.ip_network(destination)
     around = [one for one in map(ipaddress.ip_network, state.vpc_cidrs(call.backend, table.vpc_id)) if one.version == block.version]
-    if not any(block != one and block.subnet_of(one) for one in around):  # type: ignore[arg-type]
+    if not any(one.prefixlen < block.prefixlen and block.supernet(new_prefix=one.prefixlen) == one for one in around):
         return
     if destination not in state.subnet_cidrs(call.backend, table.vpc_id):
         raise ApiError("InvalidParameterValue", "Route destination doesn't match any subnet CIDR blocks.")
