@@ -9,9 +9,9 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, Protocol
 
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_gateway import Gateway
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_gateway import Answer, Gateway
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record, parse_record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Reading
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreSettings, StoreUnreachable
@@ -19,10 +19,17 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import St
 _PREFIX = "/holdfast/"
 
 
+class Caller(Protocol):
+    """Makes calls to etcd, as `Gateway` does."""
+
+    def call(self, path: str, body: dict[str, Any], *, write: bool = False) -> Answer:
+        """The answer to one call. Raises `ServiceError`."""
+
+
 class EtcdStore:
     """`Store` over a cluster of etcd. The token is the key's ``mod_revision``, 0 where there is no key."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Caller) -> None:
         self._gateway = gateway
 
     @classmethod

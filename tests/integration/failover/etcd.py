@@ -47,7 +47,7 @@ class LabEtcd:
         self._server = Server(self._inside.command(argv), folder / "etcd.log")
         until("etcd", self._leads)
         self._add_users()
-        self.store = EtcdStore(_Direct(self.call))  # type: ignore[arg-type]
+        self.store = EtcdStore(_Direct(self.call))
 
     def call(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """A call of the gateway, past the code under test, with all rights."""
