@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.programs import run_command
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import Order, Outcome
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Dependent
 
 Log = Callable[..., None]
+#: Seconds that systemctl may need to print the states of units.
+_STATE_LIMIT = 5.0
 RunOrder = Callable[[Order, threading.Event], Outcome]
 
 
@@ -45,15 +47,8 @@ def _stop(tag: str, dependents: Sequence[Dependent], run: RunOrder | None, log: 
 
 def _stop_unit(tag: str, unit: str, limit: float, log: Log) -> bool:
     begin = time.monotonic()
-    try:
-        done = subprocess.run(  # pylint: disable=ansible-bad-function
-            ["systemctl", "stop", unit], capture_output=True, text=True, check=False, timeout=limit, stdin=subprocess.DEVNULL
-        )
-        cause = "" if done.returncode == 0 else " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-    except subprocess.TimeoutExpired:
-        cause = f"it did not end within {limit:g} s"
-    except OSError as error:
-        cause = error.strerror or str(error)
+    done = run_command(["systemctl", "stop", unit], limit)
+    cause = "" if done.rc == 0 else " ".join(done.stderr.split()) or f"exit code {done.rc}"
     if cause:
         log("trouble", tag=tag, reason=f"{unit} could not be stopped: {cause}")
     else:
@@ -66,13 +61,6 @@ def states(dependents: Sequence[Dependent]) -> list[dict[str, Any]]:
     units = [one.service for one in dependents if one.service]
     found: dict[str, str] = {}
     if units:
-        try:
-            argv = ["systemctl", "is-active", *units]
-            done = subprocess.run(  # pylint: disable=ansible-bad-function
-                argv, capture_output=True, text=True, check=False, timeout=5, stdin=subprocess.DEVNULL
-            )
-            shown = done.stdout.split()
-        except (OSError, subprocess.TimeoutExpired):
-            shown = []
+        shown = run_command(["systemctl", "is-active", *units], _STATE_LIMIT).stdout.split()
         found = dict(zip(units, shown)) if len(shown) == len(units) else {}
     return [{"name": one.name, "kind": "service" if one.service else "tasks", "state": found.get(one.service or "", "unknown")} for one in dependents]

@@ -13,15 +13,15 @@ from ansible_collections.holdfast.ha.plugins.module_utils._command import Comple
 _LIMIT = 20.0
 
 
-def run_command(argv: Sequence[str]) -> Completed:
-    """Run a program of this host in the C locale, within bounds (`_command.Runner`)."""
+def run_command(argv: Sequence[str], limit: float = _LIMIT) -> Completed:
+    """Run a program of this host in the C locale, for at most ``limit`` seconds (`_command.Runner`)."""
     environment = {**os.environ, "LC_ALL": "C", "LANG": "C"}
     try:
         done = subprocess.run(  # pylint: disable=ansible-bad-function
-            list(argv), capture_output=True, text=True, check=False, timeout=_LIMIT, env=environment
+            list(argv), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=limit, env=environment
         )
     except OSError as error:
         return Completed(127, "", f"{argv[0]}: {error.strerror}")
     except subprocess.TimeoutExpired:
-        return Completed(124, "", f"{argv[0]} did not end within {_LIMIT:g} s")
+        return Completed(124, "", f"{argv[0]} did not end within {limit:g} s")
     return Completed(done.returncode, done.stdout, done.stderr)
