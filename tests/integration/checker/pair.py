@@ -89,7 +89,7 @@ class Pair:
             node.drop(VIP)
             node.run("sh", "-c", "rm -rf /var/lib/holdfast/* /etc/holdfast/* /run/holdfast/*")
             node.run("install", "-m", "0600", "/dev/stdin", PEER_KEY, input="k" * 64)
-        old = self.record()
+        old = self.store.read(KEY).record
         seed = Record("", old.epoch + 1 if old else 1, f"seed.{time.monotonic_ns()}")
         assert self.store.write(KEY, self.store.read(KEY).token, seed) is not None
         self.settings = {
@@ -118,8 +118,11 @@ class Pair:
             checker.kill()
         self.checkers.clear()
 
-    def record(self) -> Record | None:
-        return self.store.read(KEY).record
+    def record(self) -> Record:
+        """The lease, whose record exists since `reset`."""
+        record = self.store.read(KEY).record
+        assert record is not None
+        return record
 
     def node(self, name: str) -> Node:
         return self.lan.machines[name]
@@ -132,8 +135,7 @@ class Pair:
         """Until that node has the lease and the address."""
 
         def serves() -> bool:
-            record = self.record()
-            return record is not None and record.holder == name and bool(self.places(name))
+            return self.record().holder == name and bool(self.places(name))
 
         until(serves, seconds, f"{name} does not serve; it said {self.checkers[name].events[-12:]}")
 

@@ -99,9 +99,9 @@ def during_a_takeover(pair: Pair) -> str:
 
 
 def during_a_release(pair: Pair) -> str:
-    nonce = pair.record().nonce  # type: ignore[union-attr]
+    nonce = pair.record().nonce
     in_the_background(pair, "node-a", "release", handoff_to="node-b")
-    until(lambda: not pair.places("node-a") or pair.record().nonce != nonce, 10, "nothing happens", every=0.001)  # type: ignore[union-attr]
+    until(lambda: not pair.places("node-a") or pair.record().nonce != nonce, 10, "nothing happens", every=0.001)
     pair.checkers["node-a"].kill()
     return "node-a"
 
@@ -124,13 +124,12 @@ def during_a_reload(pair: Pair) -> str:
 
 @pytest.mark.parametrize("strike", [during_a_run, during_a_takeover, during_a_release, during_a_move, during_a_reload])
 def test_killed_in_the_middle_nothing_is_lost(pair: Pair, strike: Callable[[Pair], str]) -> None:
-    epoch = pair.record().epoch  # type: ignore[union-attr]
+    epoch = pair.record().epoch
     killed = strike(pair)
     pair.checkers[killed].start()  # as systemd does
     name = until(lambda: next((one for one in NAMES if settled(pair, one)), ""), 40, "it is in service nowhere")
     other = next(one for one in NAMES if one != name)
     record = pair.record()
-    assert record is not None
     assert (record.holder, record.epoch >= epoch) == (name, True)
     assert (len(pair.places(name)), pair.places(other)) == (1, [])
     until(lambda: pair.status(other)["ready"], 20, f"{other} is not ready for the next time")

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -324,13 +325,16 @@ def test_recoveries_take_turns_and_nothing_else_waits_for_them(place: Place, mak
         thread.start()
         return thread
 
+    def of(event: str, tag: str) -> list[dict[str, Any]]:
+        return [one for one in log.of(event) if one["tag"] == tag]
+
     threads = {}
     for name in "abcd":
         threads[name] = order(name)
         if name in "ab":
-            until(lambda name=name: [one for one in log.of("run started") if one["tag"] == name], PATIENCE, f"{name} does not start")  # type: ignore[misc]
+            until(partial(of, "run started", name), PATIENCE, f"{name} does not start")
         else:
-            until(lambda name=name: [one for one in log.of("run waits") if one["tag"] == name], PATIENCE, f"{name} does not wait")  # type: ignore[misc]
+            until(partial(of, "run waits", name), PATIENCE, f"{name} does not wait")
     assert [(one["tag"], one["ahead"]) for one in log.of("run waits")] == [("c", 1), ("d", 2)]
     until(lambda: place.left("runs-a") == place.left("runs-b") == "" and (place.folder / "runs-b").exists(), PATIENCE, "they do not run")
     assert go(triggers, Order("a", "dependents", "the node is stopped")).ok

@@ -14,6 +14,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -245,9 +246,13 @@ def test_a_command_that_hangs_holds_nobody_up_and_is_ended(tmp_path: Path, notif
 def test_a_failure_and_its_end_are_told_once(tmp_path: Path, notify: Callable[..., Notifier], log: Kept) -> None:
     flag, count = tmp_path / "flag", tmp_path / "count"
     one = notify({"command": ["/bin/sh", "-c", f"echo x >> {count}; test -e {flag} || {{ echo no flag; exit 3; }}"]})
+
+    def has_run(times: int) -> bool:
+        return count.exists() and len(count.read_text().split()) == times
+
     for expected in (1, 2):
         one(event("fault"))
-        until(lambda expected=expected: count.exists() and len(count.read_text().split()) == expected, 30, "not run")  # type: ignore[misc]
+        until(partial(has_run, expected), 30, "not run")
     until(lambda: log.names, 30, "the failure was not told")
     flag.touch()
     one(event("fault"))
@@ -343,10 +348,10 @@ def test_metrics_over_http(tmp_path: Path) -> None:
         metrics.stop()
 
 
-def test_calls_of_ec2_are_counted() -> None:
+def test_calls_of_ec2_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     metrics = make_metrics(MetricsSettings("/nonexistent/x.prom", None), "prod", "node-a")
     counted: list[tuple[str, str]] = []
-    metrics.ec2_call = lambda operation, result: counted.append((operation, result))  # type: ignore[method-assign]
+    monkeypatch.setattr(metrics, "ec2_call", lambda operation, result: counted.append((operation, result)))
     with ControlPlane() as plane:
         client = plane.client("ec2")
         metrics.watch_client(client)

@@ -198,7 +198,7 @@ def test_paused_nothing_is_done_also_by_the_next_process(patient: Pair) -> None:
     assert pair.places("node-a") == ["eth0"]
     a.start()
     until(lambda: a.seen("resumed"), 10, "it does not go on with its lease")
-    assert pair.record().holder == "node-a"  # type: ignore[union-attr]
+    assert pair.record().holder == "node-a"
 
 
 def test_a_reload_moves_nothing_and_a_wrong_one_changes_nothing(patient: Pair) -> None:
@@ -307,7 +307,7 @@ def test_with_a_channel_the_active_node_stays_when_the_store_is_away(pair: Pair)
 
 def test_what_was_taken_out_of_service_waits_for_a_person(pair: Pair) -> None:
     pair.ask("node-a", "release", handoff_to="-")
-    epoch = pair.record().epoch  # type: ignore[union-attr]
+    epoch = pair.record().epoch
     end = time.monotonic() + TIMING.wait(0) + 4 * TIMING.poll
     while time.monotonic() < end:
         assert (pair.places("node-a"), pair.places("node-b")) == ([], [])
@@ -315,7 +315,7 @@ def test_what_was_taken_out_of_service_waits_for_a_person(pair: Pair) -> None:
     pair.ask("node-b", "acquire", wait=5)
     pair.ask("node-b", "serve")
     assert pair.places("node-b") == ["eth0"]
-    assert pair.record().epoch > epoch  # type: ignore[union-attr]
+    assert pair.record().epoch > epoch
 
 
 @pytest.mark.scenario("F7")

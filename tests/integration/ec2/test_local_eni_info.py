@@ -56,7 +56,7 @@ def node(world: World) -> Iterator[Namespace]:
             if serve:
                 world.plane.serve([listener])
             else:
-                metadata = Imds(Identity(world.instances[0], "node"), lambda: world.plane.snapshot(world.vpc), world.plane.issue)  # type: ignore[arg-type]
+                metadata = Imds(Identity(world.instances[0], "node"), lambda: world.plane.snapshot(world.vpc), world.plane.issue)
                 server = HttpServer(metadata.answer)
                 server.listen(listener)
         yield namespace

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,12 @@ def service(node: BootedNode, *names: str) -> dict[str, str]:
     """Properties of the checker's unit, as systemd has them."""
     shown = node.run("systemctl", "show", *(f"--property={name}" for name in names), UNIT).stdout
     return dict(line.split("=", 1) for line in shown.splitlines())
+
+
+def metrics_for_nobody(node: BootedNode) -> bool:
+    """Whether node_exporter, which runs without rights, can read the checker's metrics."""
+    read = node.run("runuser", "-u", "nobody", "--", "cat", "/var/lib/node_exporter/holdfast.prom", check=False)
+    return "holdfast_" in read.stdout
 
 
 # --- install -----------------------------------------------------------------------------------------------------------
@@ -77,8 +84,7 @@ def test_install_on_two_fresh_nodes(cluster: Installed) -> None:
         assert found == "", "others may change what root runs"
         assert node.run("cat", "/etc/holdfast/secrets/token").stdout == TOKEN
         assert TOKEN not in node.run("sh", "-c", f"journalctl -u {UNIT}; cat {EVENTS}; ps axww -o args").stdout
-        metrics = ("runuser", "-u", "nobody", "--", "cat", "/var/lib/node_exporter/holdfast.prom")
-        until(lambda: "holdfast_" in node.run(*metrics, check=False).stdout, 20, "node_exporter cannot read the metrics")  # noqa: B023
+        until(partial(metrics_for_nobody, node), 20, "node_exporter cannot read the metrics")
     until(lambda: cluster.is_quiet("node-a"), 120, "it is not at rest")
     table = cluster.nodes[0].run("holdfast", "status").stdout
     assert "FAILED" not in table, table

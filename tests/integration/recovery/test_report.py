@@ -34,7 +34,7 @@ def test_one_page_of_both_nodes(cluster: Cluster, tmp_path: Path, monkeypatch: p
     become = tmp_path / "su"
     become.write_text(f'#!/bin/sh\nhostname >> {became}\nfor command; do :; done\nexec sh -c "$command"\n')  # Ansible passes "-c COMMAND" last
     become.chmod(0o755)
-    monkeypatch.setitem(cluster.node_a.environment, "ANSIBLE_BECOME_ALLOW_SAME_USER", "1")  # type: ignore[arg-type]
+    monkeypatch.setitem(cluster.node_a.environment, "ANSIBLE_BECOME_ALLOW_SAME_USER", "1")
     described = json.loads(inventory.read_text())
     described["all"]["vars"] |= {"ansible_become": True, "ansible_become_method": "ansible.builtin.su", "ansible_become_exe": str(become)}
     inventory.write_text(json.dumps(described))

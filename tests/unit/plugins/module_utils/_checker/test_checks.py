@@ -6,6 +6,7 @@ from __future__ import annotations
 import socket
 import struct
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -69,11 +70,11 @@ def test_a_standby_should_have_the_address_nowhere() -> None:
     assert look_at_kernel(KNOWN, NetState((replace(UP, addresses=()),)), held=False, elsewhere=True).faults == ()
 
 
-def wrong(number: int, **changes: object) -> tuple[RouteTable, ...]:
+def wrong(number: int, **changes: Any) -> tuple[RouteTable, ...]:
     """`RIGHT` with a changed entry in one table."""
     tables = list(RIGHT)
     table = tables[number]
-    tables[number] = replace(table, routes=(replace(table.routes[0], **changes), *table.routes[1:]))  # type: ignore[arg-type]
+    tables[number] = replace(table, routes=(replace(table.routes[0], **changes), *table.routes[1:]))
     return tuple(tables)
 
 

@@ -27,7 +27,8 @@ class Acts:
     """How often it was done; ``error``: what it raises."""
 
     def __init__(self) -> None:
-        self.times, self.error = 0, None
+        self.times = 0
+        self.error: Exception | None = None
 
     def __call__(self) -> None:
         self.times += 1
@@ -88,7 +89,7 @@ def test_not_while_the_loop_is_awake() -> None:
 @pytest.mark.parametrize("error", [CommandFailed("no such link"), LeaseOver("the lease has run out")])
 def test_what_fails_is_left_to_the_loop(error: Exception) -> None:
     acts, foresight = Acts(), Foresight()
-    acts.error = error  # type: ignore[assignment]
+    acts.error = error
     foresight.sleep(acts.foreseen())
     foresight.meet(went())
     assert (acts.times, foresight.take()) == (1, False)

@@ -160,9 +160,10 @@ def test_the_next_process_knows_how_the_lease_came(bench: Bench, tmp_path: Path,
 
 
 def test_others_know_of_a_lease_before_the_disk_does(bench: Bench) -> None:
-    holder, order = bench.holder(), []
-    holder.changed = lambda: order.append(("changed", holder.state.held is not None))  # type: ignore[assignment]
-    holder.remember = lambda epoch, orderly: order.append(("kept", True))  # type: ignore[assignment]
+    order: list[tuple[str, bool]] = []
+    holder = bench.holder()
+    holder.changed = lambda: order.append(("changed", holder.state.held is not None))
+    holder.remember = lambda epoch, orderly: order.append(("kept", True))
     bench.store.record = Record("", 7, "other.2")
     holder.start()
     acquire(holder)

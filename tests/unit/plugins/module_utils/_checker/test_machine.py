@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
@@ -43,9 +44,9 @@ WRONG_ROUTE = Look("ec2", Health.FAILED, ("routes",), ("rtb-1: 10.1.0.10/32 lead
 SILENT = Look("ec2", Health.UNKNOWN, (), ("EC2 does not answer",))
 
 
-def state(**changes: object) -> State:
+def state(**changes: Any) -> State:
     """In service here, and nothing known yet."""
-    return replace(State(CHECKS, began=0.0, lease=HELD), **changes)  # type: ignore[arg-type]
+    return replace(State(CHECKS, began=0.0, lease=HELD), **changes)
 
 
 def after(begin: State, *events: Event) -> tuple[State, list[Action]]:
@@ -95,10 +96,10 @@ def test_the_same_fault_again_is_the_playbooks() -> None:
     ],
     ids=" ".join,
 )
-def test_it_is_not_put_back_ahead_where_no_reflex_would_follow(changes: dict[str, object]) -> None:
+def test_it_is_not_put_back_ahead_where_no_reflex_would_follow(changes: dict[str, Any]) -> None:
     well, _done = after(state(), Looked(0.9, WELL))
     assert would_put_back(well, 1)
-    wrong = replace(well, **changes)  # type: ignore[arg-type]
+    wrong = replace(well, **changes)
     assert not would_put_back(wrong, 1)
     _end, done = after(wrong, Looked(1, GONE))
     assert Reflex(("address",)) not in done

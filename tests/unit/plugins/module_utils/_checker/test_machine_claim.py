@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -18,10 +19,10 @@ FREE, HELD = Record("", 7, "x.1"), Record("node-a", 7, "x.1")
 A, C = Candidate("node-a", 1), Candidate("node-c", 3)
 
 
-def situation(**changes: object) -> Situation:
+def situation(**changes: Any) -> Situation:
     """node-b, second of three; the lease is free since 100."""
     begin = Situation("node-b", 2, willing=True, going_on=True, seen=True, record=FREE, since=100.0, free_at=LONG_AGO, others=(A, C))
-    return replace(begin, **changes)  # type: ignore[arg-type]
+    return replace(begin, **changes)
 
 
 @pytest.mark.parametrize(

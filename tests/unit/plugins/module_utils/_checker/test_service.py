@@ -6,13 +6,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import ask, status_of
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.server import Server
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.stores import Stores
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.watch import Watch
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import NotFound
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import parse_store
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
@@ -46,7 +47,7 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, Watched, list[int]]]:
         return {"cluster": "web-prod", "node": "node-a"}
 
     path = tmp_path / "run" / "checker.sock"
-    server = Server(path, {"web": watched}, about, {"cluster": "web-prod", "node": "node-a"})  # type: ignore[dict-item]
+    server = Server(path, {"web": cast(Watch, watched)}, about, {"cluster": "web-prod", "node": "node-a"})
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     yield path, watched, counted
     server.shutdown()

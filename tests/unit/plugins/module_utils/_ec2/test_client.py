@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +81,12 @@ def test_the_region_of_this_host_is_asked_last(monkeypatch: pytest.MonkeyPatch, 
     configuration = tmp_path / "config"
     configuration.write_text("[profile p]\nregion = eu-north-1\naws_access_key_id = A\naws_secret_access_key = B\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(configuration))
-    keys = {"access_key": "A", "secret_key": "B"}
-    assert ec2_client(AwsOptions(region="eu-west-1", **keys), no_region).meta.region_name == "eu-west-1"  # type: ignore[arg-type]
+    keys = AwsOptions(access_key="A", secret_key="B")
+    assert ec2_client(replace(keys, region="eu-west-1"), no_region).meta.region_name == "eu-west-1"
     assert ec2_client(AwsOptions(profile="p"), no_region).meta.region_name == "eu-north-1"
-    assert ec2_client(AwsOptions(**keys), lambda: "eu-south-1").meta.region_name == "eu-south-1"  # type: ignore[arg-type]
+    assert ec2_client(keys, lambda: "eu-south-1").meta.region_name == "eu-south-1"
     with pytest.raises(ServiceError, match="no metadata here"):
-        ec2_client(AwsOptions(**keys), no_region)  # type: ignore[arg-type]
+        ec2_client(keys, no_region)
 
 
 @pytest.mark.parametrize(

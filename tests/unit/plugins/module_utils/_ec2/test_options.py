@@ -22,12 +22,12 @@ _COMPARED = ("type", "elements", "default", "choices", "required", "aliases")
 
 def _seen(module: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
     """The argument spec with which the module's main calls `_run`."""
-    taken: dict[str, Any] = {}
+    taken: dict[str, dict[str, dict[str, Any]]] = {}
     for name in ("run_change", "run_info"):
         if hasattr(module, name):
             monkeypatch.setattr(module, name, lambda _task, **given: taken.update(given))
     module.main()
-    return taken["argument_spec"]  # type: ignore[no-any-return]
+    return taken["argument_spec"]
 
 
 def _facts(option: dict[str, Any]) -> dict[str, Any]:

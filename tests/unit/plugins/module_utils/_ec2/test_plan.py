@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import pytest
 
@@ -34,8 +35,8 @@ def table(name: str, *entries: tuple[str, str] | Route, vpc: str = "vpc-1") -> R
     return RouteTable(name, vpc, in_order([*routes, Route(name, "10.0.0.0/16", "local", origin="CreateRouteTable")]))
 
 
-def wish(*destinations: str, **more: object) -> RouteWish:
-    return RouteWish(destinations or (VIP,), OURS, **{"vpc_id": "vpc-1", **more})  # type: ignore[arg-type]
+def wish(*destinations: str, **more: Any) -> RouteWish:
+    return RouteWish(destinations or (VIP,), OURS, **{"vpc_id": "vpc-1", **more})
 
 
 WORKED_EXAMPLE = (table("A", (VIP, OLD)), table("B", (VIP, OLD), (OTHER, OLD)))

@@ -19,6 +19,7 @@ import heapq
 import random
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
@@ -382,7 +383,7 @@ class World:
         for other in self.nodes:
             if other is not node:
                 self.tally.asked += 1
-                self._post(node, other, lambda other=other: self._answer(other, node, epoch, ttl, asked_at, life))  # type: ignore[misc]
+                self._post(node, other, partial(self._answer, other, node, epoch, ttl, asked_at, life))
         self._later(self.now + self.timing.poll / node.rate + self._pause(), lambda: self._ask(node, life))
 
     def _post(self, sender: Node, receiver: Node, deliver: Callable[[], None]) -> None:

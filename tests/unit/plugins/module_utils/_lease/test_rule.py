@@ -15,6 +15,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values imp
     Asked,
     Contact,
     Demote,
+    Event,
     Identity,
     Intent,
     Notice,
@@ -42,11 +43,11 @@ FREE = Record("", 7, "far.s.2")
 MINE = Record("me", 7, "boot.old.3")
 
 
-def after(*events: object, state: State | None = None) -> tuple[State, tuple[Action, ...]]:
+def after(*events: Event, state: State | None = None) -> tuple[State, tuple[Action, ...]]:
     """The state, and the actions of the last event."""
     state, actions = state or State(ME, "s", TIMING, first_epoch=1000), ()
     for event in events:
-        state, actions = step(state, event)  # type: ignore[arg-type]
+        state, actions = step(state, event)
     return state, actions
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -32,12 +33,12 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net.state import Desi
 VIP, VIP6 = Address.parse("10.1.0.10/24"), Address.parse("fd00:1::10/64")
 
 
-def held(cidr: str, **more: object) -> LinkAddress:
-    return LinkAddress(Address.parse(cidr), **more)  # type: ignore[arg-type]
+def held(cidr: str, **more: Any) -> LinkAddress:
+    return LinkAddress(Address.parse(cidr), **more)
 
 
-def link(name: str, *addresses: LinkAddress, up: bool = True, carrier: bool = True, **more: object) -> Link:
-    return Link(name, 2 + int(name[-1]), f"02:00:00:00:00:0{name[-1]}", up, carrier, addresses=addresses, **more)  # type: ignore[arg-type]
+def link(name: str, *addresses: LinkAddress, up: bool = True, carrier: bool = True, **more: Any) -> Link:
+    return Link(name, 2 + int(name[-1]), f"02:00:00:00:00:0{name[-1]}", up, carrier, addresses=addresses, **more)
 
 
 def net(*links: Link, routes: tuple[KernelRoute, ...] = (), rules: tuple[KernelRule, ...] = ()) -> NetState:
