@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
 import subprocess
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -180,3 +182,27 @@ def test_no_file_names_one_machine() -> None:
         if match
     ]
     assert found == []
+
+
+#: Comments that switch a check off.
+SWITCHES_OFF = re.compile(r"#.*(\bnoqa\b|\bnosec\b|\btype: *ignore\b|\b(flake8|mypy|pylint|ruff): )", re.IGNORECASE)
+#: Ansible's base classes have no types, and the checker starts programs without Ansible's help. Lower it with every comment that goes.
+MOST_SWITCHED_OFF = 12
+
+
+def switched_off(source: str) -> list[str]:
+    """The comments in this source text that switch a check off, each with the number of its line."""
+    words = tokenize.generate_tokens(io.StringIO(source).readline)
+    return [f"{word.start[0]}: {word.string}" for word in words if word.type == tokenize.COMMENT and SWITCHES_OFF.match(word.string)]
+
+
+@pytest.mark.parametrize("comment", ["# noqa", "# noqa: E402", "# type: ignore[misc]", "# type:ignore", "# ruff: noqa", "# mypy: ignore-errors"])
+def test_a_comment_that_switches_a_check_off_is_found(comment: str) -> None:
+    assert switched_off(f"import os  {comment}\n") == [f"1: {comment}"]
+    assert switched_off(f"text = '{comment}'  # says no more\n") == []
+
+
+def test_no_further_check_is_switched_off() -> None:
+    python = [path for path in tracked() if path.suffix == ".py"]
+    found = [f"{path.relative_to(ROOT)}:{line}" for path in python for line in switched_off(path.read_text(encoding="utf-8"))]
+    assert len(found) <= MOST_SWITCHED_OFF, "\n".join(["fix the code instead of adding to these:", *found])
