@@ -11,12 +11,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
 
 from lab import metadata
-from lab.control import Credentials
 from lab.control.http import CUT, HttpReply, HttpRequest, HttpServer
 from lab.netns import Namespace
 from lab.view import VpcView
+
+if TYPE_CHECKING:
+    from lab.control import Credentials
 
 ADDRESS = "169.254.169.254"
 MAX_TTL = 21600
@@ -26,7 +29,7 @@ _STAMP = "%Y-%m-%dT%H:%M:%SZ"
 _PAGE = "<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>\n"
 
 
-Issue = Callable[[str, float], Credentials]
+Issue = Callable[[str, float], "Credentials"]
 
 
 @dataclass(frozen=True)
