@@ -4,13 +4,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import jinja2.sandbox
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = "ansible_collections.holdfast.ha.plugins.module_utils._checker"
@@ -38,3 +43,72 @@ def test_the_packed_collection_is_run_by_its_name(tmp_path: Path, from_galaxy: b
     told = subprocess.run([sys.executable, "-m", PROGRAM, "--help"], env=environment, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr
     assert told.stdout.startswith("usage: holdfast-checker")
+
+
+def rendered(name: str, **values: Any) -> str:
+    """A template of the role, as Ansible makes it."""
+    environment = jinja2.sandbox.SandboxedEnvironment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
+    environment.filters.update(bool=bool, to_json=json.dumps)
+    return environment.from_string((ROOT / "roles/monitor/templates" / name).read_text(encoding="utf-8")).render(values)
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    """A folder of somebody else's, with modules named as those of the standard library. Who runs one leaves a file named `caught` there."""
+    folder = tmp_path / "hostile"
+    folder.mkdir()
+    for name in ("argparse", "ast", "json", "runpy", "socket", "subprocess"):
+        (folder / f"{name}.py").write_text(f"open({str(folder / 'caught')!r}, 'a').write(__name__)\nraise SystemExit(99)\n")
+    return folder
+
+
+@pytest.mark.parametrize("words", ["{}.cli", "{}.cli lkipbu", "{}"])
+@pytest.mark.parametrize("venv", [True, False])
+def test_commands_run_no_module_of_the_callers_folder(tmp_path: Path, hostile: Path, words: str, venv: bool) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    pack(ROOT, tmp_path / "one.tar")
+    with tarfile.open(tmp_path / "one.tar") as archive:
+        archive.extractall(home / "collections", filter="data")
+    (home / "venv").symlink_to(sys.prefix)
+    values = {"monitor_home": str(home), "monitor_venv": venv, "monitor_interpreter": sys.executable, "item": {"words": words.format(PROGRAM)}}
+    script = rendered("command.j2", **values)
+    called = subprocess.run(["/bin/sh", "-c", script, "holdfast", "--help"], cwd=hostile, capture_output=True, text=True, check=False)
+    assert not (hostile / "caught").exists(), called
+    assert (called.returncode, called.stdout[:7]) == (0, "usage: "), called
+
+
+def commands(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The tasks that run a command, those of blocks too."""
+    for task in tasks:
+        yield from commands(task.get("block", []))
+        if "ansible.builtin.command" in task:
+            yield task
+
+
+def test_the_role_runs_python_in_no_folder_of_the_login(tmp_path: Path) -> None:
+    """Each task that starts Python on the node, run with a Python that says where it is."""
+    python, said = tmp_path / "bin" / "python", tmp_path / "said"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\necho "$PWD $1 $2" >>{said}\n')
+    python.chmod(0o755)
+    found = [task for path in sorted((ROOT / "roles").glob("*/tasks/*.yml")) for task in commands(yaml.safe_load(path.read_text(encoding="utf-8")))]
+    on_the_node = ("monitor_base_python", "monitor_next_python", "monitor_next_venv", "monitor_interpreter")
+    tasks = [{"ansible.builtin.command": task["ansible.builtin.command"]} for task in found if any(name in str(task) for name in on_the_node)]
+    assert len(tasks) == 4, "a task was added: see that it runs in /"
+    values = {
+        **dict.fromkeys(("monitor_base_python", "monitor_next_python", "monitor_interpreter"), str(python)),
+        **dict.fromkeys(("monitor_checker", "monitor_resources"), "-"),
+        "monitor_next_venv": str(tmp_path),
+        "monitor_pip_options": [],
+        "monitor_program": PROGRAM,
+    }
+    values["ansible_python_interpreter"] = sys.executable
+    play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": values, "tasks": tasks}]
+    (tmp_path / "play.yml").write_text(json.dumps(play))
+    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "play.yml"]
+    environment = {**os.environ, "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local"), "ANSIBLE_REMOTE_TEMP": str(tmp_path / "remote")}
+    ended = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert {line.split()[0] for line in said.read_text().splitlines()} == {"/"}, said.read_text()
+    assert len(said.read_text().splitlines()) == len(tasks)

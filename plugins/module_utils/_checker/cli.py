@@ -92,7 +92,9 @@ def _defect(kind: type[BaseException], error: BaseException, _trace: TracebackTy
 def parser() -> Parser:
     """The words that `holdfast` takes."""
     top = Parser(prog="holdfast", description="Look at the protected addresses of this node, and tell its checker what to do.", epilog=_STATUS)
-    top.add_argument("--socket", type=Path, default=Path(SOCKET), metavar="PATH", help="where the checker answers (default: %(default)s)")
+    top.add_argument(
+        "--socket", type=Path, default=Path(SOCKET), metavar="PATH", help="where the checker answers, an absolute path (default: %(default)s)"
+    )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
 
     look = commands.add_parser("status", help="what this node knows: who holds what, what is wrong, and what to do", epilog=_STATUS)
