@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import io
 import os
-import select
 import socket
 import subprocess
 import sys
@@ -13,6 +12,8 @@ import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from ansible_collections.holdfast.ha.plugins.module_utils._poll import readable
 
 _LEASH = Path(__file__).with_name("leash.py")
 #: Of the output so many last lines are kept, each cut to so many characters.
@@ -101,7 +102,7 @@ class Leashed:
         rest = b""
         with self._output as pipe:
             while True:
-                if not select.select([pipe], [], [], _PATIENCE)[0]:
+                if not readable([pipe], _PATIENCE):
                     if self._process.poll() is not None:
                         break  # a daemon that it left behind holds the other end
                     continue

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import select
 import signal
 import socket
 import sys
@@ -20,6 +19,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.protocol impo
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.service import Service
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, NotFound
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import hold_still
+from ansible_collections.holdfast.ha.plugins.module_utils._poll import readable
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 
 #: Exit codes of sysexits(3): wrong configuration, so that systemd need not try again; a defect.
@@ -117,7 +117,7 @@ class Process:
 
     def _signals(self, seconds: float) -> set[int]:
         """Those that have come, after so many seconds at most."""
-        select.select([self._told], [], [], seconds)
+        readable([self._told], seconds)
         try:
             return set(self._told.recv(4096))
         except BlockingIOError:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import select
 import socket
 import stat
 import threading
@@ -36,6 +35,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInpu
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
+from ansible_collections.holdfast.ha.plugins.module_utils._poll import readable
 
 #: Lets a socket be bound to an address that is not there yet, as when the network comes up after us (ip(7)).
 _IP_FREEBIND = 15
@@ -220,8 +220,7 @@ class Peers:
                     self._ask()
                     self._report(now)
                 next_round = now + min(self._timing.poll, self._timing.renew)
-            ready, _writable, _broken = select.select([line, self._bell], [], [], max(0.0, next_round - self._clock()))
-            if line in ready:
+            if line in readable([line, self._bell], next_round - self._clock()):
                 self._take(line)
 
     def _take(self, line: socket.socket) -> None:

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import time
 from collections.abc import Callable
 from typing import TypeVar
+
+from ansible_collections.holdfast.ha.plugins.module_utils._poll import readable
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ def wait_until(look: Callable[[], T | None], groups: int, limit: float, now: Cal
             left = deadline - now()
             if found is not None or left <= 0:
                 return found
-            select.select([events], [], [], left)
+            readable([events], left)
             _drain(events)
 
 

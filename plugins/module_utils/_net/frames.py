@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import struct
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import CommandFailed
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Link
+from ansible_collections.holdfast.ha.plugins.module_utils._poll import readable
 
 _ETH_P_ARP = 0x0806
 _BROADCAST = b"\xff" * 6
@@ -37,7 +37,7 @@ def find_claimant(address: Address, link: Link, own_macs: Iterable[str], now: Ca
             for _turn in range(_ASKED):
                 raw.send(arp_frame(_mac(link.mac), b"\0" * 4, address.ip.packed))
                 deadline = now() + _WAIT
-                while select.select([raw], [], [], max(0.0, deadline - now()))[0]:
+                while readable([raw], deadline - now()):
                     claimant = claims(raw.recv(2048), address.ip.packed)
                     if claimant is not None and claimant not in mine:
                         return claimant.hex(":")
