@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import FILE, read_config
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.defects import cause_of, place_of
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.events import EventLog
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.protocol import SOCKET
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.service import Service
@@ -158,8 +159,8 @@ class Process:
 
     def _fall(self, defect: threading.ExceptHookArgs) -> None:
         """A thread that ends by a defect takes the process along: the kernel lets the addresses go in time, and systemd starts us anew."""
-        cause = " ".join(f"{defect.exc_type.__name__}: {defect.exc_value}".split())
-        self._log("defect", thread=defect.thread.name if defect.thread else "", cause=cause, where=_where(defect))
+        thread = defect.thread.name if defect.thread else ""
+        self._log("defect", thread=thread, cause=cause_of(defect.exc_value), where=place_of(defect.exc_traceback))
         self._log.stop(1.0)
         os._exit(_EX_SOFTWARE)
 
@@ -173,14 +174,6 @@ def _line_of_signals() -> tuple[socket.socket, socket.socket]:
     for line in (told, tell):
         line.set_inheritable(False)
     return told, tell
-
-
-def _where(defect: threading.ExceptHookArgs) -> str:
-    """The last place of ours in the traceback: file and line."""
-    found, trace = "", defect.exc_traceback
-    while trace is not None:
-        found, trace = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}", trace.tb_next
-    return found
 
 
 def main(words: Sequence[str] | None = None) -> int:

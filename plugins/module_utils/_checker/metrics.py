@@ -7,15 +7,17 @@ prometheus_client is needed only where metrics are asked for, so it is imported 
 from __future__ import annotations
 
 import os
-import socket
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.defects import Containment
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.events import MetricsSettings
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.metrics_server import MetricsServer, listen
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, NotConverged
 
 #: Seconds between two writings of the text file.
@@ -52,8 +54,8 @@ class Metrics:
         """Write a last time, and end."""
 
 
-def make_metrics(settings: MetricsSettings, cluster: str, node: str) -> Metrics:
-    """Raises `BadInput` where metrics are wanted and prometheus_client is not installed."""
+def make_metrics(settings: MetricsSettings, cluster: str, node: str, log: Callable[..., None] = lambda event, **facts: None) -> Metrics:
+    """``log`` takes the name of an event and its facts. Raises `BadInput` where metrics are wanted and prometheus_client is not installed."""
     if settings.textfile is None and settings.listen is None:
         return Metrics()
     try:
@@ -61,7 +63,7 @@ def make_metrics(settings: MetricsSettings, cluster: str, node: str) -> Metrics:
         import prometheus_client.core
     except ImportError:
         raise BadInput("metrics are asked for and the Python library prometheus_client is missing; install it, or take metrics out") from None
-    return _Prometheus(prometheus_client, settings, cluster, node)
+    return _Prometheus(prometheus_client, settings, cluster, node, log)
 
 
 def try_port(settings: MetricsSettings) -> None:
@@ -70,17 +72,13 @@ def try_port(settings: MetricsSettings) -> None:
         return
     host, port = settings.listen
     try:
-        family, kind, _protocol, _name, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as line:
-            line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            line.bind(address)
-            line.listen()
+        listen(host, port).close()
     except OSError as error:
         raise NotConverged(f"metrics.listen: {host}:{port} cannot be used: {error.strerror}; choose another port") from None
 
 
 class _Prometheus(Metrics):
-    def __init__(self, library: Any, settings: MetricsSettings, cluster: str, node: str) -> None:
+    def __init__(self, library: Any, settings: MetricsSettings, cluster: str, node: str, log: Callable[..., None]) -> None:
         self._library, self._settings = library, settings
         self._registry = library.CollectorRegistry()
         self._about = {"cluster": cluster, "node": node}
@@ -96,7 +94,8 @@ class _Prometheus(Metrics):
         self._registry.register(self)
         self._stopping = threading.Event()
         self._writer: threading.Thread | None = None
-        self._server: Any = None
+        self._server: MetricsServer | None = None
+        self._log = log
 
     def check(self, tag: str, result: str) -> None:
         self._checks.labels(tag, result).inc()
@@ -155,10 +154,12 @@ class _Prometheus(Metrics):
         self._status = status
         if self._settings.listen is not None:
             host, port = self._settings.listen
+            page = partial(self._page, Containment("metrics http", self._log))
             try:
-                self._server = self._library.start_http_server(port, host, registry=self._registry)
+                self._server = MetricsServer(host, port, page, self._library.CONTENT_TYPE_LATEST)
             except OSError as error:
                 raise HoldfastError(f"metrics.listen: {host}:{port} cannot be used: {error.strerror}; choose another port") from None
+            self._server.start()
         if self._settings.textfile is not None:
             self._writer = threading.Thread(target=self._keep_writing, args=(Path(self._settings.textfile),), name="metrics", daemon=True)
             self._writer.start()
@@ -168,15 +169,21 @@ class _Prometheus(Metrics):
         if self._writer is not None:
             self._writer.join(timeout=5)
         if self._server is not None:
-            self._server[0].shutdown()
-            self._server[0].server_close()
+            self._server.stop()
+
+    def _page(self, containment: Containment) -> bytes:
+        """The metrics as text; empty after a defect."""
+        page: bytes = containment.run(lambda: self._library.generate_latest(self._registry), lambda cause: b"")
+        return page
 
     def _keep_writing(self, path: Path) -> None:
-        over = False
+        over, containment = False, Containment("metrics", self._log)
         while not over:
             over = self._stopping.wait(0 if not path.exists() else _EVERY)
+            page = self._page(containment)
             try:
-                replace(path, self._library.generate_latest(self._registry))
+                if page:
+                    replace(path, page)
             except OSError:
                 over = over or self._stopping.wait(_EVERY)  # no folder, no space: seen by the age of the file
 

@@ -51,7 +51,7 @@ class Service:
     def __init__(self, config: Config, files: Store, log: EventLog, path: Path) -> None:
         self._config, self._files, self._log, self._path = config, files, log, path
         self.watches: dict[str, Watch] = {}
-        self._metrics = make_metrics(config.reporting.metrics, config.cluster, config.node)
+        self._metrics = make_metrics(config.reporting.metrics, config.cluster, config.node, log)
         self._stores: Stores | None = None
         self._triggers: Any = None
         self._peers: Peers | None = None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -346,6 +347,124 @@ def test_metrics_over_http(tmp_path: Path) -> None:
             make_metrics(MetricsSettings(None, ("127.0.0.1", port)), "prod", "node-a").start(lambda: STATUS)
     finally:
         metrics.stop()
+
+
+class Served:
+    """Metrics that are served. ``asked``: how often the status was asked for. ``broken``: whether that fails."""
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.log, self.asked, self.broken = Kept(), 0, False
+        self._metrics = make_metrics(MetricsSettings(None, ("127.0.0.1", self.port)), "prod", "node-a", self.log)
+        self._metrics.start(self._status)
+
+    def _status(self) -> list[dict[str, Any]]:
+        self.asked += 1
+        return STATUS if not self.broken else [{"tag": "web", "held": Odd()}]
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+
+    def ask(self, request: str) -> str:
+        with self.connect() as line:
+            line.sendall(request.encode())
+            with line.makefile("rb") as reply:
+                return reply.read().decode()
+
+    def stop(self) -> None:
+        self._metrics.stop()
+
+
+class Odd(int):
+    def __float__(self) -> float:
+        raise RuntimeError("odd")
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    server = Served()
+    yield server
+    server.stop()
+
+
+GET = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def test_idle_connections_to_the_metrics_cost_little_and_keep_nobody_out(served: Served) -> None:
+    before = threading.active_count()
+    with contextlib.ExitStack() as opened:
+        idle = [opened.enter_context(served.connect()) for _number in range(300)]
+        for number, line in enumerate(idle):
+            try:
+                line.sendall(b"GET / HTTP/1.1\r\nX: " * (number % 2))
+            except OSError:
+                pass  # it has been closed
+        begin = time.monotonic()
+        assert 'holdfast_held{tag="web"} 1.0' in served.ask(GET)
+        assert time.monotonic() - begin < 3
+        assert threading.active_count() == before
+        held = [number for number in os.listdir("/proc/self/fd") if _is_server_end(number, served.port)]
+        assert len(held) <= 9, "the server holds more than 8 connections and its port"
+        for line in idle:
+            line.settimeout(10)
+            assert _is_closed(line), "an idle connection was kept for longer than 10 s"
+
+
+def _is_server_end(number: str, port: int) -> bool:
+    try:
+        with socket.socket(fileno=os.dup(int(number))) as line:
+            return line.family == socket.AF_INET and line.getsockname()[1] == port
+    except OSError:
+        return False
+
+
+def _is_closed(line: socket.socket) -> bool:
+    try:
+        return line.recv(1) == b""
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("request_text", "status"),
+    [
+        (GET, "200 OK"),
+        ("GET / HTTP/1.0\r\n\r\n", "200 OK"),
+        ("GET /metrics?name[]=x HTTP/1.1\r\n\r\n", "200 OK"),
+        ("POST /metrics HTTP/1.1\r\n\r\n", "405 "),
+        ("GET /etc/passwd HTTP/1.1\r\n\r\n", "404 "),
+        ("\x16\x03\x01 nonsense\r\n\r\n", "400 "),
+        ("x" * 20_000, ""),
+    ],
+)
+def test_requests_for_metrics(served: Served, request_text: str, status: str) -> None:
+    try:
+        reply = served.ask(request_text)
+    except ConnectionResetError:
+        reply = ""
+    assert reply.startswith(f"HTTP/1.1 {status}" if status else ""), reply
+    assert bool(reply) == bool(status)
+    assert ("holdfast_held" in reply) == (status == "200 OK")
+    head = served.ask(GET.replace("GET", "HEAD"))
+    assert (head[:15], "holdfast_held" in head) == ("HTTP/1.1 200 OK", False)
+
+
+def test_metrics_are_made_once_a_second_at_most(served: Served) -> None:
+    begin = time.monotonic()
+    for _number in range(30):
+        served.ask(GET)
+    assert served.asked <= 1 + (time.monotonic() - begin)
+
+
+def test_a_defect_in_the_metrics_is_told_and_ends_nothing(served: Served) -> None:
+    served.broken = True
+    assert served.ask(GET).startswith("HTTP/1.1 500 ")
+    served.broken = False
+    until(lambda: served.ask(GET).startswith("HTTP/1.1 200 "), 5, "the metrics did not come back")
+    assert [(one["event"], one["thread"], one["cause"]) for one in served.log.events] == [("defect", "metrics http", "RuntimeError: odd")]
 
 
 def test_calls_of_ec2_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

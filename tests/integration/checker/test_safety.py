@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -186,6 +188,44 @@ def test_a_crowd_that_says_nothing_keeps_nobody_out(watched: SmallNode) -> None:
         crowd.kill()
         crowd.communicate()
     assert list(watched.places()) == ["eth0"]
+
+
+#: The same over TCP, as a user without rights.
+_TCP_CROWD = f"import encodings.idna, socket, sys\n{DROP}" + """
+crowd = [socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=30) for _ in range(int(sys.argv[2]))]
+print("there", flush=True)
+sys.stdin.read()
+"""
+_SCRAPE = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())"
+
+
+def test_a_crowd_at_the_metrics_costs_the_checker_nothing(still: SmallNode) -> None:
+    settings(still, metrics={"listen": "127.0.0.1:9447"})
+    checker = still.checker
+    assert checker is not None
+    checker.start()
+    still.ask("acquire", tag=TAG, wait=60)
+    still.ask("serve", tag=TAG)
+
+    def used() -> tuple[int, int]:
+        return len(os.listdir(f"/proc/{checker.pid}/fd")), len(os.listdir(f"/proc/{checker.pid}/task"))
+
+    descriptors, threads = used()
+    argv = still.namespace.command((sys.executable, "-c", _TCP_CROWD, "9447", "600"))
+    crowd = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert crowd.stdout is not None
+        assert crowd.stdout.readline() == "there\n"
+        now = used()
+        assert now[0] <= descriptors + 16
+        assert now[1] <= threads + 2
+        assert still.ask("status", tag=TAG)["serving"] is True
+        assert "holdfast_held" in still.run(sys.executable, "-c", _SCRAPE, "http://127.0.0.1:9447/metrics").stdout
+    finally:
+        crowd.kill()
+        crowd.communicate()
+    assert list(still.places()) == ["eth0"]
+    assert checker.seen("lost") == []
 
 
 # --- links and files in its way ----------------------------------------------------------------------------------------
