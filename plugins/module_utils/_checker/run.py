@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import sys
 import threading
@@ -27,6 +28,8 @@ _MOST_CHANGES = 100
 #: Seconds that ansible-playbook has to go away in once its playbook is over.
 _PARTING = 10.0
 _LAUNCH_FAILED = 127
+#: The first half of a mark that begins a template, also where marks overlap; and a header that makes any text a template.
+_TEMPLATE_MARK, _TEMPLATE_HEADER = re.compile(r"\{(?=[{%#])"), "#jinja2:"
 #: The user's own settings, where there are some, stand; else a run that waits looks around less often.
 _OWN_CONFIGURATION = Path("/etc/ansible/ansible.cfg")
 
@@ -38,15 +41,15 @@ def argv_of(settings: PlaybookTrigger, playbook: str, variables: Mapping[str, An
 
 
 def variables_of(order: Order) -> dict[str, Any]:
-    """What a cold run is told of its order."""
-    return {"tag": order.tag, "holdfast_reason": _plain(order.reason), "holdfast_faults": list(order.faults), **order.variables}
+    """The extra variables of a cold run, without templates: Ansible evaluates extra variables, and a text may repeat the words of a server."""
+    more = {name: _plain(value) for name, value in order.variables.items()}
+    return {"tag": _plain(order.tag), "holdfast_reason": _plain(order.reason), "holdfast_faults": [_plain(one) for one in order.faults], **more}
 
 
 def _plain(text: str) -> str:
-    """A text in which Ansible finds no template: it may repeat what a server has said."""
-    for mark in ("{{", "{%", "{#"):
-        text = text.replace(mark, f"{mark[0]} {mark[1]}")
-    return text
+    """``text`` with a blank in the middle of each mark of a template, and before the header of one."""
+    text = _TEMPLATE_MARK.sub("{ ", text)
+    return f" {text}" if text.startswith(_TEMPLATE_HEADER) else text
 
 
 def environment_of(report: int, configuration: Path | None) -> dict[str, str]:

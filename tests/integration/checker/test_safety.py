@@ -191,11 +191,14 @@ def test_a_crowd_that_says_nothing_keeps_nobody_out(watched: SmallNode) -> None:
 
 
 #: The same over TCP, as a user without rights.
-_TCP_CROWD = f"import encodings.idna, socket, sys\n{DROP}" + """
+_TCP_CROWD = (
+    f"import encodings.idna, socket, sys\n{DROP}"
+    + """
 crowd = [socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=30) for _ in range(int(sys.argv[2]))]
 print("there", flush=True)
 sys.stdin.read()
 """
+)
 _SCRAPE = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())"
 
 
