@@ -41,9 +41,14 @@ def parse_link_name(text: str, path: str = "interface") -> str:
     return text
 
 
+def is_tag(text: str) -> bool:
+    """Whether ``text`` can be the tag of a resource. Source: DESIGN.md section 4."""
+    return _TAG.fullmatch(text) is not None
+
+
 def parse_tag(text: str, path: str = "tag") -> str:
-    """``text`` if it can be the tag of a resource, else `BadInput` naming ``path``. Source: DESIGN.md section 4."""
-    if not _TAG.fullmatch(text):
+    """``text`` if it can be the tag of a resource, else `BadInput` naming ``path``."""
+    if not is_tag(text):
         raise BadInput(f"{path}: {shown(text)} is not a tag; use at most 40 of a-z, 0-9 and -, beginning with a letter or digit", path=path)
     return text
 

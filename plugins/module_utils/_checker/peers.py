@@ -115,7 +115,7 @@ class Channel:
             raise Dropped("stranger")
         if session == known.session and counter <= known.counter:
             raise Dropped("replayed", sender)
-        if not hmac.compare_digest(echo.encode(), known.challenge.encode()):
+        if not hmac.compare_digest(echo.encode("utf-8", "surrogatepass"), known.challenge.encode()):
             hello = None if "hello" in body else self._seal(sender, {"hello": 1}, challenge)[1]
             raise Dropped("stale", sender, hello)
         if session != known.session:

@@ -35,6 +35,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInpu
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
+from ansible_collections.holdfast.ha.plugins.module_utils._model import is_tag
 from ansible_collections.holdfast.ha.plugins.module_utils._poll import readable
 
 #: Lets a socket be bound to an address that is not there yet, as when the network comes up after us (ip(7)).
@@ -42,6 +43,8 @@ _IP_FREEBIND = 15
 _OTHERS, _LARGEST_KEY = 0o077, 4096
 #: So many questions to a peer are remembered, and so many datagrams are taken before others are sent.
 _REMEMBERED, _AT_ONCE = 64, 64
+#: Of so many resources a peer's word is remembered, the newest.
+_MOST_TAGS = 1000
 #: A peer is silent when it has left so many polls unanswered.
 _MISSED = 3
 
@@ -286,9 +289,12 @@ class Peers:
         asked_at, epochs = asked
         peer.answered_at = asked_at if peer.answered_at is None else max(asked_at, peer.answered_at)
         for tag, raw in _items(body.get("resources")):
-            resource = valid_resource(raw)
+            resource = valid_resource(raw) if is_tag(tag) else None
             if resource is not None and (tag not in peer.resources or peer.resources[tag][0] <= asked_at):
+                peer.resources.pop(tag, None)
                 peer.resources[tag] = (asked_at, resource)
+        while len(peer.resources) > _MOST_TAGS:
+            del peer.resources[next(iter(peer.resources))]
         for tag, epoch in _items(body.get("hold")):
             if tag in self._leases and epochs.get(tag) == epoch:
                 self._count(tag, epoch, message.sender, asked_at)

@@ -146,6 +146,19 @@ def group() -> Iterator[Group]:
         made.drop(name)
 
 
+def test_of_a_peers_words_only_tags_are_kept_and_so_many(group: Group) -> None:
+    a, b = group.add("a"), group.add("b")
+    for name in ("x\x1b[2J", "WEB", "", "w" * 41):
+        b.peers.announce(name, SAID)
+    until(lambda: TAG in a.view("b")["resources"], 10, "a hears nothing")
+    for number in range(1500):
+        b.peers.announce(f"r{number:04}", SAID)
+    until(lambda: len(a.view("b")["resources"]) >= 500, 10, "a hears of no further resource")
+    kept = a.view("b")["resources"]
+    assert len(kept) <= 1000
+    assert not {"x\x1b[2J", "WEB", "", "w" * 41} & set(kept)
+
+
 def test_they_see_each_other_and_what_each_says(group: Group) -> None:
     a, b = group.add("a"), group.add("b")
     until(lambda: a.sees("b") and b.sees("a"), 5, "they do not see each other")

@@ -60,6 +60,22 @@ def carry(sender: Channel, to: str, receiver: Channel, body: dict[str, Any]) -> 
     return message
 
 
+def signed(content: dict[str, Any]) -> bytes:
+    """A datagram with that content, made by somebody who has the key."""
+    text = compact(content)
+    return hmac.new(KEY, b"holdfast peers 1\0" + text, hashlib.sha256).digest() + text
+
+
+@pytest.mark.parametrize("name", "cftskenb")
+@pytest.mark.parametrize("value", ["\ud800", "a\udfff", "\0", 10**30, -1, True, None, [], {}, 1.5, float("nan")], ids=repr)
+def test_no_content_of_a_datagram_ends_the_channel(name: str, value: Any) -> None:
+    a, b = met()
+    content = {"c": "web", "f": "a", "t": "b", "s": "a-9", "n": 1, "k": "x", "e": "y", "b": {}}
+    message, _answer = attempt(b, signed({**content, name: value}))
+    assert message is None
+    assert carry(a, "b", b, {"ask": 1}), "the node is heard as before"
+
+
 def met() -> tuple[Channel, Channel]:
     """Two nodes that have talked."""
     a, b = channel("a"), channel("b")
