@@ -23,7 +23,7 @@ from typing import Any
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.cli_backup import Here, do_backup, do_elsewhere
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.cli_lkipbu import Backup, Parser, Usage, backup, parse_lkipbu, parse_machine
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.cli_local import local_status
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.cli_status import advice_for, is_well, render, state_of
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.cli_status import advice_for, is_well, one_line, render, state_of
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import NoChecker, ask
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import read_config
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.protocol import LONGEST_WAIT, SOCKET
@@ -213,7 +213,7 @@ def _show(reply: Mapping[str, Any], given: argparse.Namespace, here: Here) -> No
         return
     plain = os.environ.get("TERM") == "dumb" or "NO_COLOR" in os.environ or not sys.stdout.isatty()
     colour = given.color == "always" or (given.color == "auto" and not plain)
-    _out(render(_with_links(reply, here), shutil.get_terminal_size((_WIDE, 24)).columns, colour=colour))
+    _write(render(_with_links(reply, here), shutil.get_terminal_size((_WIDE, 24)).columns, colour=colour))
 
 
 def _with_links(reply: Mapping[str, Any], here: Here) -> Mapping[str, Any]:
@@ -279,10 +279,15 @@ def _start(argv: list[str]) -> int:
 
 
 def _warn(text: str) -> None:
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(one_line(text) + "\n")
 
 
 def _out(text: str) -> None:
+    """Whatever a controller, a peer or a file has put into ``text`` controls no terminal."""
+    _write("".join(character if character.isprintable() or character == "\n" else "?" for character in text))
+
+
+def _write(text: str) -> None:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

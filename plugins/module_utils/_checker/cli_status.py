@@ -42,6 +42,7 @@ def render(status: Status, width: int, *, colour: bool = False) -> str:
 
     :param status: A reply to `status`: of all resources, or with one in ``resources``. ``watched`` is false where no checker runs.
     """
+    status = printable(status)
     node, watched = _word(status.get("node")), _watched(status)
     resources = sorted(status.get("resources") or (), key=lambda one: (list(_COLOURS).index(state_of(one, watched)), str(one["tag"])))
     width = max(width, _NARROWEST)
@@ -223,7 +224,7 @@ def _routes(one: Status) -> str:
         return "-"
     if ec2.get("routes_total") is None:
         return "?"
-    return f"{_known(ec2.get('routes_right'))}/{ec2['routes_total']}"
+    return f"{_known(ec2.get('routes_right'))}/{_known(ec2['routes_total'])}"
 
 
 def _check(one: Status) -> str:
@@ -345,10 +346,24 @@ def _peers(status: Status, width: int) -> str:
 # --- words and lines ---------------------------------------------------------------------------------------------------
 
 
+def printable(value: Any) -> Any:
+    """``value`` with each text in it, keys too, as `one_line` makes it."""
+    if isinstance(value, str):
+        return one_line(value)
+    if isinstance(value, Mapping):
+        return {printable(name): printable(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [printable(one) for one in value]
+    return value
+
+
+def one_line(text: str) -> str:
+    """Text from elsewhere, fit for a terminal: on one line, with ``?`` for each control character."""
+    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
+
+
 def _word(value: object) -> str:
-    """Text from elsewhere, fit for a terminal: on one line, without control characters."""
-    text = "?" if value is None else " ".join(str(value).split())
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return "?" if value is None else one_line(str(value))
 
 
 def _known(value: object) -> str:

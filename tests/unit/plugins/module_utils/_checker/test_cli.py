@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -393,6 +394,53 @@ def test_status_of_one(call: Any, checker: Scripted) -> None:
     ended = call("status", "mail")
     assert (ended.status, ended.out) == (1, "")
     assert "no resource mail" in ended.err
+
+
+#: Clears the screen, sets the window's title, goes back to the begin of the line, turns the direction of writing.
+NASTY = "x\x1b[2J\x1b]0;owned\x07\r\u202e\x9b31m"
+
+
+def nasty(value: Any) -> Any:
+    """With that in each text, and as each number."""
+    if isinstance(value, dict):
+        return {name: nasty(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [nasty(one) for one in value]
+    return f"{value}{NASTY}"
+
+
+@pytest.mark.parametrize("colour", ["always", "never"])
+@pytest.mark.parametrize(
+    "words", ["status", "check web", "recover web", "recover web --wait 0", "switchover web --to b", "pause web", "pause", "resume web"]
+)
+@pytest.mark.parametrize("failed", [True, False])
+def test_no_reply_controls_the_terminal(call: Any, checker: Scripted, words: str, colour: str, failed: bool) -> None:
+    ec2 = {"routes_right": 1, "routes_total": 2, "elastic_ip": "203.0.113.5", "error": "no answer"}
+    last = {"what": "recover by awx", "message": "job 1 ended", "seconds": "1", "ago": 0, "ok": not failed}
+    peer = {"node": "b", "alive": True, "age": 1, "resources": {f"web{NASTY}": {"ready": False, "held": False, "paused": False, "reason": NASTY}}}
+    one = {
+        **nasty({**ONE, "reasons": ["down"], "advice": "plug it in", "dependents": [{"name": "app", "state": "active"}], "ec2": ec2}),
+        "held": True,
+    }
+    one |= {"health": "failed" if failed else "healthy", "last_recovery": {**nasty(last), "ok": not failed, "ago": 0}}
+    one |= {"tag": f"web{NASTY}", "interface_up": True}
+    about = {"ok": True, "cluster": NASTY, "node": NASTY, "version": NASTY, "timing": NASTY, "store_error": NASTY, "peers": [peer]}
+    checker.replies["status"] = encode({**about, "resources": [one]})
+    checker.default = encode({**about, **one})
+    given = words.split()
+    ended = call(*given[:1], *(["--color", colour] if given[0] in ("status", "check") and len(given) == 1 else []), *given[1:])
+    told = re.sub(r"\033\[1;3[123]m|\033\[0m", "", ended.out) + ended.err
+    assert told
+    assert [character for character in told if not character.isprintable() and character != "\n"] == []
+
+
+@pytest.mark.parametrize("words", ["recover web", "status", "pause web"])
+def test_no_error_controls_the_terminal(call: Any, checker: Scripted, words: str) -> None:
+    refusal = encode({"ok": False, "kind": "Refused", "message": f"the controller said: {NASTY}"})
+    checker.replies["status"] = checker.default = refusal
+    ended = call(*words.split())
+    assert ended.err.startswith("holdfast: the controller said: x?[2J?]0;owned?")
+    assert ended.err.strip("\n").isprintable()
 
 
 @pytest.mark.parametrize(("choice", "coloured"), [("auto", False), ("always", True), ("never", False)])
