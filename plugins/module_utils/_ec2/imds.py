@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import ServiceError
-from ansible_collections.holdfast.ha.plugins.module_utils._model import LocalEni
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, ServiceError
+from ansible_collections.holdfast.ha.plugins.module_utils._model import LocalEni, parse_network
 
 _ENDPOINT = "http://169.254.169.254/"
 #: Seconds for one connection and for one answer, and seconds for which a token is asked.
 _TIMEOUT, _TOKEN_TTL = 1.0, 300
 _LARGEST_ANSWER = 65536
 _LINKS = Path("/sys/class/net")
+_DEVICE_NUMBER, _MAC, _TOKEN = re.compile("[0-9]{1,4}"), re.compile("[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}"), re.compile("[!-~]{1,4096}")
+#: Printable ASCII, in lines.
+_VALUE = re.compile("[ -~\n]*")
+#: Prefix lengths. A VPC's subnets are from /16 to /28; elsewhere than on EC2 others have been seen. The router needs an address of its own.
+_LARGEST_SUBNET, _SMALLEST_SUBNET = 8, 30
 
 
 @dataclass(frozen=True)
@@ -60,13 +66,18 @@ class Imds:
         """Every network interface of this instance, the primary one first. Raises `ServiceError`."""
         links = links_by_mac(self._links)
         macs = [line.strip("/") for line in self._need("network/interfaces/macs/").split()]
+        if not all(_MAC.fullmatch(mac) for mac in macs):
+            raise self._error("network/interfaces/macs/ lists something that is no MAC address")
         return tuple(sorted((self._interface(mac, links.get(mac.lower())) for mac in macs), key=lambda eni: (eni.device_number, eni.id)))
 
     def _interface(self, mac: str, link: str | None) -> LocalEni:
         base = f"network/interfaces/macs/{mac}/"
         number = self._need(base + "device-number")
-        if not number.isdecimal():
-            raise self._error(f"{base}device-number is no number")
+        if not _DEVICE_NUMBER.fullmatch(number):
+            raise self._error(f"{base}device-number is no number of up to 4 digits")
+        subnets = self._list(base + "subnet-ipv4-cidr-block")
+        for subnet in subnets:
+            self._check_subnet(base, subnet)
         return LocalEni(
             id=self._need(base + "interface-id"),
             mac=mac.lower(),
@@ -74,13 +85,22 @@ class Imds:
             device_number=int(number),
             subnet_id=self._need(base + "subnet-id"),
             vpc_id=self._need(base + "vpc-id"),
-            subnet_cidr=next(iter(self._list(base + "subnet-ipv4-cidr-block")), None),
+            subnet_cidr=next(iter(subnets), None),
             subnet_ipv6_cidrs=self._list(base + "subnet-ipv6-cidr-blocks"),
             vpc_cidrs=self._list(base + "vpc-ipv4-cidr-blocks") + self._list(base + "vpc-ipv6-cidr-blocks"),
             private_ips=self._list(base + "local-ipv4s"),
             ipv6_addresses=self._list(base + "ipv6s"),
             public_ips=self._list(base + "public-ipv4s"),
         )
+
+    def _check_subnet(self, base: str, subnet: str) -> None:
+        """Raises `ServiceError` for what cannot be the IPv4 network of a subnet."""
+        try:
+            network = parse_network(subnet, "")
+        except BadInput:
+            network = None
+        if network is None or network.version != 4 or not _LARGEST_SUBNET <= network.prefixlen <= _SMALLEST_SUBNET:
+            raise self._error(f"{base}subnet-ipv4-cidr-block is no IPv4 network of /{_LARGEST_SUBNET} to /{_SMALLEST_SUBNET}")
 
     def _list(self, path: str) -> tuple[str, ...]:
         """The lines there; a category that does not apply to this instance is missing, and so empty."""
@@ -99,6 +119,8 @@ class Imds:
                 status, text = self._request("PUT", "api/token", {"X-aws-ec2-metadata-token-ttl-seconds": str(_TOKEN_TTL)})
                 if status != 200:
                     raise self._error(f"it gives no token (HTTP {status})")
+                if not _TOKEN.fullmatch(text.strip()):  # the library would repeat it in an error
+                    raise self._error("its token is none")
                 self._token = text.strip()
             status, text = self._request("GET", "meta-data/" + path, {"X-aws-ec2-metadata-token": self._token})
             if status != 401:
@@ -107,6 +129,8 @@ class Imds:
             return None
         if status != 200:
             raise self._error(f"HTTP {status} for {path}", retryable=status >= 500 or status == 429)
+        if not _VALUE.fullmatch(text):
+            raise self._error(f"{path} is not plain text")
         return text
 
     def _request(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:

@@ -72,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, text: str) -> None:
         self.send_response(status)
-        self.send_header("Content-Length", str(len(text)))
+        self.send_header("Content-Length", str(len(text.encode())))
         self.end_headers()
         self.wfile.write(text.encode())
         if self.server.hang_up_after is not None:
@@ -115,6 +115,38 @@ def test_a_token_that_ran_out_is_renewed_once(service: Service) -> None:
 def test_a_kept_connection_that_was_closed_is_opened_anew(service: Service) -> None:
     service.hang_up_after = 2
     assert len(service.imds().interfaces()) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("device-number", "9" * 5000),
+        ("device-number", "\u0661"),
+        ("device-number", "-1"),
+        ("subnet-ipv4-cidr-block", "255.255.255.255/32"),
+        ("subnet-ipv4-cidr-block", "10.0.1.10/31"),
+        ("subnet-ipv4-cidr-block", "0.0.0.0/0"),
+        ("subnet-ipv4-cidr-block", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128"),
+        ("subnet-ipv4-cidr-block", "10.0.1.0"),
+        ("interface-id", "eni-\x1b[2J"),
+        ("local-ipv4s", "10.0.1.10\n\x9b31m"),
+        ("macs", "02:00:00:00:00:01/\n../../../api/"),
+    ],
+)
+def test_values_that_cannot_be_are_one_error_that_names_them(service: Service, path: str, text: str) -> None:
+    service.paths["network/interfaces/macs/" if path == "macs" else f"network/interfaces/macs/{MAC0}/{path}"] = text
+    with pytest.raises(ServiceError, match=path) as caught:
+        gateway(service.imds().interfaces()[0])
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < 300
+
+
+@pytest.mark.parametrize("token", ["secret\ntoken", "secret token", "secret\u00e9", ""])
+def test_a_malformed_token_is_not_repeated(service: Service, monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    monkeypatch.setattr(_Handler, "do_PUT", lambda handler: handler._answer(200, token))
+    with pytest.raises(ServiceError, match="token") as caught:
+        service.imds().region()
+    assert "secret" not in caught.value.message
 
 
 def test_nothing_answers() -> None:
