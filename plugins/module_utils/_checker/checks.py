@@ -174,11 +174,12 @@ class Ec2Eyes:
             kept = self._reads.setdefault(key, _Read())
         with kept.lock:
             if kept.began < since:
-                kept.began, kept.value, kept.error = self._clock(), None, None
+                began, value, failure = self._clock(), None, None
                 try:
-                    kept.value = read()
+                    value = read()
                 except HoldfastError as error:
-                    kept.error = error
+                    failure = error
+                kept.began, kept.value, kept.error = began, value, failure  # not after a defect: then the next one asks anew
             if kept.error is not None:
                 raise kept.error
             return kept.value

@@ -18,6 +18,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker import machin
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.alone import REFUSAL
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import Ec2Eyes, Ec2Sight, look_at_kernel, look_by_probe
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.cli_status import advice_for
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.defects import Containment
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.dependents import states, stop_all
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.foresight import Foreseen, Foresight
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.holder import Holder
@@ -34,6 +35,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_value
     Lease,
     LeaseSeen,
     LinkBack,
+    Look,
     Looked,
     LookNow,
     Phase,
@@ -178,6 +180,9 @@ class Watch(threading.Thread):
         holder.remember = lambda epoch, orderly: around.memory.remember_epoch(self.tag, epoch, orderly)
         holder.was_orderly = lambda epoch: around.memory.came_orderly(self.tag, epoch)
         holder.stop_dependents = self.stop_dependents
+        self._ec2_contained = Containment(f"ec2 {self.tag}", around.log)
+        self._probe_contained = Containment(f"probe {self.tag}", around.log)
+        self._dependents_contained = Containment(f"dependents {self.tag}", around.log)
         self._deep_thread = threading.Thread(target=self._look_deep, name=f"ec2 {self.tag}", daemon=True)
 
     # --- for other threads ---------------------------------------------------------------------------------------------
@@ -576,13 +581,17 @@ class Watch(threading.Thread):
             return
         parts, epoch = known.resource.ec2 if known.resource else None, self._epoch()
         if parts is not None:
-            sight = self._around.eyes.look(known, parts, active=epoch is not None, since=since)
+            sight = self._ec2_contained.run(
+                lambda: self._around.eyes.look(known, parts, active=epoch is not None, since=since),
+                lambda cause: Ec2Sight(cause, elastic_ip=parts.elastic_ip),
+            )
             self._sight = _Sight(self._clock(), epoch, sight)
             self._around.metrics.check(self.tag, sight.look.health.value)
             if epoch is not None:
                 self._inbox.put(Looked(self._clock(), sight.look, epoch))
         if known.resource is not None and known.resource.dependents:
-            self._dependents = states(known.resource.dependents)
+            dependents = known.resource.dependents
+            self._dependents = self._dependents_contained.run(lambda: states(dependents), lambda cause: self._dependents)
         self._probe(known)
 
     def _probe(self, known: Effective | None = None) -> None:
@@ -590,13 +599,16 @@ class Watch(threading.Thread):
         if epoch is None or not self.holder.serving or not self._link_up or self._clock() < self._machine.aside_until:
             return
         try:
-            known = known or self._address.known()
-            answered = known.interface in self._answered
-            look = look_by_probe(known, self._address.kernel.links(), self._address.kernel.run, answered=answered)
+            here = known or self._address.known()
+            answered = here.interface in self._answered
+            look = self._probe_contained.run(
+                lambda: look_by_probe(here, self._address.kernel.links(), self._address.kernel.run, answered=answered),
+                lambda cause: Look("probe", Health.UNKNOWN, (), (cause,)),
+            )
         except HoldfastError:
             return
         if look is not None and look.health is Health.HEALTHY:
-            self._answered.add(known.interface)
+            self._answered.add(here.interface)
         if look is not None and self.holder.serving:
             self._inbox.put(Looked(self._clock(), look, epoch))
 
