@@ -82,3 +82,11 @@ class ServiceError(HoldfastError):
         self.details = details
         self.retryable = retryable
         self.ambiguous = ambiguous
+
+
+def place_of(error: BaseException) -> str:
+    """Where an exception was raised: file and line of the innermost frame."""
+    found, trace = "", error.__traceback__
+    while trace is not None:
+        found, trace = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}", trace.tb_next
+    return found

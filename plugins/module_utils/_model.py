@@ -6,11 +6,13 @@ Pure: only the standard library and netaddr (the layer rule, DESIGN.md section 2
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from urllib.parse import urlsplit
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
 
@@ -26,12 +28,49 @@ _LONGEST_CIDR = 64
 #: IFNAMSIZ - 1, and the characters that the kernel's dev_valid_name and sane administrators allow.
 _LINK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@-]{0,14}")
 _TAG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+_HOST = re.compile(r"([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?")
+_LONGEST_HOST, _LONGEST_URL = 253, 4096
 
 
 def shown(text: object, longest: int = 60) -> str:
     """``text`` quoted for a message: printable, on one line, at most ``longest`` characters."""
     line = repr(str(text)[: longest + 1])
     return line if len(line) <= longest + 3 else line[:longest] + "…'"
+
+
+def is_url(value: object) -> bool:
+    """Whether this is http(s)://HOST[:PORT][/PATH] in ASCII, where HOST is an IP address or can be a name in DNS.
+
+    A user, password, query or fragment is refused, since URLs are shown in messages and logs.
+    """
+    if not isinstance(value, str) or len(value) > _LONGEST_URL or not value.isascii() or not value.isprintable() or " " in value:
+        return False
+    try:
+        url = urlsplit(value)
+        port = url.port
+    except ValueError:
+        return False
+    if url.scheme not in ("http", "https") or port == 0 or url.query or url.fragment or "@" in url.netloc:
+        return False
+    return _is_host(url.hostname or "")
+
+
+def _is_host(host: str) -> bool:
+    """Whether a connection can be opened to a host of that name, as far as its form goes."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return ":" not in host and len(host) <= _LONGEST_HOST and _HOST.fullmatch(host) is not None
+    return True
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL that `is_url` accepts stays on this host."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def parse_link_name(text: str, path: str = "interface") -> str:

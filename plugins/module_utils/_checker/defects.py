@@ -8,11 +8,9 @@ unknown, and the leases are renewed as before.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, place_of
 
 T = TypeVar("T")
 
@@ -35,7 +33,7 @@ class Containment:
         except HoldfastError:
             raise
         except Exception as error:
-            cause, place = cause_of(error), place_of(error.__traceback__)
+            cause, place = cause_of(error), place_of(error)
             if self._logged != cause:
                 self._logged = cause
                 self._log("defect", thread=self._work_name, cause=cause, where=place)
@@ -47,11 +45,3 @@ class Containment:
 def cause_of(error: BaseException | None) -> str:
     """Its type and message in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
-
-
-def place_of(trace: TracebackType | None) -> str:
-    """The file and line that raised it."""
-    found = ""
-    while trace is not None:
-        found, trace = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}", trace.tb_next
-    return found

@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from urllib.parse import urlsplit
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
-from ansible_collections.holdfast.ha.plugins.module_utils._model import shown
+from ansible_collections.holdfast.ha.plugins.module_utils._model import is_loopback, is_url, shown
 
 _LONGEST_TEXT, _MOST_ITEMS = 4096, 100
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Fields:
@@ -91,16 +89,11 @@ class Fields:
     def url(self, name: str, *, secret: bool) -> str:
         """An http(s) URL without user, password, query or fragment, since it is shown; https where a secret is sent to another host."""
         value = self.text(name)
-        try:
-            url = urlsplit(value)
-            fits = url.scheme in ("http", "https") and bool(url.hostname) and (url.port or 1) > 0
-        except ValueError:
-            fits = False
-        if not fits:
-            raise self.wrong(name, "this has to be a URL such as https://awx.example.org")
-        if "@" in url.netloc or url.query or url.fragment:
+        if any(mark in value for mark in "@?#"):
             raise self.wrong(name, "a user, password, query or fragment has no place in this URL; secrets belong in token_file")
-        if secret and url.scheme == "http" and url.hostname not in _LOOPBACK:
+        if not is_url(value):
+            raise self.wrong(name, "this has to be a URL such as https://awx.example.org")
+        if secret and value.startswith("http:") and not is_loopback(value):
             raise self.wrong(name, "the token would go over the network in the clear; use https")
         return value.rstrip("/")
 

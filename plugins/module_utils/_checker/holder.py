@@ -78,6 +78,7 @@ class Holder(threading.Thread):
         self.tag, self.alone = tag, alone
         self._keeper, self.address, self._log, self._clock = keeper, address, log, clock
         self._timing = keeper.state.timing
+        keeper.on_defect = lambda cause, where: log("defect", tag=tag, thread=self.name, cause=cause, where=where)
         self._inbox: queue.Queue[Job] = queue.Queue()
         self._waiting: Job | None = None
         self._settled = self._ending = self._claiming = False

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import FILE, read_config
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.defects import cause_of, place_of
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.defects import cause_of
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.events import EventLog
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.protocol import SOCKET
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.service import Service
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, NotFound
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, NotFound, place_of
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import hold_still
 from ansible_collections.holdfast.ha.plugins.module_utils._poll import readable
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
@@ -160,7 +160,8 @@ class Process:
     def _fall(self, defect: threading.ExceptHookArgs) -> None:
         """A thread that ends by a defect takes the process along: the kernel lets the addresses go in time, and systemd starts us anew."""
         thread = defect.thread.name if defect.thread else ""
-        self._log("defect", thread=thread, cause=cause_of(defect.exc_value), where=place_of(defect.exc_traceback))
+        where = place_of(defect.exc_value) if defect.exc_value is not None else ""
+        self._log("defect", thread=thread, cause=cause_of(defect.exc_value), where=where)
         self._log.stop(1.0)
         os._exit(_EX_SOFTWARE)
 

@@ -52,7 +52,7 @@ class DynamoDbStore:
         if item is None:
             return Reading(None, None)
         remedy = f'aws dynamodb delete-item --table-name {self._table} --key \'{{"{KEY}":{{"S":"{key}"}}}}\''
-        raw = {name: _plain(value) for name, value in item.items() if name != KEY}
+        raw = {name: _plain(value) if isinstance(value, Mapping) else value for name, value in item.items() if name != KEY}
         record = parse_record(raw, f"{key} in table {self._table}", remedy)
         return Reading(record, _token(record))
 
@@ -143,7 +143,10 @@ def _plain(value: Mapping[str, Any]) -> Any:
     """The Python value of a DynamoDB one; a kind that no record has stays as it is, for `parse_record` to refuse."""
     if "S" in value:
         return value["S"]
-    if "N" in value:
-        number = float(value["N"])
-        return int(value["N"]) if value["N"].lstrip("-").isdecimal() else number
+    text = value.get("N")
+    try:
+        if isinstance(text, str):
+            return int(text) if text.lstrip("-").isdecimal() else float(text)
+    except ValueError:
+        pass  # no number, or one with more digits than Python converts
     return dict(value)

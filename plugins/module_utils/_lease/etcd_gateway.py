@@ -10,7 +10,7 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, ServiceError
@@ -25,11 +25,19 @@ _PERMISSION_DENIED, _UNAUTHENTICATED = 7, 16
 _DEFINITE = frozenset({3, 5, 6, 7, 8, 9, 11, 12, 16})
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A reply, and whether an earlier endpoint was asked the same and gave none."""
+_LONGEST_TOKEN, _LONGEST_NUMBER = 4096, 20
+_T = TypeVar("_T")
 
-    reply: dict[str, Any]
+
+class NotEtcd(ValueError):
+    """A reply does not have the form that etcd's API documents. The text names the field and does not repeat its content."""
+
+
+@dataclass(frozen=True)
+class Answer(Generic[_T]):
+    """What a reply was understood as, and whether an earlier endpoint was asked the same and gave none."""
+
+    reply: _T
     unanswered_before: bool
 
 
@@ -63,27 +71,33 @@ class Gateway:
         self._username, self._password = username, password
         self._token = ""
 
-    def call(self, path: str, body: dict[str, Any], *, write: bool = False) -> Answer:
-        """One call. Raises `StoreRefused`, or `StoreUnreachable` when no endpoint answered."""
+    def call(self, path: str, body: dict[str, Any], understand: Callable[[dict[str, Any]], _T], *, write: bool = False) -> Answer[_T]:
+        """One call.
+
+        :param understand: Takes a reply with a sound header and returns what is wanted of it. It raises `NotEtcd` for a malformed one; the endpoint
+            then counts as unreachable and the next one is asked.
+        :raises StoreRefused: When etcd answered with an error that the other endpoints would give too.
+        :raises StoreUnreachable: When no endpoint gave a proper reply; ``ambiguous`` where a write may have arrived.
+        """
         deadline = self._now() + self._timeout
         try:
-            return self._authenticated(path, body, write, deadline)
+            return self._authenticated(path, body, understand, write, deadline)
         except _TokenRefused as error:  # the endpoint that refused has written nothing: it checks the token first
             self._token, doubt = "", error.ambiguous
         try:
-            answer = self._authenticated(path, body, write, deadline)
+            answer = self._authenticated(path, body, understand, write, deadline)
         except ServiceError as error:
             error.ambiguous = error.ambiguous or doubt
             raise
         return Answer(answer.reply, answer.unanswered_before or doubt)
 
-    def _authenticated(self, path: str, body: dict[str, Any], write: bool, deadline: float) -> Answer:
+    def _authenticated(self, path: str, body: dict[str, Any], understand: Callable[[dict[str, Any]], _T], write: bool, deadline: float) -> Answer[_T]:
         if self._username and not self._token:
             given = {"name": self._username, "password": self._password}
-            self._token = str(self._anywhere("/v3/auth/authenticate", given, False, deadline).reply["token"])
-        return self._anywhere(path, body, write, deadline)
+            self._token = self._anywhere("/v3/auth/authenticate", given, _token, False, deadline).reply
+        return self._anywhere(path, body, understand, write, deadline)
 
-    def _anywhere(self, path: str, body: dict[str, Any], write: bool, deadline: float) -> Answer:
+    def _anywhere(self, path: str, body: dict[str, Any], understand: Callable[[dict[str, Any]], _T], write: bool, deadline: float) -> Answer[_T]:
         """Ask the endpoints in turn until one answers. What is sent twice must be safe to send twice.
 
         An endpoint that refuses says nothing about a write that an earlier one may have taken: the doubt stays with the error.
@@ -94,7 +108,7 @@ class Gateway:
             if budget <= 0:
                 break
             try:
-                reply = self._ask(endpoint, path, body, write, budget / 2 if left else budget)
+                reply = _understood(endpoint, self._ask(endpoint, path, body, write, budget / 2 if left else budget), understand, write)
             except (StoreUnreachable, _TlsFailed) as error:
                 failures.append(error)
                 self._endpoints.remove(endpoint)
@@ -152,7 +166,7 @@ class Gateway:
                 raise StoreUnreachable(f"{endpoint}: {_cause(error)}", retryable=True, ambiguous=write) from error
         finally:
             connection.close()
-        return _understood(endpoint, response.status, raw, write)
+        return _parsed(endpoint, response.status, raw, write)
 
     def _connection(self, host: str, port: int | None, timeout: float) -> http.client.HTTPConnection:
         if self._tls is not None:
@@ -167,17 +181,46 @@ class Gateway:
             connection.sock.settimeout(left)
 
 
-def _understood(endpoint: str, status: int, raw: bytes, write: bool) -> dict[str, Any]:
-    """The parsed reply, or the right error for it."""
+def whole(value: object) -> int:
+    """A number of etcd's, which its gateway writes as text. Raises `NotEtcd` for anything else."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _LONGEST_NUMBER:
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**_LONGEST_NUMBER:
+        return value
+    raise NotEtcd("a number is missing or malformed")
+
+
+def _token(reply: dict[str, Any]) -> str:
+    """The authentication token in a reply, which can be sent in a header."""
+    token = reply.get("token")
+    if not isinstance(token, str) or not 0 < len(token) <= _LONGEST_TOKEN or not all("!" <= letter <= "~" for letter in token):
+        raise NotEtcd("the authentication token is missing or malformed")
+    return token
+
+
+def _understood(endpoint: str, reply: dict[str, Any], understand: Callable[[dict[str, Any]], _T], write: bool) -> _T:
+    """What ``understand`` makes of a reply to a call that succeeded. Raises `StoreUnreachable` where the reply is malformed."""
+    try:
+        header = reply.get("header")  # of every reply of etcd's; a web server that answers with some other JSON has none
+        if not isinstance(header, dict) or not whole(header.get("cluster_id")):
+            raise NotEtcd("the header is missing or malformed")
+        return understand(reply)
+    except NotEtcd as error:
+        raise StoreUnreachable(f"{endpoint}: answered with something that is not etcd's ({error})", retryable=True, ambiguous=write) from None
+
+
+def _parsed(endpoint: str, status: int, raw: bytes, write: bool) -> dict[str, Any]:
+    """The reply to a call that succeeded, or the error for what went wrong."""
     try:
         reply = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         reply = None
     if not isinstance(reply, dict):
         raise StoreUnreachable(f"{endpoint}: answered with something that is not etcd's (HTTP {status})", retryable=True, ambiguous=write)
     if status == 200:
         return reply
-    code, text = reply.get("code"), str(reply.get("message") or reply.get("error") or f"HTTP {status}")
+    code = reply.get("code") if isinstance(reply.get("code"), int) else None
+    text = str(reply.get("message") or reply.get("error") or f"HTTP {status}")
     facts: dict[str, Any] = {"service": "etcd", "code": code}
     if code == _UNAUTHENTICATED or "auth store is old" in text:
         raise _TokenRefused("etcd does not accept its own authentication token; check the clocks of its members", retryable=True, **facts)

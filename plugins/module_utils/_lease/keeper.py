@@ -10,8 +10,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, MissingLibrary
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, MissingLibrary, place_of
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule import step
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import (
@@ -33,7 +34,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values imp
     Write,
     WriteEnded,
 )
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import Store, StoreSettings
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import Store, StoreSettings, StoreUnreachable
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -77,6 +78,9 @@ class Keeper:
         self.state = state
         #: Why the last call to the store failed; ``None`` when it did not.
         self.error: HoldfastError | None = None
+        #: Called once for each place in the code of a store that raised what no store may raise; given the type of the exception, and file and line.
+        self.on_defect: Callable[[str, str], None] = lambda cause, where: None
+        self._defects: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
         self._outward: list[Action] = []
 
@@ -127,7 +131,8 @@ class Keeper:
     def _read(self) -> tuple[Action, ...]:
         reading = None
         try:
-            reading = self._store.read(self._key)
+            with _StoreCall(self._note_defect, write=False):
+                reading = self._store.read(self._key)
             self.error = None
         except HoldfastError as error:
             self.error = error
@@ -136,10 +141,37 @@ class Keeper:
     def _write(self, action: Write) -> tuple[Action, ...]:
         outcome, token = Outcome.UNKNOWN, None
         try:
-            token = self._store.write(self._key, action.expected, action.record)
+            with _StoreCall(self._note_defect, write=True):
+                token = self._store.write(self._key, action.expected, action.record)
             outcome = Outcome.CONFLICT if token is None else Outcome.WRITTEN
             self.error = None
         except HoldfastError as error:
             outcome = Outcome.UNKNOWN if error.ambiguous else Outcome.NOT_SENT
             self.error = error
         return self._emit(lambda now: WriteEnded(now, outcome, token))
+
+    def _note_defect(self, error: Exception) -> str:
+        """Report it once. The text of the exception is left out: it may repeat what the store sent, such as a token."""
+        cause, where = type(error).__name__, place_of(error)
+        if (cause, where) not in self._defects:
+            self._defects.add((cause, where))
+            self.on_defect(cause, where)
+        return f"{cause} in {where}"
+
+
+class _StoreCall:
+    """One call of a store. What it may not raise becomes a `StoreUnreachable`, so that it costs this call and not the process.
+
+    :param note: Takes the exception and returns a word about it that holds no secret.
+    """
+
+    def __init__(self, note: Callable[[Exception], str], *, write: bool) -> None:
+        self._note, self._write = note, write
+
+    def __enter__(self) -> None:
+        """Nothing is to be done."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(error, Exception) and not isinstance(error, HoldfastError):
+            message = f"the store's answer could not be used: {self._note(error)}. This is a defect in holdfast.ha, please report it"
+            raise StoreUnreachable(message, retryable=True, ambiguous=self._write) from error

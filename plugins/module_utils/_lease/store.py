@@ -7,12 +7,11 @@ import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, ServiceError
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Reading
-from ansible_collections.holdfast.ha.plugins.module_utils._model import shown
+from ansible_collections.holdfast.ha.plugins.module_utils._model import is_url, shown
 
 
 class StoreUnreachable(ServiceError):
@@ -101,28 +100,10 @@ def _fits(wanted: str, value: object) -> bool:
     if wanted == "bool":
         return isinstance(value, bool)
     if wanted == "urls":
-        return isinstance(value, Sequence) and not isinstance(value, str) and 0 < len(value) <= _MOST_URLS and all(_is_url(url) for url in value)
+        return isinstance(value, Sequence) and not isinstance(value, str) and 0 < len(value) <= _MOST_URLS and all(is_url(url) for url in value)
     if not isinstance(value, str) or not value or len(value) > _LONGEST_TEXT or not value.isprintable():
         return False
-    return wanted != "url" or _is_url(value)
-
-
-def _is_url(value: object) -> bool:
-    """Whether this is http(s)://host[:port] with nothing that would end up in a log, such as a password."""
-    if not isinstance(value, str) or len(value) > _LONGEST_TEXT or not value.isprintable():
-        return False
-    try:
-        url = urlsplit(value)
-        return (
-            url.scheme in ("http", "https")
-            and bool(url.hostname)
-            and url.username is None
-            and (url.port or 1) > 0
-            and not url.query
-            and not url.fragment
-        )
-    except ValueError:
-        return False
+    return wanted != "url" or is_url(value)
 
 
 def _check_together(kind: str, given: Mapping[str, Any], path: str) -> None:

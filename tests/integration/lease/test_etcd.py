@@ -137,8 +137,9 @@ def test_doubt_outlives_what_another_endpoint_refuses() -> None:
 
 
 def test_doubt_outlives_a_new_token() -> None:
-    answers = iter([(401, {"code": 16, "message": "invalid auth token"}), (200, {"succeeded": False, "header": {"revision": "9"}})])
-    login: tuple[int, dict[str, object]] = (200, {"token": "t"})
+    header = {"cluster_id": "1", "revision": "9"}
+    answers = iter([(401, {"code": 16, "message": "invalid auth token"}), (200, {"succeeded": False, "header": header})])
+    login: tuple[int, dict[str, object]] = (200, {"token": "t", "header": header})
     with (
         member(lambda path: login if path == "authenticate" else None) as silent,
         member(lambda path: login if path == "authenticate" else next(answers)) as forgetful,

@@ -133,6 +133,8 @@ def test_keys_and_names() -> None:
         {"type": "dynamodb", "table": "holdfast"},
         {"type": "dynamodb", "table": "holdfast", "region": None, "endpoint_url": "http://127.0.0.1:8000", "validate_certs": False},
         {"type": "etcd", "endpoints": ["https://10.0.0.5:2379", "https://[fd00::5]:2379"], "ca_cert": "/ca.pem", "username": "u", "password": "p"},
+        {"type": "etcd", "endpoints": ["http://127.0.0.1:2379", "http://[::1]:1", "http://localhost"], "username": "u", "password": "p"},
+        {"type": "etcd", "endpoints": ["http://etcd-1.example.org:2379/gateway", "http://etcd_2.", "http://xn--bcher-kva.example"]},
     ],
 )
 def test_stores(raw: dict[str, Any]) -> None:
@@ -161,6 +163,29 @@ def test_stores(raw: dict[str, Any]) -> None:
         ({"type": "etcd", "endpoints": ["https://a:1"], "cert": "/x"}, "store.cert: cert and key belong together"),
         ({"type": "etcd", "endpoints": ["http://a:1"], "ca_cert": "/x"}, "store.endpoints: certificates are set"),
         ({"type": "etcd", "endpoints": ["https://a:1"], "pass\nword": "hidden"}, "store.pass"),
+        *(
+            ({"type": "etcd", "endpoints": [url]}, "store.endpoints: this has to be a list of URLs")
+            for url in (
+                "http://a..b:2379",
+                "http://.a:2379",
+                "http://-a:2379",
+                f"http://{'a' * 64}:2379",
+                "http://" + "a." * 130 + "b:2379",
+                "http://h:2379/é",
+                "http://b\xfccher.example:2379",
+                "http://h:2379/a b",
+                "http://h:0",
+                "http://h:x",
+                "http://:2379",
+                "http://[fd00::5:2379",
+                "http://a%20b:2379",
+                "http://h?x=1",
+                "http://h#x",
+                "ftp://h",
+                "h:2379",
+            )
+        ),
+        ({"type": "dynamodb", "table": "abc", "endpoint_url": "http://a..b:8000"}, "store.endpoint_url: this has to be a URL"),
     ],
 )
 def test_stores_that_are_refused(raw: object, message: str) -> None:
