@@ -75,7 +75,7 @@ options:
         description: etcd. The user to authenticate as. Goes with O(store.password).
         type: str
       password:
-        description: etcd. The user's password.
+        description: etcd. The user's password. It is sent to O(store.endpoints) over TLS only, or to this host.
         type: str
 requirements:
   - boto3 >= 1.26 and botocore on the host that the module runs on, for a store of type V(dynamodb)

@@ -25,7 +25,7 @@ else:
     BOTO3_IMPORT_ERROR = None
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
-from ansible_collections.holdfast.ha.plugins.module_utils._model import shown
+from ansible_collections.holdfast.ha.plugins.module_utils._model import is_url, shown
 
 #: How many calls are under way at once at most; the client keeps as many connections.
 PARALLEL = 10
@@ -112,6 +112,8 @@ def _check(chosen: Mapping[str, Any]) -> None:
         raise BadInput("external_id means nothing without role_arn", path="external_id")
     if chosen["role_arn"] and not chosen["role_arn"].startswith("arn:"):
         raise BadInput(f"role_arn: {shown(chosen['role_arn'])} is not the ARN of a role", path="role_arn")
+    if chosen["endpoint_url"] and not is_url(chosen["endpoint_url"]):
+        raise BadInput("endpoint_url: this has to be a URL such as https://10.0.0.5:8000, without user, password or query", path="endpoint_url")
     bundle = chosen["aws_ca_bundle"]
     if bundle and chosen["validate_certs"] and not os.path.exists(bundle):
         raise BadInput(f"aws_ca_bundle: there is no file {shown(bundle)} on this host", path="aws_ca_bundle")

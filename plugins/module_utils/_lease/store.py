@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, ServiceError
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Reading
-from ansible_collections.holdfast.ha.plugins.module_utils._model import is_url, shown
+from ansible_collections.holdfast.ha.plugins.module_utils._model import is_loopback, is_url, shown
 
 
 class StoreUnreachable(ServiceError):
@@ -116,3 +116,5 @@ def _check_together(kind: str, given: Mapping[str, Any], path: str) -> None:
             raise BadInput(f"{path}.{left}: {left} and {right} belong together; give both or neither", path=f"{path}.{left}")
     if kind == "etcd" and any(name in given for name in ("ca_cert", "cert")) and any(url.startswith("http:") for url in given["endpoints"]):
         raise BadInput(f"{path}.endpoints: certificates are set, so every endpoint has to begin with https://", path=f"{path}.endpoints")
+    if kind == "etcd" and "password" in given and any(url.startswith("http:") and not is_loopback(url) for url in given["endpoints"]):
+        raise BadInput(f"{path}.endpoints: the password would go over the network in the clear; use https:// for every one", path=f"{path}.endpoints")

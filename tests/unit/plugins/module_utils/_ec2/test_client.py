@@ -54,6 +54,9 @@ def test_what_wins(params: dict[str, Any], environ: dict[str, str], expected: di
         ({"role_arn": "admin"}, "not the ARN"),
         ({"aws_ca_bundle": "/nowhere/ca.pem"}, "no file"),
         ({"region": "eu\nwest"}, "region: "),
+        ({"endpoint_url": "ec2.example.org"}, "endpoint_url: this has to be a URL"),
+        ({"endpoint_url": "https://u:p@ec2.example.org"}, "endpoint_url: this has to be a URL"),
+        ({"endpoint_url": "http://a..b:5000"}, "endpoint_url: this has to be a URL"),
         ({"region": "r" * 1_000_000}, "too long"),
     ],
 )

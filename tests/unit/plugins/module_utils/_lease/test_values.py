@@ -164,6 +164,13 @@ def test_stores(raw: dict[str, Any]) -> None:
         ({"type": "etcd", "endpoints": ["http://a:1"], "ca_cert": "/x"}, "store.endpoints: certificates are set"),
         ({"type": "etcd", "endpoints": ["https://a:1"], "pass\nword": "hidden"}, "store.pass"),
         *(
+            (
+                {"type": "etcd", "endpoints": [url, "https://a:1"], "username": "u", "password": "hidden"},
+                "store.endpoints: the password would go over",
+            )
+            for url in ("http://10.0.0.5:2379", "http://etcd.example.org:2379", "http://localhost.example.org:2379", "http://[fd00::5]:2379")
+        ),
+        *(
             ({"type": "etcd", "endpoints": [url]}, "store.endpoints: this has to be a list of URLs")
             for url in (
                 "http://a..b:2379",
