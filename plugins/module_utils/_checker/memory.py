@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the checker keeps across restarts, in private files beside the states of the resources: who is paused, and the highest epoch seen."""
+"""What the checker keeps across restarts, in private files beside the states of the resources: which resource is paused, the highest epoch of each
+lease, and the etcd cluster that the leases are in."""
 
 from __future__ import annotations
 
@@ -8,14 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_gateway import ClusterPin
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import write_private
 
 _LARGEST = 100
 _ORDERLY = "orderly"
+#: No tag has such a name with an end after a dot, so it is no resource's.
+_CLUSTER = "etcd-cluster"
 
 
 class Memory:
-    """Its files are TAG.paused and TAG.epoch. What cannot be kept is told, and is no reason to stop.
+    """Its files are TAG.paused, TAG.epoch and etcd-cluster. What cannot be kept is told, and is no reason to stop.
 
     :param folder: Where the states are.
     :param log: Takes the name of an event and its facts.
@@ -54,8 +58,29 @@ class Memory:
             return False
 
     def _words(self, tag: str) -> list[str]:
-        with open(os.open(self._folder / f"{tag}.epoch", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        return self._read(f"{tag}.epoch")
+
+    def _read(self, name: str) -> list[str]:
+        with open(os.open(self._folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
             return file.read(_LARGEST).decode("ascii").split()
+
+    def cluster_pin(self) -> ClusterPin:
+        """The etcd cluster that the leases of this node are in: the one that is kept, or the one that answers first."""
+        try:
+            kept = str(int(self._read(_CLUSTER)[0]))
+        except (OSError, ValueError, IndexError):
+            kept = ""
+        remedy = (
+            "Repair that member. To move to another cluster, stop the checkers of all nodes, take the addresses down, "
+            f"remove {self._folder / _CLUSTER} on each node and start the checkers again"
+        )
+        return ClusterPin(kept, self._keep_cluster, lambda line: self._log("trouble", reason=line), remedy)
+
+    def _keep_cluster(self, cluster: str) -> None:
+        try:
+            write_private(self._folder / _CLUSTER, f"{cluster}\n")
+        except (OSError, HoldfastError) as error:
+            self._log("trouble", reason=f"the id of the etcd cluster could not be kept in {self._folder}: {error}")
 
     def remember_epoch(self, tag: str, epoch: int, orderly: bool = False) -> None:
         """It may be lost with the power: the record itself has it too. ``orderly``: see `came_orderly`."""

@@ -50,6 +50,7 @@ class Service:
 
     def __init__(self, config: Config, files: Store, log: EventLog, path: Path) -> None:
         self._config, self._files, self._log, self._path = config, files, log, path
+        self._memory = Memory(files.states, log)
         self.watches: dict[str, Watch] = {}
         self._metrics = make_metrics(config.reporting.metrics, config.cluster, config.node, log)
         self._stores: Stores | None = None
@@ -71,7 +72,7 @@ class Service:
                 options = {**config.aws, **own_options(resource.ec2)}
                 check_aws(options, f"{resource.tag}: ec2")
         if config.store.type != "none":
-            self._stores = Stores(config.store, config.timing)
+            self._stores = Stores(config.store, config.timing, self._memory.cluster_pin())
         if config.peers is not None:
             read_key(config.peers.key_file)
         if running is not None:
@@ -102,7 +103,7 @@ class Service:
             reflex=config.reflex,
             log=self._log,
             eyes=Ec2Eyes(config.aws, boottime, self._metrics.watch_client),
-            memory=Memory(self._files.states, self._log),
+            memory=self._memory,
             metrics=self._metrics,
             run=run,
             can_run=self._triggers.can_run if self._triggers is not None else lambda playbook: True,

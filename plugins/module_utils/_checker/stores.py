@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_gateway import ClusterPin
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import open_store
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import Store, StoreSettings
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
@@ -17,18 +18,20 @@ from ansible_collections.holdfast.ha.plugins.module_utils._model import shown
 class Stores:
     """A client of DynamoDB is for all of them: threads may share it, and making one takes half a second and 10 MB. One of etcd is for one thread.
 
+    :param cluster: What is known of the cluster, where the store is etcd; all leases of a node are in one.
+
     Raises `BadInput` and `ServiceError`, as `open_store`.
     """
 
-    def __init__(self, settings: StoreSettings, timing: Timing) -> None:
-        self._settings, self._timing = settings, timing
-        self._first: Store | None = open_store(settings, timing)
+    def __init__(self, settings: StoreSettings, timing: Timing, cluster: ClusterPin | None = None) -> None:
+        self._settings, self._timing, self._cluster = settings, timing, cluster or ClusterPin()
+        self._first: Store | None = open_store(settings, timing, self._cluster)
 
     def take(self) -> Store:
         """For one more resource."""
         first = self._first
         if first is None:
-            return open_store(self._settings, self._timing)
+            return open_store(self._settings, self._timing, self._cluster)
         if self._settings.type != "dynamodb":
             self._first = None
         return first

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_gateway import Answer, Gateway, NotEtcd, whole
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_gateway import Answer, ClusterPin, Gateway, NotEtcd, whole
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record, parse_record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Reading
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreSettings, StoreUnreachable
@@ -35,9 +35,12 @@ class EtcdStore:
         self._gateway = gateway
 
     @classmethod
-    def connect(cls, settings: StoreSettings, timeout: float) -> EtcdStore:
-        """From checked settings; ``timeout`` in seconds for one call, whatever the number of endpoints. Raises `BadInput`."""
-        return cls(Gateway(timeout=timeout, **settings.values))
+    def connect(cls, settings: StoreSettings, timeout: float, cluster: ClusterPin | None = None) -> EtcdStore:
+        """From checked settings; ``timeout`` in seconds for one call, whatever the number of endpoints. Raises `BadInput`.
+
+        :param cluster: What is known of the cluster; by default nothing.
+        """
+        return cls(Gateway(timeout=timeout, cluster=cluster, **settings.values))
 
     def read(self, key: str) -> Reading:
         """See `Store`. Reads are linearizable, so they need a quorum."""

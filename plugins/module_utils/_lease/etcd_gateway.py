@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import ssl
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,44 @@ _T = TypeVar("_T")
 
 class NotEtcd(ValueError):
     """A reply does not have the form that etcd's API documents. The text names the field and does not repeat its content."""
+
+
+class ClusterPin:
+    """The one etcd cluster that the leases of this node are in, known by the id in the header of each reply. Threads may share it.
+
+    Endpoints of two clusters are two stores: a node that asks one and a node that asks the other would both hold a lease.
+
+    :param known: The id that was kept; empty where none is known, so that the first reply decides.
+    :param keep: Given the id when it is learned. It must not raise.
+    :param tell: Given one line for a person, once for each endpoint that answers for another cluster.
+    :param remedy: How a person accepts another cluster.
+    """
+
+    def __init__(
+        self,
+        known: str = "",
+        keep: Callable[[str], None] = lambda known: None,
+        tell: Callable[[str], None] = lambda line: None,
+        remedy: str = "name the members of one cluster in store.endpoints",
+    ) -> None:
+        self.known, self._keep, self._tell, self.remedy = known, keep, tell, remedy
+        self._told: set[str] = set()
+        self._lock = threading.Lock()
+
+    def accepts(self, endpoint: str, cluster: str) -> str:
+        """Why an answer of that cluster does not count; empty where it does. The first answer of all decides which cluster it is."""
+        with self._lock:
+            if not self.known:
+                self.known = cluster
+                self._keep(cluster)
+            if cluster == self.known:
+                self._told.discard(endpoint)
+                return ""
+            line = f"{endpoint} answers for the etcd cluster {cluster}, and the leases are in the cluster {self.known}. {self.remedy}"
+            if endpoint not in self._told:
+                self._told.add(endpoint)
+                self._tell(line)
+            return line
 
 
 @dataclass(frozen=True)
@@ -63,6 +102,7 @@ class Gateway:
         key: str | None = None,
         username: str | None = None,
         password: str | None = None,
+        cluster: ClusterPin | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._endpoints = list(endpoints)
@@ -70,6 +110,8 @@ class Gateway:
         self._tls = _tls(ca_cert, cert, key) if any(url.startswith("https:") for url in endpoints) else None
         self._username, self._password = username, password
         self._token = ""
+        self._cluster = cluster or ClusterPin()
+        self._foreign: set[str] = set()
 
     def call(self, path: str, body: dict[str, Any], understand: Callable[[dict[str, Any]], _T], *, write: bool = False) -> Answer[_T]:
         """One call.
@@ -80,6 +122,8 @@ class Gateway:
         :raises StoreUnreachable: When no endpoint gave a proper reply; ``ambiguous`` where a write may have arrived.
         """
         deadline = self._now() + self._timeout
+        if not self._cluster.known:
+            self._agree(deadline)
         try:
             return self._authenticated(path, body, understand, write, deadline)
         except _TokenRefused as error:  # the endpoint that refused has written nothing: it checks the token first
@@ -90,6 +134,23 @@ class Gateway:
             error.ambiguous = error.ambiguous or doubt
             raise
         return Answer(answer.reply, answer.unanswered_before or doubt)
+
+    def _agree(self, deadline: float) -> None:
+        """Before the first answer decides which cluster it is: refuse endpoints that answer for several. Who does not answer says nothing."""
+        found: dict[str, str] = {}
+        end = self._now() + (deadline - self._now()) / 2
+        for left, endpoint in zip(range(len(self._endpoints), 0, -1), self._endpoints if len(self._endpoints) > 1 else ()):
+            budget = (end - self._now()) / left
+            if budget > 0:
+                try:
+                    found.setdefault(_cluster_of(self._ask(endpoint, "/v3/maintenance/status", {}, False, budget)), endpoint)
+                except (ServiceError, NotEtcd):
+                    continue  # the call itself meets it and says so
+        if len(found) > 1:
+            each = ", ".join(f"{endpoint} for {cluster}" for cluster, endpoint in found.items())
+            raise StoreUnreachable(
+                f"etcd: the endpoints answer for different clusters ({each}); name the members of one cluster in store.endpoints", retryable=True
+            )
 
     def _authenticated(self, path: str, body: dict[str, Any], understand: Callable[[dict[str, Any]], _T], write: bool, deadline: float) -> Answer[_T]:
         if self._username and not self._token:
@@ -107,8 +168,11 @@ class Gateway:
             budget = deadline - self._now()
             if budget <= 0:
                 break
+            if write and endpoint in self._foreign:  # only a read finds out whether it has come back
+                failures.append(StoreUnreachable(f"{endpoint} answers for another etcd cluster", retryable=True))
+                continue
             try:
-                reply = _understood(endpoint, self._ask(endpoint, path, body, write, budget / 2 if left else budget), understand, write)
+                reply = self._understood(endpoint, self._ask(endpoint, path, body, write, budget / 2 if left else budget), understand, write)
             except (StoreUnreachable, _TlsFailed) as error:
                 failures.append(error)
                 self._endpoints.remove(endpoint)
@@ -168,6 +232,18 @@ class Gateway:
             connection.close()
         return _parsed(endpoint, response.status, raw, write)
 
+    def _understood(self, endpoint: str, reply: dict[str, Any], understand: Callable[[dict[str, Any]], _T], write: bool) -> _T:
+        """What ``understand`` makes of a reply to a call that succeeded. Raises `StoreUnreachable` where it is malformed, or another cluster's."""
+        try:
+            refusal = self._cluster.accepts(endpoint, _cluster_of(reply))
+            if refusal:
+                self._foreign.add(endpoint)
+                raise StoreUnreachable(refusal, retryable=True, ambiguous=write)
+            self._foreign.discard(endpoint)
+            return understand(reply)
+        except NotEtcd as error:
+            raise StoreUnreachable(f"{endpoint}: answered with something that is not etcd's ({error})", retryable=True, ambiguous=write) from None
+
     def _connection(self, host: str, port: int | None, timeout: float) -> http.client.HTTPConnection:
         if self._tls is not None:
             return http.client.HTTPSConnection(host, port or 2379, timeout=timeout, context=self._tls)
@@ -198,15 +274,13 @@ def _token(reply: dict[str, Any]) -> str:
     return token
 
 
-def _understood(endpoint: str, reply: dict[str, Any], understand: Callable[[dict[str, Any]], _T], write: bool) -> _T:
-    """What ``understand`` makes of a reply to a call that succeeded. Raises `StoreUnreachable` where the reply is malformed."""
-    try:
-        header = reply.get("header")  # of every reply of etcd's; a web server that answers with some other JSON has none
-        if not isinstance(header, dict) or not whole(header.get("cluster_id")):
-            raise NotEtcd("the header is missing or malformed")
-        return understand(reply)
-    except NotEtcd as error:
-        raise StoreUnreachable(f"{endpoint}: answered with something that is not etcd's ({error})", retryable=True, ambiguous=write) from None
+def _cluster_of(reply: dict[str, Any]) -> str:
+    """The id of the cluster that a reply comes from. A web server that answers with some other JSON has none. Raises `NotEtcd`."""
+    header = reply.get("header")
+    cluster = whole(header.get("cluster_id")) if isinstance(header, dict) else 0
+    if not cluster:
+        raise NotEtcd("the header is missing or malformed")
+    return str(cluster)
 
 
 def _parsed(endpoint: str, status: int, raw: bytes, write: bool) -> dict[str, Any]:

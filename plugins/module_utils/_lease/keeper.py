@@ -14,6 +14,7 @@ from types import TracebackType
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, MissingLibrary, place_of
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_gateway import ClusterPin
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule import step
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import (
     Acknowledged,
@@ -40,12 +41,15 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import T
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-def open_store(settings: StoreSettings, timing: Timing) -> Store:
-    """The store that the settings name; a call takes `Timing.call` at most. Raises `BadInput`, `ServiceError`."""
+def open_store(settings: StoreSettings, timing: Timing, cluster: ClusterPin | None = None) -> Store:
+    """The store that the settings name; a call takes `Timing.call` at most. Raises `BadInput`, `ServiceError`.
+
+    :param cluster: Of a store of type etcd: what is known of its cluster.
+    """
     if settings.type == "etcd":
         from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd import EtcdStore
 
-        return EtcdStore.connect(settings, timing.call)
+        return EtcdStore.connect(settings, timing.call, cluster)
     if settings.type == "dynamodb":  # boto3 takes 30 MB, so it is loaded only where it is used
         from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import BOTO3_IMPORT_ERROR
         from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore

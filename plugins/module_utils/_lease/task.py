@@ -9,10 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import NoChecker, ask, status_of
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.memory import Memory
 from ansible_collections.holdfast.ha.plugins.module_utils._command import Runner
 from ansible_collections.holdfast.ha.plugins.module_utils._converge import Attempt, Run
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, NotConverged
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_gateway import ClusterPin
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper, identity, new_state, open_store
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.plan import Change, Hold, Observed, Release, Wanted, plan_lease, simulate_lease
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import NOBODY, Record, lease_key, parse_handoff, parse_node
@@ -68,7 +70,7 @@ class LeaseTask:
         if not 0 <= self._wanted.wait <= _LONGEST_WAIT:
             raise BadInput(f"wait: give seconds from 0 to {_LONGEST_WAIT:g}", path="wait")
         self._timing = Timing(ttl=float(params["ttl"])).validate()
-        self._store = open_store(parse_store(params["store"]), self._timing)
+        self._store = open_store(parse_store(params["store"]), self._timing, _kept_cluster())
         self._keeper = Keeper(self._store, self._key, new_state(identity(holder, trusting=True), self._timing), clock)
         self._cluster, self._tag = params["cluster"], params["tag"]
         self._address = None if params["address"] is None else Address.parse_loosely(params["address"], "address")
@@ -211,6 +213,12 @@ class LeaseTask:
         }
 
 
+def _kept_cluster() -> ClusterPin:
+    """The etcd cluster that the checker of this host has its leases in, where there is one. A module remembers nothing itself."""
+    kept = Memory(Files().states, lambda event, **facts: None).cluster_pin()
+    return ClusterPin(kept.known, remedy=kept.remedy)
+
+
 def _shown(record: Record | None) -> tuple[str, int, str] | None:
     return None if record is None else (record.holder, record.epoch, record.handoff_to)
 
@@ -219,7 +227,7 @@ def lease_info(params: Mapping[str, Any]) -> dict[str, object]:
     """The record as it is now, and what the checker of this host says. Raises `HoldfastError`."""
     checker = status_of(params["cluster"], params["tag"])
     key, timing = lease_key(params["cluster"], params["tag"]), Timing()
-    record = open_store(parse_store(params["store"]), timing).read(key).record
+    record = open_store(parse_store(params["store"]), timing, _kept_cluster()).read(key).record
     if record is None:
         return {"record": None, "checker": checker}
     shown = {"holder": record.holder, "epoch": record.epoch, "nonce": record.nonce, "handoff_to": record.handoff_to, "ttl": record.ttl}

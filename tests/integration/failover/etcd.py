@@ -6,6 +6,8 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import ssl
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -27,23 +29,29 @@ class _Direct:
     def __init__(self, call: Callable[[str, Mapping[str, Any]], dict[str, Any]]) -> None:
         self._call = call
 
-    def call(self, path: str, body: Mapping[str, Any], *, write: bool = False) -> Answer:
-        return Answer(self._call(path, body), unanswered_before=False)
+    def call(self, path: str, body: Mapping[str, Any], understand: Callable[[dict[str, Any]], Any], *, write: bool = False) -> Answer[Any]:
+        return Answer(understand(self._call(path, body)), unanswered_before=False)
 
 
 class LabEtcd:
-    """One member in the namespace that joins the nodes, at an address of it.
+    """One member in the namespace that joins the nodes, at an address of it, over TLS: it asks for a password.
 
     ``settings``: the ``holdfast_store`` of a node that may read and write the leases.
     """
 
     def __init__(self, inside: Namespace, folder: Path, address: str = API_ADDRESS) -> None:
         self._inside, self._address, self._token = inside, address, ""
-        url, peer = f"http://{address}:{PORT}", "http://127.0.0.1:2380"
-        self.settings: dict[str, Any] = {"type": "etcd", "endpoints": [url], "username": USER, "password": PASSWORD}
+        url, peer = f"https://{address}:{PORT}", "http://127.0.0.1:2380"
+        key, cert = folder / "server.key", folder / "server.pem"
+        names = ("-subj", "/CN=etcd", "-addext", f"subjectAltName=IP:{address}")
+        fresh = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", str(key), "-out", str(cert))
+        subprocess.run([*fresh, *names], check=True, capture_output=True)
+        self._tls = ssl.create_default_context(cafile=str(cert))
+        self.settings: dict[str, Any] = {"type": "etcd", "endpoints": [url], "ca_cert": str(cert), "username": USER, "password": PASSWORD}
         argv = ["etcd", "--name", "m0", "--data-dir", str(folder / "m0"), "--log-level", "warn", "--logger", "zap"]
         argv += ["--listen-client-urls", url, "--advertise-client-urls", url, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
         argv += ["--initial-cluster", f"m0={peer}", "--heartbeat-interval", "50", "--election-timeout", "500"]
+        argv += ["--cert-file", str(cert), "--key-file", str(key)]
         self._server = Server(self._inside.command(argv), folder / "etcd.log")
         until("etcd", self._leads)
         self._add_users()
@@ -52,10 +60,11 @@ class LabEtcd:
     def call(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """A call of the gateway, past the code under test, with all rights."""
         connection = http.client.HTTPConnection(self._address, PORT, timeout=5)
-        connection.sock = self._inside.socket()
+        line = self._inside.socket()
         try:
-            connection.sock.settimeout(5)
-            connection.sock.connect((self._address, PORT))
+            line.settimeout(5)
+            line.connect((self._address, PORT))
+            connection.sock = self._tls.wrap_socket(line, server_hostname=self._address)
             headers = {"Content-Type": "application/json", **({"Authorization": self._token} if self._token else {})}
             connection.request("POST", path, json.dumps(body), headers)
             answer = connection.getresponse()
@@ -64,6 +73,7 @@ class LabEtcd:
             return dict(told)
         finally:
             connection.close()
+            line.close()
 
     def _leads(self) -> bool:
         try:

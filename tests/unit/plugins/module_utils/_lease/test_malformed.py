@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import base64
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,58 +18,16 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import C
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Contact, Identity, Intent, Reading, State
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import Store, StoreUnreachable, parse_store
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
+from ansible_collections.holdfast.ha.tests.unit.plugins.module_utils._lease.fake_etcd import HEADER, FakeEtcd
 
 DEEP = "[" * 100_000
-HEADER = {"cluster_id": "14841639068965178418", "member_id": "1", "revision": "7", "raft_term": "2"}
 MINE = Record("me", 7, "boot.old.3")
-
-
-class FakeEtcd:
-    """Answers on loopback. ``replies``: of each path's last word the status and the body."""
-
-    def __init__(self) -> None:
-        self.replies: dict[str, tuple[int, str]] = {}
-        self.headers: list[str] = []
-        fake = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
-                fake.headers.append(str(self.headers.get("Authorization")))
-                status, body = fake.replies[self.path.rpartition("/")[2]]
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body.encode())))
-                self.end_headers()
-                self.wfile.write(body.encode())
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
-        self.thread.start()
-
-    def answer(self, path: str, content: object, status: int = 200) -> None:
-        """``content``: the body as text, or what becomes JSON."""
-        self.replies[path] = (status, content if isinstance(content, str) else json.dumps(content))
-
-    def key(self, value: str | None = None, **change: Any) -> dict[str, Any]:
-        """The reply to a range with one key."""
-        text = json.dumps(MINE.as_dict()) if value is None else value
-        return {"header": HEADER, "kvs": [{"mod_revision": "7", "value": base64.b64encode(text.encode()).decode(), **change}]}
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self.thread.join(5)
-        self.server.server_close()
 
 
 @pytest.fixture(scope="module")
 def serving() -> Iterator[FakeEtcd]:
-    made = FakeEtcd()
-    yield made
-    made.stop()
+    with FakeEtcd() as made:
+        yield made
 
 
 @pytest.fixture
@@ -80,11 +36,17 @@ def etcd(serving: FakeEtcd) -> FakeEtcd:
     return serving
 
 
+def key(value: str | None = None) -> dict[str, Any]:
+    """The reply to a range with one key."""
+    text = json.dumps(MINE.as_dict()) if value is None else value
+    return kvs([{"mod_revision": "7", "value": base64.b64encode(text.encode()).decode()}])
+
+
 def connect(*endpoints: str, timeout: float = 5.0, **more: str) -> EtcdStore:
     return EtcdStore.connect(parse_store({"type": "etcd", "endpoints": list(endpoints), **more}), timeout)
 
 
-def kvs(value: object) -> dict[str, object]:
+def kvs(value: object) -> dict[str, Any]:
     return {"header": HEADER, "kvs": value}
 
 
@@ -165,10 +127,10 @@ def test_an_error_of_any_form_is_an_error(etcd: FakeEtcd, code: object, status: 
     "value", [DEEP, "[1]", "", '{"epoch": ' + "9" * 5000 + "}", '{"holder": {"a": 1}}', '{"valid_for": 1e400}'], ids=lambda one: one[:20]
 )
 def test_a_malformed_value_concerns_its_lease_alone(etcd: FakeEtcd, value: str) -> None:
-    etcd.answer("range", etcd.key(value))
+    etcd.answer("range", key(value))
     with pytest.raises(CorruptRecord, match="the lease record /holdfast/c/t in etcd is not one of ours"):
         connect(etcd.url).read("c/t")
-    etcd.answer("range", etcd.key())
+    etcd.answer("range", key())
     assert connect(etcd.url).read("c/u").record == MINE
 
 
@@ -179,10 +141,10 @@ def test_bytes_that_are_no_text_in_a_value(etcd: FakeEtcd) -> None:
             connect(etcd.url).read("c/t")
 
 
-@pytest.mark.parametrize("token", [None, "", 5, ["a"], "a\nb", "a b", "é", "a\ud800", "x" * 10_000], ids=ascii)
+@pytest.mark.parametrize("token", [None, "", 5, ["a"], "a\nb", "a b", "é", "a\ud800", "x" * 10_000], ids=lambda token: ascii(token)[:20])
 def test_a_malformed_token_is_neither_sent_nor_shown(etcd: FakeEtcd, token: object) -> None:
     etcd.answer("authenticate", {"header": HEADER, "token": token})
-    etcd.answer("range", etcd.key())
+    etcd.answer("range", key())
     with pytest.raises(StoreUnreachable, match="authentication token is missing or malformed") as caught:
         connect(etcd.url, username="u", password="hidden").read("c/t")
     assert etcd.headers == ["None"], "the read went out all the same"
@@ -193,13 +155,10 @@ def test_a_malformed_token_is_neither_sent_nor_shown(etcd: FakeEtcd, token: obje
 
 def test_another_endpoint_answers_in_place_of_a_wrong_server(etcd: FakeEtcd) -> None:
     """A web server that answers 200 to everything is among the endpoints."""
-    wrong = FakeEtcd()
-    try:
+    with FakeEtcd() as wrong:
         wrong.answer("range", "{}")
-        etcd.answer("range", etcd.key())
+        etcd.answer("range", key())
         assert connect(wrong.url, etcd.url).read("c/t").record == MINE
-    finally:
-        wrong.stop()
 
 
 # ---- DynamoDB
