@@ -20,7 +20,7 @@ RIGHT: dict[str, Any] = {
         "cluster": "web-prod",
         "node": "node-a",
         "nodes": ["node-a", "node-b"],
-        "store": {"type": "etcd", "endpoints": ["http://10.0.0.5:2379"], "username": "u", "password": PASSWORD},
+        "store": {"type": "etcd", "endpoints": ["https://10.0.0.5:2379"], "username": "u", "password": PASSWORD},
         "peers": {"addresses": {"node-a": "10.0.1.10", "node-b": "10.0.2.10"}},
     },
     "resources": [{"tag": "web", "address": "10.1.0.10/32", "interface": "eth0", "priority": {"node-a": 1}}],
