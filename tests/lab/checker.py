@@ -85,8 +85,10 @@ class Checker(witness.Witness):
                 return dict(json.loads(reply.readline()))
 
     def send(self, number: signal.Signals) -> None:
-        """A signal, such as SIGSTOP."""
+        """A signal. After SIGSTOP all of its threads stand still when this returns."""
         os.kill(self.pid, number)
+        if number == signal.SIGSTOP:
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def kill(self) -> None:
         """At once, as a crash would."""

@@ -57,11 +57,11 @@ def replace(ec2: Any, vpc: VpcIds, node: str = "node-b", table: int = 0) -> None
 def test_twenty_clients_wait_out_latency_side_by_side(plane: ControlPlane, ec2: Any, vpc: VpcIds) -> None:
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(lambda _: ec2.describe_vpcs(), range(20)))  # connections made
-        plane.faults.inject(Fault("latency", seconds=0.05))
+        plane.faults.inject(Fault("latency", seconds=0.3))
         began = time.monotonic()
         list(pool.map(lambda _: ec2.describe_vpcs(), range(20)))
     taken = time.monotonic() - began
-    assert 0.05 <= taken < 0.5, "twenty waits of 50 ms one after another would take a second"
+    assert 0.3 <= taken < 3, "twenty waits of 0.3 s one after another take 6 s"
 
 
 def test_throttling_strikes_as_often_as_told(plane: ControlPlane, ec2: Any, vpc: VpcIds) -> None:

@@ -50,7 +50,10 @@ class Server:
         return self._process.poll() is None
 
     def signal(self, number: int) -> None:
+        """Send a signal. After SIGSTOP all of its threads stand still when this returns."""
         self._process.send_signal(number)
+        if number == signal.SIGSTOP:
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def stop(self) -> None:
         if self.running:
