@@ -27,6 +27,8 @@ else:
 _LONGEST_CIDR = 64
 #: IFNAMSIZ - 1, and the characters that the kernel's dev_valid_name and sane administrators allow.
 _LINK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@-]{0,14}")
+#: The shortest prefix length of an address by IP version: the kernel adds a route to the whole network on the address's link.
+_WIDEST = {4: 8, 6: 32}
 _TAG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _HOST = re.compile(r"([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?")
 _LONGEST_HOST, _LONGEST_URL = 253, 4096
@@ -138,11 +140,18 @@ class Address:
 
     @classmethod
     def parse(cls, text: str, path: str = "address") -> Address:
-        """From CIDR notation. Raises `BadInput` for anything that no host can hold as its own address."""
+        """From CIDR notation. Raises `BadInput` for an address that clients cannot reach, and for a network that is larger than any link."""
         network = _parse_cidr(text, path)
-        ip = network.ip
-        if ip.is_multicast() or ip.is_loopback() or ip.value == 0 or (ip.version == 4 and ip.words[0] >= 224):
+        ip, widest = network.ip, _WIDEST[network.version]
+        if ip.is_link_local():
+            raise BadInput(f"{path}: {shown(text)} is a link-local address, which no router forwards; give another address", path=path)
+        if ip.version == 6 and (ip.is_ipv4_mapped() or ip.is_ipv4_compat()) and ip.value > 1:
+            raise BadInput(f"{path}: {shown(text)} is an IPv4 address in IPv6 notation; give it as {ip.ipv4()}/32", path=path)
+        if ip.is_multicast() or ip.is_loopback() or ip.value == 0 or (ip.version == 4 and (ip.words[0] >= 224 or ip.words[0] == 0)):
             raise BadInput(f"{path}: {shown(text)} cannot be the address of a service; give a unicast address", path=path)
+        if network.prefixlen < widest:
+            width = _width(network)
+            raise BadInput(f"{path}: {shown(text)} spans a larger network than any link; give a prefix length from /{widest} to /{width}", path=path)
         if ip.version == 4 and network.prefixlen < 31 and ip in (network.network, network.broadcast):
             raise BadInput(f"{path}: {shown(text)} is the network or broadcast address of {network.cidr}; give the address of a host", path=path)
         return cls(ip, network.prefixlen)

@@ -47,7 +47,7 @@ def _stop(tag: str, dependents: Sequence[Dependent], run: RunOrder | None, log: 
 
 def _stop_unit(tag: str, unit: str, limit: float, log: Log) -> bool:
     begin = time.monotonic()
-    done = run_command(["systemctl", "stop", unit], limit)
+    done = run_command(["systemctl", "stop", "--", unit], limit)
     cause = "" if done.rc == 0 else " ".join(done.stderr.split()) or f"exit code {done.rc}"
     if cause:
         log("trouble", tag=tag, reason=f"{unit} could not be stopped: {cause}")
@@ -61,6 +61,6 @@ def states(dependents: Sequence[Dependent]) -> list[dict[str, Any]]:
     units = [one.service for one in dependents if one.service]
     found: dict[str, str] = {}
     if units:
-        shown = run_command(["systemctl", "is-active", *units], _STATE_LIMIT).stdout.split()
+        shown = run_command(["systemctl", "is-active", "--", *units], _STATE_LIMIT).stdout.split()
         found = dict(zip(units, shown)) if len(shown) == len(units) else {}
     return [{"name": one.name, "kind": "service" if one.service else "tasks", "state": found.get(one.service or "", "unknown")} for one in dependents]

@@ -131,23 +131,32 @@ def to_json(state: State) -> dict[str, object]:
 
 def from_json(content: object, tag: str) -> State:
     """The reverse of `to_json`. Raises `BadInput` for anything else."""
-    if not isinstance(content, Mapping) or content.get("version") != _VERSION or not isinstance(content.get("inventory"), Mapping):
+    if not isinstance(content, Mapping) or type(content.get("version")) is not int or content["version"] != _VERSION:
         raise BadInput("it is not a state file of this version")
-    if parse_tag(str(content.get("tag"))) != tag:
+    inventory, in_service = content.get("inventory"), content.get("in_service")
+    if not isinstance(inventory, Mapping):
+        raise BadInput("inventory is not a mapping")
+    if parse_tag(_text(content, "tag")) != tag:
         raise BadInput(f"it is the state of {content['tag']}")
-    if content.get("in_service") not in (True, False, None):
+    if in_service is not None and not isinstance(in_service, bool):
         raise BadInput("in_service is neither true, false nor null")
-    inventory = content["inventory"]
     return State(
         tag=tag,
-        address=Address.parse(str(content.get("address"))),
-        interface=parse_link_name(str(content.get("interface"))),
-        backup_interface=_link_or_none(content.get("backup_interface")),
-        in_service=content.get("in_service"),
-        inventory_interface=_link_or_none(inventory.get("interface")),
-        inventory_backup=_link_or_none(inventory.get("backup_interface")),
+        address=Address.parse(_text(content, "address")),
+        interface=parse_link_name(_text(content, "interface")),
+        backup_interface=_link_or_none(content, "backup_interface"),
+        in_service=in_service,
+        inventory_interface=_link_or_none(inventory, "interface"),
+        inventory_backup=_link_or_none(inventory, "backup_interface"),
     )
 
 
-def _link_or_none(value: object) -> str | None:
-    return None if value is None else parse_link_name(str(value))
+def _text(content: Mapping[str, object], name: str) -> str:
+    value = content.get(name)
+    if not isinstance(value, str):
+        raise BadInput(f"{name} is not a text")
+    return value
+
+
+def _link_or_none(content: Mapping[str, object], name: str) -> str | None:
+    return None if content.get(name) is None else parse_link_name(_text(content, name), name)

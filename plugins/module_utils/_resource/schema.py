@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,8 @@ _FENCES = ("none", "source_dest_check", "stop_instance")
 #: What the EC2 modules take besides: handed on as it is.
 _EC2_EXTRA = ("region", "profile", "endpoint_url", "aws_ca_bundle", "external_id", "vpc_id", "missing", "private_ip_address")
 _LONGEST_TEXT = 256
+#: The characters of systemd.unit(5). Neither an option of systemctl nor a pattern that matches several units.
+_UNIT = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_:.@\\-]{0,255}")
 
 
 def parse(definition: object, path: str = "/holdfast_resources/0") -> Resource:
@@ -168,14 +171,28 @@ def _dependent(value: object, path: str) -> Dependent:
     fields = _Fields(value, path)
     dependent = Dependent(
         name=fields.text("name"),
-        service=fields.optional("service", _text, None),
-        tasks=fields.optional("tasks", _text, None),
+        service=fields.optional("service", _unit, None),
+        tasks=fields.optional("tasks", _task_file, None),
         timeout=fields.optional("timeout", lambda timeout, at: _number(timeout, at, 1, 3600), Dependent.timeout),
     )
     fields.finish()
     if (dependent.service is None) == (dependent.tasks is None):
         raise BadInput(f"{path}: {dependent.name} needs either service or tasks", path=path)
     return dependent
+
+
+def _unit(value: object, path: str) -> str:
+    text = _text(value, path)
+    if not _UNIT.fullmatch(text):
+        raise BadInput(f"{path}: {shown(text)} is not the name of one systemd unit; give one such as nginx.service", path=path)
+    return text
+
+
+def _task_file(value: object, path: str) -> str:
+    text = _text(value, path)
+    if not text.startswith("/") or ".." in text.split("/") or any(mark in text for mark in ("{{", "{%", "{#")):
+        raise BadInput(f"{path}: {shown(text)} is not the absolute path of a task file; give one such as /etc/holdfast/hooks/warm.yml", path=path)
+    return text
 
 
 def _priority(value: object, path: str) -> Mapping[str, int]:

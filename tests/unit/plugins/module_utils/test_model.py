@@ -28,6 +28,8 @@ HUGE = "9" * 1_000_000
         ("10.1.0.10/32", "10.1.0.10/32", "255.255.255.255", "ffffffff", "10.1.0.10/32"),
         ("172.17.106.10/22", "172.17.106.10/22", "255.255.252.0", "fffffc00", "172.17.104.0/22"),
         ("10.0.0.0/31", "10.0.0.0/31", "255.255.255.254", "fffffffe", "10.0.0.0/31"),
+        ("10.1.0.10/8", "10.1.0.10/8", "255.0.0.0", "ff000000", "10.0.0.0/8"),
+        ("2001:db8::1/32", "2001:db8::1/32", "32", "32", "2001:db8::/32"),
         ("FD00:0:0::0010/64", "fd00::10/64", "64", "64", "fd00::/64"),
     ],
 )
@@ -57,6 +59,17 @@ def test_addresses(text: str, canonical: str, netmask: str, hexadecimal: str, ne
         "127.0.0.1/8",
         "224.0.0.1/4",
         "255.255.255.255/32",
+        "192.168.1.100/2",
+        "10.1.0.10/7",
+        "10.1.0.10/0",
+        "0.1.2.3/32",
+        "169.254.169.254/32",
+        "169.254.1.1/16",
+        "fe80::1/64",
+        "::ffff:1.2.3.4/128",
+        "::1.2.3.4/128",
+        "2001:db8::1/0",
+        "2001:db8::1/31",
         "::/0",
         "::1/128",
         "ff02::1/128",
@@ -72,6 +85,7 @@ def test_addresses(text: str, canonical: str, netmask: str, hexadecimal: str, ne
     ],
 )
 def test_no_addresses(text: str) -> None:
+    """None is the address of a service; the refusal is one line that names the option."""
     with pytest.raises(BadInput) as refused:
         Address.parse(text)
     assert refused.value.message.startswith("address: ")

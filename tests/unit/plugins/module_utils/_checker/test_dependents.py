@@ -21,8 +21,13 @@ _SYSTEMCTL = """#!/bin/sh
 echo "$*" >> "$CALLS"
 [ "$1" = is-active ] && { echo active; echo inactive; exit 3; }
 [ ! -e "$CALLS.slow" ] || sleep 1
-[ "$2" != broken.service ] || { echo "Failed to stop broken.service" >&2; exit 1; }
-echo "done $2" >> "$CALLS"
+shift
+while [ "$1" != -- ]; do
+    case $1 in -*) exit 0 ;; *) break ;; esac  # an option, such as --version, is no failure
+done
+[ "$1" != -- ] || shift
+case $1 in -* | broken.service) echo "Failed to stop $1" >&2; exit 1 ;; esac
+echo "done $1" >> "$CALLS"
 """
 
 
@@ -51,7 +56,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_last_one_first(calls: Path) -> None:
     log = Kept()
     assert stop_all("web", (DB, APP), None, log, 30)
-    assert calls.read_text().splitlines() == ["stop app.service", "done app.service", "stop db.service", "done db.service"]
+    assert calls.read_text().splitlines() == ["stop -- app.service", "done app.service", "stop -- db.service", "done db.service"]
     assert log.reasons == []
 
 
@@ -72,6 +77,12 @@ def test_one_that_cannot_be_stopped_keeps_none_of_the_others(calls: Path) -> Non
     assert not stop_all("web", (DB, Dependent("broken", "broken.service")), None, log, 30)
     assert "done db.service" in calls.read_text()
     assert log.reasons == ["broken.service could not be stopped: Failed to stop broken.service"]
+
+
+def test_a_unit_named_like_an_option_is_no_option(calls: Path) -> None:
+    log = Kept()
+    assert not stop_all("web", (Dependent("odd", "--version"),), None, log, 30)
+    assert log.reasons == ["--version could not be stopped: Failed to stop --version"]
 
 
 @pytest.mark.parametrize("works", [True, False])
@@ -100,7 +111,7 @@ def test_states(calls: Path) -> None:
         ("app", "service", "inactive"),
         ("warm", "tasks", "unknown"),
     ]
-    assert calls.read_text() == "is-active db.service app.service\n"
+    assert calls.read_text() == "is-active -- db.service app.service\n"
 
 
 def test_the_memory_of_pauses_and_epochs(tmp_path: Path) -> None:

@@ -65,7 +65,20 @@ def test_an_unknown_resource() -> None:
 
 def test_the_file_says_what_was_learned() -> None:
     assert from_json(to_json(SWAPPED), "web") == SWAPPED
-    for damage in ({"version": 2}, {"tag": "app"}, {"in_service": "yes"}, {"interface": "../x"}, {"address": "10.1.0.10"}, {"inventory": None}):
+    for damage in (
+        {"version": 2},
+        {"version": True},
+        {"version": 1.0},
+        {"in_service": 1},
+        {"in_service": 0},
+        {"interface": 5},
+        {"tag": 5},
+        {"tag": "app"},
+        {"in_service": "yes"},
+        {"interface": "../x"},
+        {"address": "10.1.0.10"},
+        {"inventory": None},
+    ):
         with pytest.raises(BadInput):
             from_json({**to_json(SWAPPED), **damage}, "web")
     with pytest.raises(BadInput):

@@ -37,6 +37,11 @@ def test_everything_is_read() -> None:
     assert (dict(web.priority), web.failback, web.fence, web.stop_budget) == ({"node-a": 1, "node-b": 2}, "automatic", "stop_instance", 3.0)
 
 
+@pytest.mark.parametrize("unit", ["nginx", "nginx.service", "getty@tty1.service", r"dev-disk-by\x2duuid.swap", "app_1:2.socket"])
+def test_names_of_units(unit: str) -> None:
+    assert parse({**FULL, "dependents": [{"name": "app", "service": unit}]}).dependents[0].service == unit
+
+
 def test_little_is_needed() -> None:
     app = parse({"tag": "app", "address": "fd00::10/128", "interface": "eth0", "backup_interface": None})
     assert app.backup_interface is None
@@ -68,7 +73,19 @@ def test_little_is_needed() -> None:
         ({"ec2": {"route_tables": ["tgw-1"]}}, "/holdfast_resources/0/ec2/route_tables/0: "),
         ({"ec2": {"elastic_ip": "300.1.1.1"}}, "/holdfast_resources/0/ec2/elastic_ip: "),
         ({"dependents": [{"name": "app"}]}, "/holdfast_resources/0/dependents/0: app needs either service or tasks"),
-        ({"dependents": [{"name": "app", "service": "a", "tasks": "b"}]}, "/holdfast_resources/0/dependents/0: "),
+        ({"dependents": [{"name": "app", "service": "a", "tasks": "/b"}]}, "/holdfast_resources/0/dependents/0: "),
+        *(
+            ({"dependents": [{"name": "app", "service": unit}]}, "/holdfast_resources/0/dependents/0/service: ")
+            for unit in ("--version", "-H host", "-Hhost", "*", "a*.service", "[a]", "a b", "../x.service", "/etc/x.service", "{{ x }}", "é.service")
+        ),
+        *(
+            ({"dependents": [{"name": "app", "tasks": file}]}, "/holdfast_resources/0/dependents/0/tasks: ")
+            for file in ("warm.yml", "./warm.yml", "../warm.yml", "/etc/holdfast/../warm.yml", "{{ x }}", "/etc/{{ x }}.yml", "http://x/y.yml")
+        ),
+        *(
+            ({"address": address}, "/holdfast_resources/0/address: ")
+            for address in ("192.168.1.100/2", "10.1.0.10/0", "169.254.169.254/32", "fe80::1/64", "::ffff:1.2.3.4/128", "::/128", "ff02::1/128")
+        ),
         ({"priority": {"node-a": "first"}}, "/holdfast_resources/0/priority/node-a: "),
         ({"priority": {"node-a": True}}, "/holdfast_resources/0/priority/node-a: "),
         ({"failback": "maybe"}, "/holdfast_resources/0/failback: "),
