@@ -33,6 +33,8 @@ from ansible_collections.holdfast.ha.plugins.module_utils._errors import Holdfas
 #: The Python that the role monitor brings to a node, with every library that the modules need.
 _BROUGHT = "/opt/holdfast/venv/bin/python"
 _HELP = "holdfast.ha.install brings it to a node"
+#: Options that are secrets wherever they are.
+_SECRETS = frozenset(("access_key", "secret_key", "session_token", "password", "external_id"))
 #: At most so many causes are spelled out in one message.
 _SPELLED_OUT = 5
 #: Check mode writes nothing that would have to be waited for: seconds for which errors that may pass are tried again.
@@ -154,7 +156,8 @@ def _answer(
     if any(library.import_error is not None for library in libraries):
         return None
     given = ArgumentSpecValidator(dict(argument_spec), **spec).validate(dict(asked.args))
-    params, secrets = given.validated_parameters, given._no_log_values
+    params = given.validated_parameters
+    secrets = given._no_log_values | _secrets_in(params)
     warnings: list[str] = []
 
     def work() -> Mapping[str, Any]:
@@ -182,7 +185,8 @@ def _run(
     asked_here = _asked_here.get()
     if asked_here is not None:
         raise _Answered(_answer(body, asked_here, argument_spec, libraries, spec))
-    module = AnsibleModule(argument_spec=dict(argument_spec), supports_check_mode=True, **spec)
+    module = _MODULE(argument_spec=dict(argument_spec), supports_check_mode=True, **spec)
+    module.no_log_values |= _secrets_in(module.params)
     for library in libraries:
         if library.import_error is not None:
             _go_elsewhere()
@@ -196,6 +200,26 @@ def _run(
     if answer.pop("failed", False):
         module.fail_json(**answer)
     module.exit_json(**answer)
+
+
+def _secrets_in(params: Mapping[str, Any]) -> set[str]:
+    """The secrets in options of type dict that have no specification of what is in them, such as the definition of a resource; as they are, and as
+    `repr` shows them, for so Ansible logs a dict."""
+    found: set[str] = set()
+    for value in params.values():
+        if isinstance(value, Mapping):
+            secrets = [str(one) for name, one in value.items() if name in _SECRETS and one]
+            found |= {*secrets, *(repr(one)[1:-1] for one in secrets)} | _secrets_in(value)
+    return found
+
+
+def _log_invocation(module: Any) -> None:
+    module.no_log_values |= _secrets_in(module.params)
+    AnsibleModule._log_invocation(module)
+
+
+#: AnsibleModule logs its parameters while it is made, so what it has to hide is added in the middle of that.
+_MODULE: Any = type("HoldfastModule", (AnsibleModule,), {"_log_invocation": _log_invocation})
 
 
 def _go_elsewhere() -> None:

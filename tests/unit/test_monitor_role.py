@@ -86,11 +86,39 @@ def commands(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             yield task
 
 
+def test_no_secret_of_the_configuration_is_shown(tmp_path: Path) -> None:
+    """Each file that the role writes to /etc/holdfast, with all that Ansible can say of it."""
+    found = [
+        {"ansible.builtin.copy": {"content": copy["content"], "dest": str(tmp_path / f"file{number}"), "mode": copy["mode"]}}
+        | {name: value for name, value in task.items() if name in ("loop", "loop_control", "no_log")}
+        for number, task in enumerate(yaml.safe_load((ROOT / "roles/monitor/tasks/configuration.yml").read_text(encoding="utf-8")))
+        if (copy := task.get("ansible.builtin.copy"))
+    ]
+    assert len(found) == 5
+    secret = "EXTERNAL-ID-42"
+    resource = {"tag": "web", "ec2": {"role_arn": "arn:aws:iam::1:role/x", "external_id": secret}}
+    values = {
+        **{name: {"aws": {"external_id": secret}} for name in ("monitor_checker", "monitor_variables")},
+        "monitor_resources": [resource],
+        "monitor_secrets": {"token": secret},
+        "monitor_key": secret,
+        "ansible_python_interpreter": sys.executable,
+    }
+    play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": values, "tasks": found}]
+    (tmp_path / "play.yml").write_text(json.dumps(play))
+    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "--diff", "-vvv", "play.yml"]
+    environment = {**os.environ, "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local"), "ANSIBLE_REMOTE_TEMP": str(tmp_path / "remote")}
+    ended = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert secret not in ended.stdout + ended.stderr
+    assert [secret in file.read_text() for file in sorted(tmp_path.glob("file*"))] == [True] * len(found)
+
+
 def test_the_role_runs_python_in_no_folder_of_the_login(tmp_path: Path) -> None:
     """Each task that starts Python on the node, run with a Python that says where it is."""
     python, said = tmp_path / "bin" / "python", tmp_path / "said"
     python.parent.mkdir()
-    python.write_text(f'#!/bin/sh\necho "$PWD $1 $2" >>{said}\n')
+    python.write_text(f'#!/bin/sh\necho "$PWD $1 $2" >>{said}\ncase $2 in *.validate) cat >/dev/null ;; esac\n')
     python.chmod(0o755)
     found = [task for path in sorted((ROOT / "roles").glob("*/tasks/*.yml")) for task in commands(yaml.safe_load(path.read_text(encoding="utf-8")))]
     on_the_node = ("monitor_base_python", "monitor_next_python", "monitor_next_venv", "monitor_interpreter")

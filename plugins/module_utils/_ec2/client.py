@@ -60,7 +60,7 @@ def argument_spec() -> dict[str, Any]:
         "validate_certs": {"type": "bool", "default": True},
         "aws_ca_bundle": {"type": "path"},
         "role_arn": {"type": "str"},
-        "external_id": {"type": "str"},
+        "external_id": {"type": "str", "no_log": True},
     }
 
 

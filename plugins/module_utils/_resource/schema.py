@@ -96,6 +96,14 @@ def _text(value: object, path: str) -> str:
     return value
 
 
+def _secret(value: object, path: str) -> str:
+    """As `_text`, with a refusal that does not repeat it."""
+    try:
+        return _text(value, path)
+    except BadInput:
+        raise BadInput(f"{path}: this is not a text of 1 to {_LONGEST_TEXT} printable characters", path=path) from None
+
+
 def _number(value: object, path: str, least: float, most: float) -> float:
     """Also from text, since a template gives text."""
     try:
@@ -140,7 +148,7 @@ def _probe(value: object, path: str, address: Address) -> Probe:
 
 def _ec2(value: object, path: str) -> Ec2Parts:
     fields = _Fields(value, path)
-    extra = {name: fields.optional(name, _text, None) for name in _EC2_EXTRA}
+    extra = {name: fields.optional(name, _secret if name == "external_id" else _text, None) for name in _EC2_EXTRA}
     parts = Ec2Parts(
         route_tables=fields.optional("route_tables", _route_tables, None),
         elastic_ip=fields.optional("elastic_ip", lambda ip, at: str(parse_ip(_text(ip, at), at)), None),
