@@ -104,14 +104,44 @@ def test_no_secret_of_the_configuration_is_shown(tmp_path: Path) -> None:
         "monitor_key": secret,
         "ansible_python_interpreter": sys.executable,
     }
-    play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": values, "tasks": found}]
-    (tmp_path / "play.yml").write_text(json.dumps(play))
-    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "--diff", "-vvv", "play.yml"]
-    environment = {**os.environ, "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local"), "ANSIBLE_REMOTE_TEMP": str(tmp_path / "remote")}
-    ended = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert secret not in ended.stdout + ended.stderr
+    assert secret not in run_tasks(tmp_path, found, values, "--diff", "-vvv")
     assert [secret in file.read_text() for file in sorted(tmp_path.glob("file*"))] == [True] * len(found)
+
+
+def test_secrets_that_are_named_stay_and_no_others(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    named = {"schl\u00fcssel", "awx.token", "ca.pem", 'a "quoted" name', "notify", "bundle.pem", "word"}
+    for name in named | {"awx", "ca", "old", "given"}:
+        (folder / name).touch()
+    at = {name: f"{folder}/{name}" for name in named}
+    values = {
+        "monitor_checker": {
+            "store": {"type": "etcd", "endpoints": ["https://x"], "ca_cert": at["ca.pem"]},
+            "aws": {"aws_ca_bundle": f"{folder}/../secrets/bundle.pem"},
+            "triggers": [{"type": "awx", "token_file": at["awx.token"]}, {"type": "webhook", "token_file": at["schl\u00fcssel"], "at_once": 2}],
+            "notify": [{"command": ["/bin/x", at["word"]]}, {"url": "https://x", "token_file": at["notify"]}],
+        },
+        "monitor_resources": [{"tag": "a"}, {"tag": "b", "ec2": None}, {"tag": "c", "ec2": {"aws_ca_bundle": at['a "quoted" name']}}],
+        "monitor_secrets": {"given": "x"},
+        "monitor_secret_folder": str(folder),
+        "monitor_has_peers": True,
+        "ansible_python_interpreter": sys.executable,
+    }
+    tasks = yaml.safe_load((ROOT / "roles/monitor/tasks/install.yml").read_text(encoding="utf-8"))[-2:]
+    run_tasks(tmp_path, tasks, values)
+    assert {path.name for path in folder.iterdir()} == named | {"given"}
+
+
+def run_tasks(folder: Path, tasks: list[dict[str, Any]], values: dict[str, Any], *words: str) -> str:
+    """Tasks of the role, on this machine and with these variables. What Ansible says."""
+    play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": values, "tasks": tasks}]
+    (folder / "play.yml").write_text(json.dumps(play))
+    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", *words, "play.yml"]
+    environment = {**os.environ, "ANSIBLE_LOCAL_TEMP": str(folder / "local"), "ANSIBLE_REMOTE_TEMP": str(folder / "remote")}
+    ended = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout + ended.stderr
 
 
 def test_the_role_runs_python_in_no_folder_of_the_login(tmp_path: Path) -> None:
@@ -132,11 +162,6 @@ def test_the_role_runs_python_in_no_folder_of_the_login(tmp_path: Path) -> None:
         "monitor_program": PROGRAM,
     }
     values["ansible_python_interpreter"] = sys.executable
-    play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": values, "tasks": tasks}]
-    (tmp_path / "play.yml").write_text(json.dumps(play))
-    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "play.yml"]
-    environment = {**os.environ, "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local"), "ANSIBLE_REMOTE_TEMP": str(tmp_path / "remote")}
-    ended = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    run_tasks(tmp_path, tasks, values)
     assert {line.split()[0] for line in said.read_text().splitlines()} == {"/"}, said.read_text()
     assert len(said.read_text().splitlines()) == len(tasks)
