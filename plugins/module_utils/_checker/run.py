@@ -28,6 +28,9 @@ _MOST_CHANGES = 100
 #: Seconds that ansible-playbook has to go away in once its playbook is over.
 _PARTING = 10.0
 _LAUNCH_FAILED = 127
+#: Exit codes above it stand for a signal.
+_SIGNALED = 128
+_TASK = re.compile(r"(?:TASK|RUNNING HANDLER) \[(.*)\] \**$")
 #: The first half of a mark that begins a template, also where marks overlap; and a header that makes any text a template.
 _TEMPLATE_MARK, _TEMPLATE_HEADER = re.compile(r"\{(?=[{%#])"), "#jinja2:"
 #: The user's own settings, where there are some, stand; else a run that waits looks around less often.
@@ -137,6 +140,8 @@ class Run:
             if code == 0:
                 return False, "ansible-playbook ended and its playbook had not; is the callback plugin holdfast.ha.checker there?"
             tail = self._process.tail()
+            if self.last_task() and (code is None or code > _SIGNALED):  # what a hook has printed goes into no log
+                return False, cut(f"ansible-playbook ended with {code} in the task {self.last_task()}")
             said = next((line for line in reversed(tail) if line.startswith(("ERROR!", "[ERROR]"))), tail[-1] if tail else "it said nothing")
             return False, cut(f"ansible-playbook ended with {code}: {said}")
         threading.Thread(target=self._part, name="end of a run", daemon=True).start()
@@ -153,9 +158,10 @@ class Run:
         """Whether there is no such program; after `wait`."""
         return self._summary is None and self._process.wait(_PARTING) == _LAUNCH_FAILED
 
-    def tail(self) -> tuple[str, ...]:
-        """The last lines of its output."""
-        return self._process.tail()
+    def last_task(self) -> str:
+        """The name of the last task that its output shows; empty where there is none. The rest of the output may hold anything that a hook prints."""
+        names = [found[1] for line in self._process.tail() if (found := _TASK.match(line))]
+        return cut(names[-1]) if names else ""
 
     def _part(self) -> None:
         if self._process.wait(_PARTING) is None:

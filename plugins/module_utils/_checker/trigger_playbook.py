@@ -128,8 +128,7 @@ class PlaybookRunner:
         if not ended:
             run.kill()
             why = "it was called off" if cancel.is_set() else f"it did not end within {self._settings.timeout:g} s; see why, or raise its timeout"
-            last = run.tail()
-            self._log("run killed", tag=order.tag, playbook=order.playbook, reason=why, output=list(last[-5:]))
+            self._log("run killed", tag=order.tag, playbook=order.playbook, reason=why, task=run.last_task())
             return self._outcome(False, f"the playbook {order.playbook} was ended with all that it had started: {why}", begin)
         if run.missing:
             raise CannotStart(f"{self._settings.command} cannot be run; install ansible-core there, or see triggers.command")

@@ -198,6 +198,36 @@ def test_a_run_that_takes_too_long_is_killed(place: Place, make: Make, log: Kept
     assert not alive(started["pid"])
 
 
+#: What a hook prints, and what hangs after it.
+CHATTY = {"name": "Talk", "ansible.builtin.debug": {"msg": "PASSWORD-42"}}
+STUCK = {"name": "Hang on", "ansible.builtin.shell": "echo >{{ where }}/begun; sleep 600"}
+
+
+def test_what_a_killed_run_has_printed_is_logged_nowhere(place: Place, make: Make, log: Kept) -> None:
+    place.write("recover", CHATTY, STUCK)
+    outcome = go(make(timeout=6))
+    assert "did not end within 6 s" in outcome.message
+    assert place.left("begun")
+    assert [one["task"] for one in log.of("run killed")] == ["Hang on"]
+    assert "PASSWORD-42" not in json.dumps(log.events) + outcome.message
+
+
+def test_what_a_run_has_printed_that_somebody_killed_is_logged_nowhere(place: Place, make: Make, log: Kept) -> None:
+    place.write("recover", CHATTY, STUCK)
+
+    def kill() -> None:
+        until(lambda: place.left("begun"), PATIENCE, "it does not begin")
+        os.kill(min(below(log.of("run started")[0]["pid"])), signal.SIGKILL)
+
+    helper = threading.Thread(target=kill)
+    helper.start()
+    outcome = go(make())
+    helper.join()
+    assert not outcome.ok
+    assert "ended with 137 in the task Hang on" in outcome.message
+    assert "PASSWORD-42" not in json.dumps(log.events) + outcome.message
+
+
 def test_an_armed_run_takes_its_order_and_the_next_one_is_armed_behind_it(place: Place, make: Make, log: Kept) -> None:
     place.write("recover", NOTE)
     triggers = make(armed=True)
