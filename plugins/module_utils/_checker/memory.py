@@ -4,10 +4,12 @@ lease, and the etcd cluster that the leases are in."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers_link import Strangers
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_gateway import ClusterPin
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import write_private
@@ -15,11 +17,11 @@ from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import
 _LARGEST = 100
 _ORDERLY = "orderly"
 #: No tag has such a name with an end after a dot, so it is no resource's.
-_CLUSTER = "etcd-cluster"
+_CLUSTER, _STRANGERS = "etcd-cluster", "strangers"
 
 
 class Memory:
-    """Its files are TAG.paused, TAG.epoch and etcd-cluster. What cannot be kept is told, and is no reason to stop.
+    """Its files are TAG.paused, TAG.epoch, etcd-cluster and strangers. What cannot be kept is told, and is no reason to stop.
 
     :param folder: Where the states are.
     :param log: Takes the name of an event and its facts.
@@ -63,6 +65,27 @@ class Memory:
     def _read(self, name: str) -> list[str]:
         with open(os.open(self._folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
             return file.read(_LARGEST).decode("ascii").split()
+
+    def strangers(self) -> Strangers:
+        """The nodes with the peers' key that were heard and are not among those of the cluster."""
+        path = self._folder / _STRANGERS
+        try:
+            kept = json.loads(path.read_text(encoding="ascii")) if path.exists() else []
+        except (OSError, ValueError, RecursionError):
+            kept = ["?"]  # there was one
+        known = [name for name in kept if isinstance(name, str)] if isinstance(kept, list) else ["?"]
+        remedy = f"Add it to the inventory and run holdfast.ha.install, or stop its checker, remove {path} on each node and restart their checkers"
+        return Strangers(known, self._keep_strangers, remedy)
+
+    def _keep_strangers(self, known: Collection[str]) -> None:
+        path = self._folder / _STRANGERS
+        try:
+            if known:
+                write_private(path, json.dumps(sorted(known)) + "\n")
+            else:
+                path.unlink(missing_ok=True)
+        except (OSError, HoldfastError) as error:
+            self._log("trouble", reason=f"which nodes are strangers could not be kept in {path}: {error}")
 
     def cluster_pin(self) -> ClusterPin:
         """The etcd cluster that the leases of this node are in: the one that is kept, or the one that answers first."""

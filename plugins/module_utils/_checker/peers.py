@@ -112,7 +112,7 @@ class Channel:
             raise Dropped("foreign")
         known = self._known.get(sender)
         if known is None:
-            raise Dropped("stranger")
+            raise Dropped("stranger", sender)
         if session == known.session and counter <= known.counter:
             raise Dropped("replayed", sender)
         if not hmac.compare_digest(echo.encode("utf-8", "surrogatepass"), known.challenge.encode()):

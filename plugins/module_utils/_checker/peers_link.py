@@ -14,7 +14,7 @@ import socket
 import stat
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInpu
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
-from ansible_collections.holdfast.ha.plugins.module_utils._model import is_tag
+from ansible_collections.holdfast.ha.plugins.module_utils._model import is_tag, shown
 from ansible_collections.holdfast.ha.plugins.module_utils._poll import readable
 
 #: Lets a socket be bound to an address that is not there yet, as when the network comes up after us (ip(7)).
@@ -47,6 +47,7 @@ _REMEMBERED, _AT_ONCE = 64, 64
 _MOST_TAGS = 1000
 #: A peer is silent when it has left so many polls unanswered.
 _MISSED = 3
+_MOST_STRANGERS = 20
 
 
 def read_key(path: str) -> bytes:
@@ -79,6 +80,37 @@ def listen_socket(address: str, port: int) -> socket.socket:
     return line
 
 
+class Strangers:
+    """The nodes that have the peers' key and are not among those of this checker. They stay known until they are, or until a person forgets them.
+
+    :param known: Those that were kept.
+    :param keep: Given all of them whenever that changes. It must not raise.
+    :param remedy: What a person does about one.
+    """
+
+    def __init__(
+        self,
+        known: Iterable[str] = (),
+        keep: Callable[[Collection[str]], None] = lambda known: None,
+        remedy: str = "Add it to the nodes, or stop its checker and restart this one",
+    ) -> None:
+        self.known, self._keep, self.remedy = set(known), keep, remedy
+
+    def add(self, name: str) -> bool:
+        """Whether that one is new. Of more than a few it is enough to know that there are some."""
+        if name in self.known or len(self.known) >= _MOST_STRANGERS:
+            return False
+        self.known.add(name)
+        self._keep(self.known)
+        return True
+
+    def forget(self, nodes: Collection[str]) -> None:
+        """These are nodes of the cluster now."""
+        if self.known.intersection(nodes):
+            self.known.difference_update(nodes)
+            self._keep(self.known)
+
+
 @dataclass
 class _Peer:
     """One other node. ``asked``: for each question when it was sent, and which epochs were to be acknowledged."""
@@ -104,6 +136,8 @@ class Peers:
     :param log: Takes the name of an event and its facts.
     :param on_nudge: Called with a tag when a peer says that its lease has changed, from a thread of the channel: it must not wait.
     :param clock: CLOCK_BOOTTIME, in seconds.
+    :param strangers: What is known of nodes that have the key and are not among ``nodes``; by default nothing. While there is one, this node neither
+        acknowledges nor asks: the stranger may take the lease, and is not asked.
     """
 
     def __init__(
@@ -117,6 +151,7 @@ class Peers:
         log: Callable[..., None],
         on_nudge: Callable[[str], None] = lambda tag: None,
         clock: Callable[[], float] = boottime,
+        strangers: Strangers | None = None,
     ) -> None:
         self._settings, self._node, self._timing, self._log, self._on_nudge, self._clock = settings, node, timing, log, on_nudge, clock
         everybody = {*nodes, *settings.addresses, node}
@@ -128,7 +163,8 @@ class Peers:
         self._announced: dict[str, dict[str, Any]] = {}
         self._failsafe: dict[str, int] = {}
         self._dropped: Counter[tuple[str, str]] = Counter()
-        self._strangers = False
+        self._strangers = Strangers() if strangers is None else strangers
+        self._strangers.forget(everybody)
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._socket: socket.socket | None = None
@@ -248,10 +284,11 @@ class Peers:
         self._dropped[who, dropped.reason] += 1
         if dropped.answer is not None:
             self._put(dropped.sender, dropped.answer)
-        if dropped.reason == "stranger" and not self._strangers:
-            self._strangers = True  # who is not among the nodes here may hold the lease, and is not asked
+        if dropped.reason == "stranger" and self._strangers.add(dropped.sender):
             self._log(
-                "trouble", reason=f"a node at {address} has the peers' key and is not among the nodes of this checker; no failsafe until restarted"
+                "trouble",
+                reason=f"the node {shown(dropped.sender)} at {address} has the peers' key and is not among the nodes of this checker, so there is no "
+                f"failsafe. {self._strangers.remedy}",
             )
 
     def _hear(self, message: Message) -> list[str]:
@@ -267,7 +304,7 @@ class Peers:
 
     def _answer(self, message: Message) -> None:
         hold, acknowledged = message.body.get("hold"), {}
-        if isinstance(hold, dict) and self._settings.failsafe and message.body.get("nodes") == self._fingerprint:
+        if isinstance(hold, dict) and self._settings.failsafe and not self._strangers.known and message.body.get("nodes") == self._fingerprint:
             for tag, wanted in hold.items():
                 lease = self._leases.get(tag)
                 if lease is None or not isinstance(wanted, list) or len(wanted) != 2:
@@ -323,7 +360,7 @@ class Peers:
             epoch, last = lease.keeper.asking, self._failsafe.get(tag)
             if last is not None and epoch != last:
                 self._settle(tag, last, lease.keeper)
-            if epoch is not None and self._settings.failsafe and not self._strangers:
+            if epoch is not None and self._settings.failsafe and not self._strangers.known:
                 holds[tag] = (epoch, lease.keeper.state.timing.ttl)
         for name, peer in self._peers.items():
             for body in questions(holds, self._fingerprint, self._channel.room(name)):

@@ -95,7 +95,10 @@ class Service:
         run = self._make_triggers()
         if config.peers is not None:
             key = read_key(config.peers.key_file)
-            self._peers = Peers(config.peers, key, config.cluster, config.node, config.nodes, config.timing, self._log, self._on_nudge)
+            known = self._memory.strangers()
+            self._peers = Peers(
+                config.peers, key, config.cluster, config.node, config.nodes, config.timing, self._log, self._on_nudge, strangers=known
+            )
         around = Surroundings(
             node=config.node,
             nodes=config.nodes,

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.memory import Memory
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers import LONGEST
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers_config import PeerSettings
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers_link import Peers, read_key
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers_link import Peers, Strangers, read_key
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, NotConverged, Refused, ServiceError
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper, new_state
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
@@ -72,14 +73,15 @@ class Member:
 
     def __init__(self, name: str, address: str, settings: PeerSettings, register: Register, **options: Any) -> None:
         self.name, self.log = name, Kept()
-        timing = options.pop("timing", TIMING)
+        timing, memory = options.pop("timing", TIMING), options.pop("memory", None)
         self.demoted: list[tuple[float, str]] = []
         self.nudged: list[str] = []
         self.keeper = Keeper(register.of(name), f"c/{TAG}", new_state(Identity(name, f"boot-{name}"), timing))
         self.keeper.tell(Intent.CLAIM if options.pop("claims", False) else Intent.WATCH)
         self._turn, self._end = threading.Event(), threading.Event()
         given = {"key": KEY, "cluster": "c", "nodes": sorted(settings.addresses), **options}
-        self.peers = Peers(settings, given["key"], given["cluster"], name, given["nodes"], timing, self.log, on_nudge=self._nudge)
+        known = Strangers() if memory is None else memory.strangers()
+        self.peers = Peers(settings, given["key"], given["cluster"], name, given["nodes"], timing, self.log, on_nudge=self._nudge, strangers=known)
         self.peers.announce(TAG, SAID)
         self.peers.attach(TAG, self.keeper, self._turn.set)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -245,9 +247,34 @@ def test_a_stranger_with_the_key_ends_the_failsafe(group: Group) -> None:
     until(lambda: a.peers.dropped().get("stranger"), 5, "a has not heard of z")
     until(lambda: a.peers.dropped()["stranger"] > 2, 5, "z says no more")
     (told,) = a.log.of("trouble")
-    assert "127.0.0.3 has the peers' key" in told["reason"]
+    assert "the node 'z' at 127.0.0.3 has the peers' key" in told["reason"]
     group.register.silent |= {"a"}
     until(lambda: a.demoted, 3 * TIMING.ttl, "a goes on although z may hold the lease")
+
+
+def test_who_knows_a_stranger_acknowledges_nobody_also_after_a_restart(group: Group, tmp_path: Path) -> None:
+    """The holder itself cannot hear z, which takes the lease. Once b has been told of z, all is as before."""
+    memory = Memory(tmp_path / "states", lambda event, **facts: None)
+    a, b = group.pair(timing=SHORT, memory=memory)
+    group.addresses = {"a": "127.0.0.99", "b": "127.0.0.2", "z": "127.0.0.3"}
+    group.add("z")
+    until(lambda: b.peers.dropped().get("stranger"), 5, "b has not heard of z")
+    group.drop("z")
+    group.drop("b")
+    assert not a.peers.dropped().get("stranger")
+    group.addresses = {"a": "127.0.0.1", "b": "127.0.0.2"}
+    b = group.add("b", timing=SHORT, memory=memory)
+    until(lambda: a.sees("b") and b.sees("a"), 5, "they do not see each other")
+    group.register.silent |= {"a"}
+    silenced = time.monotonic()
+    until(lambda: a.demoted, 3 * SHORT.ttl, "b gives its word although z may hold the lease")
+    assert a.demoted[0][0] - silenced <= SHORT.hold + 1
+    assert not a.log.of("failsafe")
+    assert memory.strangers().known == {"z"}
+    group.drop("b")
+    group.addresses = {"a": "127.0.0.1", "b": "127.0.0.2", "z": "127.0.0.3"}
+    group.add("b", memory=memory)
+    assert memory.strangers().known == set(), "z is a node like the others now"
 
 
 def test_rubbish_is_counted_and_harms_nobody(group: Group) -> None:
