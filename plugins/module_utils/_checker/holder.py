@@ -23,7 +23,6 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.protocol impo
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import LeaseOver, boottime, extend
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Action, Demote, Intent, Notice, Released, Serve
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import State as RuleState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import learn
@@ -245,7 +244,7 @@ class Holder(threading.Thread):
             return
         actions = self._keeper.turn()
         if before.held is None and self._keeper.state.held is not None:
-            self._came(before.seen.record if before.seen else None)
+            self._came(before)
         for action in actions:
             self._follow(action)
 
@@ -349,7 +348,7 @@ class Holder(threading.Thread):
         record = state.seen.record if state.seen else None
         try:
             places = self.address.places()
-            if record is not None and state.me.owns(record) and state.intent is Intent.WATCH and not self._ending:
+            if record is not None and state.owned and state.intent is Intent.WATCH and not self._ending:
                 self.serving, self._link = bool(places), places[0][0].name if places else None
                 self._keeper.tell(Intent.CLAIM)
                 self.since, self.taken, self.expired = self._clock(), False, not (self.alone or self.was_orderly(record.epoch))
@@ -396,18 +395,17 @@ class Holder(threading.Thread):
     def _beware(self) -> None:
         """Until it is known what a claim replaces, it counts as not let go of: other threads see the lease held a moment before that is known."""
         state = self._keeper.state
-        record = state.seen.record if state.seen else None
-        if state.held is None and (record is None or not state.me.owns(record)):
+        if state.held is None and not state.owned:
             self.since, self.expired = self._clock(), True
 
-    def _came(self, record: Record | None) -> None:
-        """The lease is held from now on, in place of that record. What was there when it was asked for may have changed by then."""
-        me = self._keeper.state.me
-        if record is not None and me.owns(record):
+    def _came(self, before: RuleState) -> None:
+        """The lease is held from now on, in place of the record in ``before``. What was there when it was asked for may have changed by then."""
+        me, record = self._keeper.state.me, before.seen.record if before.seen else None
+        if before.owned:
             return  # this node's own: how it came here is known already
         self.since, self.taken, self._closing = self._clock(), True, False
-        self.handed = record is not None and not record.holder and record.handoff_to == me.name
-        self.expired = record is not None and record.holder not in ("", me.name)
+        self.handed = record is not None and not before.fell and not record.holder and record.handoff_to == me.name
+        self.expired = before.fell or (record is not None and record.holder not in ("", me.name))  # what a restored record says is out of date
 
     # --- what people and playbooks want ----------------------------------------------------------------------------------
 

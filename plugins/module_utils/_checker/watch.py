@@ -673,7 +673,7 @@ class Watch(threading.Thread):
             going_on=able,
             seen=state.seen is not None,
             record=record,
-            owned=record is not None and state.me.owns(record),
+            owned=state.owned,
             since=state.since,
             free_at=state.free_at(),
             others=tuple(self._candidates(priorities)),

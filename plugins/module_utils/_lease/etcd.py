@@ -29,7 +29,11 @@ class Caller(Protocol):
 
 
 class EtcdStore:
-    """`Store` over a cluster of etcd. The token is the key's ``mod_revision``, 0 where there is no key."""
+    """`Store` over a cluster of etcd.
+
+    The token is the key's ``mod_revision`` and value, 0 where there is no key. The revision alone is not enough: after a snapshot was restored, etcd
+    gives the same ones out again.
+    """
 
     def __init__(self, gateway: Caller) -> None:
         self._gateway = gateway
@@ -48,20 +52,24 @@ class EtcdStore:
         if found is None:
             return Reading(None, 0)
         record = parse_record(_decoded(found.value), f"{_PREFIX}{key} in etcd", f"etcdctl del {_PREFIX}{key}")
-        return Reading(record, found.revision)
+        return Reading(record, (found.revision, found.value))
 
     def write(self, key: str, expected: Hashable, record: Record) -> Hashable | None:
         """See `Store`. The same transaction may reach several endpoints: it takes effect at most once, and only its own effect
         could make a later one fail, so after an attempt without an answer a refusal says nothing."""
         name = _b64(_PREFIX + key)
         value = _b64(json.dumps(record.as_dict(), sort_keys=True, separators=(",", ":")))
+        revision, before = expected if isinstance(expected, tuple) else (0, None)
+        compare = [{"key": name, "target": "MOD", "result": "EQUAL", "mod_revision": str(revision)}]
+        if before is not None:
+            compare.append({"key": name, "target": "VALUE", "result": "EQUAL", "value": before})
         body = {
-            "compare": [{"key": name, "target": "MOD", "result": "EQUAL", "mod_revision": str(expected)}],
+            "compare": compare,
             "success": [{"request_put": {"key": name, "value": value}}],
         }
         answer = self._gateway.call("/v3/kv/txn", body, _written, write=True)
         if answer.reply is not None:
-            return answer.reply
+            return (answer.reply, value)
         if answer.unanswered_before:
             raise StoreUnreachable(
                 "etcd: an endpoint gave no answer to a write that another one then refused; read the lease to see", retryable=True, ambiguous=True
@@ -117,5 +125,5 @@ def _decoded(value: str) -> dict[str, Any]:
     try:
         raw = json.loads(base64.b64decode(value).decode())
     except (ValueError, RecursionError):
-        return {"": "no JSON"}
-    return raw if isinstance(raw, dict) else {"": "no JSON object"}
+        return {"epoch": "no JSON"}
+    return raw if isinstance(raw, dict) else {"epoch": "no JSON object"}

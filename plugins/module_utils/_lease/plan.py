@@ -8,7 +8,7 @@ from typing import Union
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import NOBODY, Record
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import LONGEST_TTL, Timing
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,11 @@ def _plan_held(wanted: Wanted, state: Observed, timing: Timing) -> tuple[Change,
 
 
 def _why_not(wanted: Wanted, record: Record | None, timing: Timing) -> str:
-    needed = int(timing.wait(record.ttl if record else 0) + timing.poll) + 1
+    needed = int(timing.wait(record.ttl if record else LONGEST_TTL) + timing.poll) + 1
     if record is None:
         return (
             f"the lease {wanted.key} has no record yet; as somebody may have deleted it under a live holder, it is taken only after it was seen "
-            f"missing for {timing.wait(0):g} s: set wait to at least {needed}"
+            f"missing for {timing.wait(LONGEST_TTL):g} s: set wait to at least {needed}"
         )
     if record.holder:
         return (

@@ -17,10 +17,16 @@ _NODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?")
 _NONCE = re.compile(r"[A-Za-z0-9.-]{1,100}")
 _HIGHEST_EPOCH = 2**53  # beyond it a JSON number is no longer exact everywhere
 _LONGEST_TTL = 1e6
+#: Of the form of a record. Fields that may be ignored can be added without another version; nodes of an older release leave them out when they write.
+_VERSION = 1
 
 
 class CorruptRecord(HoldfastError):
     """What lies under the lease's key is not a lease. Nobody may take it: who holds it cannot be told. Details: ``key``."""
+
+
+class NewerRecord(HoldfastError):
+    """A later release wrote the record in a form that this one does not know. Details: ``key``."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +47,18 @@ class Record:
     ttl: float = 10.0
 
     def as_dict(self) -> dict[str, Any]:
-        """The record as a store keeps it: empty values left out. The name of `ttl` is chosen so that no clean-up takes it for a date."""
+        """The record as a store keeps it, without empty values and the version 1. The name of `ttl` is such that no clean-up takes it for a date."""
         full = {"holder": self.holder, "epoch": self.epoch, "nonce": self.nonce, "handoff_to": self.handoff_to, "valid_for": self.ttl}
         return {name: value for name, value in full.items() if value != ""}
 
 
 def parse_record(raw: Mapping[str, Any], where: str, remedy: str) -> Record:
-    """The record in ``raw``, in the form of `Record.as_dict`.
+    """The record in ``raw``, in the form of `Record.as_dict`. Fields that are not known here are ignored: a later release has added them.
 
     :param where: Names the record in an error, for example ``web/www in table holdfast``.
     :param remedy: How a person deletes it, for example a command.
     :raises CorruptRecord: With what is wrong and what to do.
+    :raises NewerRecord: For a version that this release does not know.
     """
 
     def corrupt(problem: str) -> CorruptRecord:
@@ -61,9 +68,15 @@ def parse_record(raw: Mapping[str, Any], where: str, remedy: str) -> Record:
             key=where,
         )
 
-    unknown = sorted(set(raw) - {"holder", "epoch", "nonce", "handoff_to", "valid_for"})
-    if unknown:
-        raise corrupt(f"unknown field {shown(unknown[0])}")
+    version = raw.get("version", _VERSION)
+    if isinstance(version, int) and not isinstance(version, bool) and version > _VERSION:
+        raise NewerRecord(
+            f"the lease record {where} has version {version}, and this node knows version {_VERSION}; install on this node "
+            "the release of holdfast.ha that the other nodes have",
+            key=where,
+        )
+    if version != _VERSION or isinstance(version, bool):
+        raise corrupt(f"version is {shown(version)}")
     for name in ("holder", "handoff_to"):
         value = raw.get(name, "")
         if not isinstance(value, str) or (value and not _NODE.fullmatch(value) and (name, value) != ("handoff_to", NOBODY)):

@@ -15,8 +15,10 @@ Invariants
   acknowledgements of ALL other nodes count for the holder like a write that was sent when it asked for them. They prolong a hold and
   never revive one: as it has gone on since a write Y that took effect, and nobody was free to write against Y meanwhile, no write
   that an ended process of a peer left under way can take effect either; and a fresh process waits longer than its forerunner had promised.
-* A missing record is waited for like one that is held: somebody may have deleted it under a live holder. The holder that
-  finds it gone puts it back with a higher epoch. A node that takes a missing record and remembers no epoch begins at
+* A record with a lower epoch than this node has seen was restored or changed by hand. It is waited for like one that is held, whatever it says: also
+  if it says that it was released, or is this node's own.
+* A missing record is waited for like one that is held, for as long as the longest profile: somebody may have deleted it under a live holder. The
+  holder that finds it gone puts it back with a higher epoch. A node that takes a missing record and remembers no epoch begins at
   ``first_epoch``, the date in seconds, which is above the count of changes of any earlier record.
 """
 
@@ -51,6 +53,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values imp
     Write,
     WriteEnded,
 )
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import LONGEST_TTL
 
 #: So many writes of unknown fate are remembered; an older one is recognised as the node's own by its origin.
 _REMEMBERED = 8
@@ -83,15 +86,15 @@ def _tick(state: State, now: float) -> Step:
     if state.look or state.seen is None:
         return replace(state, busy=True), (Read(),)
     record = state.seen.record
-    mine = record is not None and state.me.owns(record)
     if state.intent is Intent.RELEASE:
+        mine = record is not None and state.me.owns(record)
         if record is None or not mine:
             return replace(state, intent=Intent.WATCH, next_at=now + state.timing.poll), (Released(),)
         return _write(state, now, "", record.epoch)
     if state.intent is Intent.CLAIM and now >= state.bound_until:
-        if mine and record is not None and record.epoch >= state.highest:
+        if record is not None and state.owned:
             return _write(state, now, state.me.name, record.epoch)
-        if mine or state.held is not None or state.may_take(now):
+        if state.held is not None or state.may_take(now):
             lowest = state.first_epoch if record is None else 1
             return _write(state, now, state.me.name, max(state.highest + 1, lowest))
     return replace(state, busy=True), (Read(),)
@@ -113,7 +116,8 @@ def _write_ended(state: State, event: WriteEnded) -> Step:
         raise ValueError("a write ended that was never begun")
     state = replace(state, sent=None, busy=False)
     if event.outcome is Outcome.WRITTEN:
-        state = replace(state, seen=Reading(attempt.record, event.token), since=now, promised=attempt.record.ttl, contact=Contact.GOOD)
+        state = replace(state, seen=Reading(attempt.record, event.token), since=now, read_at=now, promised=attempt.record.ttl)
+        state = replace(state, contact=Contact.GOOD)
         return _succeeded(state, attempt, now)
     if event.outcome is Outcome.NOT_SENT:
         return replace(state, contact=_lost(state), next_at=now + state.timing.poll), ()
@@ -164,13 +168,26 @@ def _fallen(state: State, reading: Reading) -> tuple[Action, ...]:
     record = reading.record
     if record is None or record.epoch >= state.highest or (state.seen is not None and state.seen.token == reading.token):
         return ()
-    return (Notice(f"the lease's epoch fell from {state.highest} to {record.epoch}: the record was changed by hand or restored from a backup"),)
+    return (
+        Notice(
+            f"the lease's epoch fell from {state.highest} to {record.epoch}: the record was changed by hand or restored from a backup, "
+            "so it is waited for whatever it says"
+        ),
+    )
 
 
 def _note(state: State, reading: Reading, now: float) -> State:
-    """Remember what was read, and since when it has not changed. A promise to a holder that has released since is over."""
+    """Remember what was read, and since when it has not changed. A promise to a holder that has released since is over.
+
+    The same record twice is no proof that there was no other one in between: it may have been deleted or restored. So the wait begins anew where a
+    write of this node was refused meanwhile, and where nothing was read for longer than a lease lasts. A missing or older record does not say
+    what its last holder was promised: the longest that is known counts.
+    """
     old, new = state.seen.record if state.seen else None, reading.record
     same = state.seen is not None and (old == new if old is None or new is None else (old.epoch, old.nonce) == (new.epoch, new.nonce))
+    if state.contact is Contact.DISPUTED or state.gap(now):
+        same = False
+    promised = max(state.promised, LONGEST_TTL) if new is None else new.ttl if new.epoch >= state.highest else max(state.promised, new.ttl)
     promise = state.promise
     if promise is not None and new is not None and not new.holder and new.epoch == promise.epoch:
         promise = None
@@ -181,18 +198,17 @@ def _note(state: State, reading: Reading, now: float) -> State:
         promise=promise,
         seen=reading,
         since=state.since if same else now,
-        promised=new.ttl if new is not None else state.promised,
+        read_at=now,
+        promised=promised,
         highest=max(state.highest, new.epoch if new is not None else 0),
     )
 
 
 def _next_act(state: State, now: float) -> float:
-    record = state.seen.record if state.seen else None
     poll = now + state.timing.poll
     if state.intent is not Intent.CLAIM:
         return now if state.intent is Intent.RELEASE else poll
-    own = record is not None and state.me.owns(record)
-    return min(poll, max(now, state.bound_until if own else state.free_at()))
+    return min(poll, max(now, state.bound_until if state.owned or state.held is not None else state.free_at()))
 
 
 def _asked(state: State, event: Asked) -> Step:

@@ -101,7 +101,11 @@ class Promise:
 
 @dataclass(frozen=True)
 class State:
-    """All that the rule remembers. ``nonces`` counts this process's writes; ``session`` tells them from those of other processes."""
+    """All that the rule remembers.
+
+    ``nonces`` counts this process's writes; ``session`` tells them from those of other processes. ``seen`` is what the last good read showed, at
+    ``read_at``; it has been the same since ``since``, as far as the reads can tell.
+    """
 
     me: Identity
     session: str
@@ -113,6 +117,7 @@ class State:
     held: Held | None = None
     seen: Reading | None = None
     since: float = 0.0
+    read_at: float = float("-inf")
     promised: float = 0.0
     look: bool = True
     busy: bool = False
@@ -134,14 +139,31 @@ class State:
         """The epoch for which this node needs the acknowledgement of all others: it holds and cannot reach the store."""
         return self.held.epoch if self.held is not None and self.contact is Contact.LOST else None
 
+    @property
+    def fell(self) -> bool:
+        """Whether the record is older than one that this node has seen: changed by hand, or restored. What it says of its holder is out of date."""
+        record = self.seen.record if self.seen else None
+        return record is not None and record.epoch < self.highest
+
+    @property
+    def owned(self) -> bool:
+        """Whether this node may go on by the record: it is the node's own, and the latest."""
+        record = self.seen.record if self.seen else None
+        return record is not None and self.me.owns(record) and not self.fell
+
     def may_take(self, now: float) -> bool:
-        """The standby's rule, for the record as it was read last."""
-        return self.seen is not None and now >= self.free_at()
+        """The standby's rule, for the record as it was read last, which was not too long ago."""
+        return self.seen is not None and now >= self.free_at() and not self.gap(now)
+
+    def gap(self, now: float) -> bool:
+        """Whether nothing has been read for longer than a lease lasts: there may have been another record, which is gone again."""
+        return now - self.read_at > self.timing.ttl
 
     def free_at(self) -> float:
         """When the record, if it stays as it is, may be taken."""
         record = self.seen.record if self.seen else None
-        if record is not None and not record.holder and record.handoff_to in ("", NOBODY, self.me.name):  # whoever is told to claim may
+        released = record is not None and not record.holder and record.handoff_to in ("", NOBODY, self.me.name)
+        if released and not self.fell:  # whoever is told to claim may
             return self.bound_until
         return max(self.since + self.timing.wait(self.promised), self.bound_until)
 

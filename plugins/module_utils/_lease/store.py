@@ -26,7 +26,7 @@ class Store(Protocol):
     """Compare-and-swap on records by key (``cluster/tag``). One call is one attempt and ends within the time-out that the store was made with."""
 
     def read(self, key: str) -> Reading:
-        """The record as it is now, not as it was. Raises `ServiceError`, `CorruptRecord`, `NotFound`."""
+        """The record as it is now, not as it was. Raises `ServiceError`, `CorruptRecord`, `NewerRecord`, `NotFound`."""
 
     def write(self, key: str, expected: Hashable, record: Record) -> Hashable | None:
         """Replace what the token ``expected`` stands for; the new token, or ``None`` when something else was there.

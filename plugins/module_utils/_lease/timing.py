@@ -115,3 +115,6 @@ PROFILES = {
     "standard": Timing(),
     "fast": Timing(ttl=4.0, renew=0.5, call=0.5, margin=0.75, poll=0.25),
 }
+
+#: For how long the holder of a record that nobody can read any more may have been promised it, whatever profile it has.
+LONGEST_TTL = max(profile.ttl for profile in PROFILES.values())

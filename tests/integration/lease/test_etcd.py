@@ -58,6 +58,17 @@ def test_compare_and_swap(etcd: Etcd) -> None:
     assert one.write("cas/t", token, FIRST) is None
 
 
+def test_a_revision_that_comes_again_with_another_value_is_not_taken_for_the_same(etcd: Etcd) -> None:
+    """As after a snapshot was restored, which sets the revisions back."""
+    one = store(*etcd.endpoints)
+    one.write("again/t", 0, FIRST)
+    read = one.read("again/t").token
+    assert isinstance(read, tuple)
+    other = (read[0], base64.b64encode(json.dumps(SECOND.as_dict()).encode()).decode())
+    assert one.write("again/t", other, SECOND) is None
+    assert one.write("again/t", read, SECOND)
+
+
 @pytest.mark.parametrize("value", ["", "no json", "[1]", "{}", '{"holder": "n1", "epoch": "7", "nonce": "a", "valid_for": 10}'])
 def test_foreign_data_is_left_alone(etcd: Etcd, value: str) -> None:
     put(etcd, "corrupt/t", value)

@@ -6,6 +6,9 @@ stopped between two instructions that matter, it may be, for up to 30 s. The ker
 ends and kills a process that overstays the refresh window. The adversary spends the whole margin: an address may outlive
 its lifetime by all of the margin that the refresh window leaves.
 
+Besides, `Faults` are what people do to a cluster: they delete the record, restore an older one, change the timing of some nodes before that of
+others, and add a node that the others do not know yet.
+
 The nodes talk to each other besides: a holder that has lost the store asks all others to acknowledge it (failsafe). That is done by a
 second thread of each, which stands still independently of the first, over links that lose, delay, double and part. And a write
 may take effect long after its process has given it up, or has ended.
@@ -33,6 +36,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values imp
     Held,
     Identity,
     Intent,
+    Notice,
     Outcome,
     Promise,
     Read,
@@ -63,6 +67,7 @@ class Hooks:
     :param guard: The kernel kills a process that overstays the refresh window.
     :param asks: The epoch for which the peers are asked to acknowledge.
     :param needed: Of so many other nodes so many have to acknowledge.
+    :param promises: Whether a peer acknowledges anybody, by whether it knows of a node that is not among its own.
     """
 
     step: Callable[[Node, State, Event], Step] = lambda node, state, event: step(state, event)
@@ -71,13 +76,34 @@ class Hooks:
     guard: bool = True
     asks: Callable[[State], int | None] = lambda state: state.asking
     needed: Callable[[int], int] = lambda others: others
+    promises: Callable[[bool], bool] = lambda stranger: not stranger
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What people do, once in a schedule.
+
+    :param deleted: Somebody deletes the record, at a moment when each node has seen the latest epoch, or can know that it has missed something: a
+        write of it was refused, or it has not read for longer than a lease. A write in place of a missing record, which nobody waits for any more,
+        does not take effect after that: it would find what it was sent against.
+    :param restored: Somebody puts an older record back, at a moment when every node has seen the latest epoch. At other moments no rule helps, so
+        the manual wants all checkers stopped.
+    :param mixed: Each node has a timing of its own, as in the middle of a change from one profile to another.
+    :param stranger: The last node is new: it knows all others, and they have heard it, but have not been told of it yet.
+    """
+
+    deleted: bool = False
+    restored: bool = False
+    mixed: bool = False
+    stranger: bool = False
 
 
 @dataclass
 class Tally:
     """What happened over many schedules: a test that never took over would prove nothing.
 
-    ``prolonged``: holds by acknowledgement; ``rescued``: those that the holder went on to serve by; ``let_off``: promises that a release ended early.
+    ``prolonged``: holds by acknowledgement; ``rescued``: those that the holder went on to serve by; ``let_off``: promises that a release ended early;
+    ``withheld``: promises that were not given as the node knows of a stranger.
     """
 
     schedules: int = 0
@@ -92,6 +118,9 @@ class Tally:
     prolonged: int = 0
     rescued: int = 0
     let_off: int = 0
+    deleted: int = 0
+    restored: int = 0
+    withheld: int = 0
 
 
 class TwoHolders(AssertionError):
@@ -110,9 +139,15 @@ class SimStore:
     token: int = 0
     down: tuple[float, float] = (0.0, 0.0)
     highest: int = 0
+    history: list[Record] = field(default_factory=list)
+
+    @property
+    def shown(self) -> int:
+        """The token of what is there. One missing record looks like the other, as in real stores."""
+        return self.token if self.record is not None else 0
 
     def put(self, expected: object, record: Record, tally: Tally) -> int | None:
-        if expected != self.token:
+        if expected != self.shown:
             return None
         old = self.record
         if record.holder and (old is None or old.holder != record.holder) and record.epoch <= self.highest:
@@ -121,6 +156,7 @@ class SimStore:
             tally.takeovers += 1
             tally.handoffs += not old.holder
         self.highest = max(self.highest, record.epoch)
+        self.history.append(record)
         self.record, self.token = record, self.token + 1
         return self.token
 
@@ -145,6 +181,7 @@ class Node:
     asking: bool = False
     answers: dict[str, tuple[int, float]] = field(default_factory=dict)  # of each peer: the epoch, and when it was asked
     inbox: list[Serve] = field(default_factory=list)
+    stranger: bool = False  # it has heard a node that is not among its own
 
     def clock(self, true: float) -> float:
         return self.offset + self.rate * true
@@ -153,8 +190,10 @@ class Node:
 class World:
     """One schedule."""
 
-    def __init__(self, seed: int, hooks: Hooks, tally: Tally, timing: Timing, nodes: int, horizon: float) -> None:
+    def __init__(self, seed: int, hooks: Hooks, tally: Tally, timing: Timing, nodes: int, horizon: float, faults: Faults = Faults()) -> None:
         self.rng = rng = random.Random(seed)
+        self.deleted = False
+        self.faults, self.fault_rng = faults, random.Random(seed + 99)
         self.hooks, self.tally, self.horizon = hooks, tally, horizon
         self.now = 0.0
         self.queue: list[tuple[float, int, Node | None, int, Callable[[], None]]] = []
@@ -167,7 +206,7 @@ class World:
         self.lateness = rng.choice((0.0, 0.0, 0.1, 0.3))  # the share of writes that take effect when nobody waits for them any more
         self.parted: dict[frozenset[str], tuple[float, float]] = {}
         self.nodes = [self._node(f"n{number}") for number in range(nodes)]
-        if rng.random() < 0.5:  # start at once rather than after the wait for a record that may have been deleted
+        if rng.random() < 0.7:  # start at once rather than after the wait for a record that may have been deleted
             self.store.record, self.store.token = Record("", 1, "seed"), 1
             self.store.highest = 1
         for one in self.nodes:
@@ -176,6 +215,42 @@ class World:
                     self.parted[frozenset((one.name, other.name))] = self._window(0.2)
         if rng.random() < 0.3:
             self._besiege(rng.choice(self.nodes))
+        for node in self.nodes:
+            node.stranger = self._known(node) != self.nodes
+        wanted = ((faults.deleted, self._delete), (faults.restored, self._restore))
+        self.pending = [(self.fault_rng.uniform(0.1, 0.8) * horizon, fault) for given, fault in wanted if given]
+
+    def _delete(self) -> bool:
+        """Whether the moment has come; then it is done."""
+        if self.store.record is None or not all(self._has_seen_all(node) or self._knows_of_a_gap(node) for node in self.nodes):
+            return False
+        self.tally.deleted += 1
+        self.deleted = True
+        self._put_back(None)
+        return True
+
+    def _restore(self) -> bool:
+        older = [record for record in self.store.history if record.epoch < self.store.highest]
+        if not older or not all(self._has_seen_all(node) for node in self.nodes):
+            return False
+        self.tally.restored += 1
+        self._put_back(self.fault_rng.choice(older))
+        return True
+
+    def _has_seen_all(self, node: Node) -> bool:
+        return node.state.highest == self.store.highest
+
+    def _knows_of_a_gap(self, node: Node) -> bool:
+        state = node.state
+        return state.sent is None and (state.contact is Contact.DISPUTED or node.clock(self.now) - state.read_at > state.timing.ttl)
+
+    def _put_back(self, record: Record | None) -> None:
+        self.store.record, self.store.token = record, self.store.token + 1
+        self.store.highest = record.epoch if record is not None else 0
+
+    def _known(self, node: Node) -> list[Node]:
+        """The nodes of the cluster, as far as that node has been told."""
+        return self.nodes[:-1] if self.faults.stranger and node is not self.nodes[-1] else self.nodes
 
     def _window(self, chance: float) -> tuple[float, float]:
         if self.rng.random() >= chance:
@@ -196,18 +271,19 @@ class World:
     def _node(self, name: str) -> Node:
         rng, rho = self.rng, 0.02
         rate = 1 + rng.choice((-rho, rho, rho, rng.uniform(-rho, rho)))
-        node = Node(name, rate, rng.uniform(0, 1e6), rng.uniform(-5, 5), self._fresh(name, 0), self._window(0.3), tight=rng.random() < 0.5)
+        state = self._fresh(name, 0, self.fault_rng.choice(_TIMINGS) if self.faults.mixed else self.timing)
+        node = Node(name, rate, rng.uniform(0, 1e6), rng.uniform(-5, 5), state, self._window(0.3), tight=rng.random() < 0.5)
         self._start(node, rng.uniform(0, 3))
         return node
 
-    def _fresh(self, name: str, life: int) -> State:
-        return State(Identity(name, f"boot-{name}"), f"p{life}", self.timing)
+    def _fresh(self, name: str, life: int, timing: Timing, highest: int = 0) -> State:
+        return State(Identity(name, f"boot-{name}"), f"p{life}", timing, first_epoch=1_000_000 + int(self.now), highest=highest)
 
     def _start(self, node: Node, at: float) -> None:
         node.life += 1
         node.awake_from, node.asking = at, False
         node.answers, node.inbox = {}, []
-        node.state = self._fresh(node.name, node.life)
+        node.state = self._fresh(node.name, node.life, node.state.timing, node.state.highest)
         node.process = self._program(node)
         self._wake(node, at)
 
@@ -224,6 +300,7 @@ class World:
             self.now, _order, node, life, call = heapq.heappop(self.queue)
             if self.now > self.horizon:
                 break
+            self.pending = [(at, fault) for at, fault in self.pending if self.now < at or not fault()]
             if node is None:
                 call()
                 continue
@@ -281,6 +358,7 @@ class World:
     def _emit(self, node: Node, event: Event) -> tuple[Any, ...]:
         promise = node.state.promise
         node.state, actions = self.hooks.step(node, node.state, event)
+        actions = tuple(action for action in actions if not isinstance(action, Notice))
         self.tally.let_off += promise is not None and node.state.promise is None and promise.until > event.now
         if actions and isinstance(actions[-1], Demote):
             node.inbox = []
@@ -312,7 +390,7 @@ class World:
     def _call(self, node: Node, action: Read | Write) -> Generator[float, None, tuple[Any, ...]]:
         """One attempt with a time-out of C on the node's clock. A write may take effect late, or without its reply arriving."""
         rng = self.rng
-        gives_up = self.now + self.timing.call / node.rate
+        gives_up = self.now + node.state.timing.call / node.rate
         arrives = self.now + self._delay()
         lost = rng.random() < self.loss or self._unreachable(node, self.now)
         if isinstance(action, Write) and rng.random() < self.lateness:
@@ -330,7 +408,7 @@ class World:
         elif isinstance(action, Write):
             reply = self.store.put(action.expected, action.record, self.tally)
         else:
-            reply = Reading(self.store.record, self.store.token)
+            reply = Reading(self.store.record, self.store.shown)
         back = self.now + self._delay()
         if pause := self._pause():
             back = max(back, self.now + pause)  # the reply lies in the socket's buffer until the process goes on
@@ -347,7 +425,7 @@ class World:
         return self._emit(node, WriteEnded(now, Outcome.CONFLICT if reply is None else Outcome.WRITTEN, reply))
 
     def _put_late(self, node: Node, expected: object, record: Record) -> None:
-        if not self._unreachable(node, self.now):
+        if not self._unreachable(node, self.now) and not (self.deleted and expected == 0):
             self.store.put(expected, record, self.tally)
 
     def _delay(self) -> float:
@@ -367,7 +445,7 @@ class World:
         if not node.asking and self.hooks.asks(node.state) is not None:
             node.asking = True
             life = node.life
-            self._later(self.now + self.rng.random() * self.timing.poll, lambda: self._ask(node, life))
+            self._later(self.now + self.rng.random() * node.state.timing.poll, lambda: self._ask(node, life))
         return actions
 
     # ---- the failsafe, in a thread of its own
@@ -376,15 +454,15 @@ class World:
         """One round, and the next after a poll."""
         if node.life != life:
             return
-        epoch, asked_at, ttl = self.hooks.asks(node.state), node.clock(self.now), self.timing.ttl
+        epoch, asked_at, ttl = self.hooks.asks(node.state), node.clock(self.now), node.state.timing.ttl
         if epoch is None:
             node.asking = False
             return
-        for other in self.nodes:
+        for other in self._known(node):
             if other is not node:
                 self.tally.asked += 1
                 self._post(node, other, partial(self._answer, other, node, epoch, ttl, asked_at, life))
-        self._later(self.now + self.timing.poll / node.rate + self._pause(), lambda: self._ask(node, life))
+        self._later(self.now + node.state.timing.poll / node.rate + self._pause(), lambda: self._ask(node, life))
 
     def _post(self, sender: Node, receiver: Node, deliver: Callable[[], None]) -> None:
         """A datagram: it may be lost, doubled or late, after a pause of its sender."""
@@ -399,7 +477,10 @@ class World:
 
     def _answer(self, node: Node, asker: Node, epoch: int, ttl: float, asked_at: float, asker_life: int) -> None:
         """The peer's side. It may stand still between reading its clock and promising, and between that and its answer."""
-        if self.now < node.awake_from:
+        if self.now < node.awake_from or self._known(node) != self._known(asker):
+            return
+        if not self.hooks.promises(node.stranger):
+            self.tally.withheld += 1
             return
         life, event = node.life, Asked(node.clock(self.now), asker.name, epoch, ttl)
 
@@ -421,7 +502,7 @@ class World:
             return
         node.answers[peer] = max(node.answers.get(peer, (0, 0.0)), (epoch, asked_at))
         good = sorted((at for its_epoch, at in node.answers.values() if its_epoch == epoch), reverse=True)
-        needed = self.hooks.needed(len(self.nodes) - 1)
+        needed = self.hooks.needed(len(self._known(node)) - 1)
         if len(good) < needed:
             return
         for action in self._emit(node, Acknowledged(node.clock(self.now), epoch, good[needed - 1])):
@@ -433,20 +514,21 @@ class World:
 
     def _serve(self, node: Node, action: Serve) -> Generator[float, None, bool]:
         """`deadman.extend`; true when the kernel killed the process in it."""
-        until = action.deadline - self.timing.reserve
+        timing = node.state.timing
+        until = action.deadline - timing.reserve
         left = until - node.clock(self.now)
         if node.tight and left > 1:
             yield self.now + max(0.0, left % 1 - 1e-6) / node.rate
         seconds = valid_lft(until, node.clock(self.now))
         if seconds < 1:
             return False
-        pause = self._pause() or (self.timing.window / node.rate - 1e-6 if node.tight else 0.0)
+        pause = self._pause() or (timing.window / node.rate - 1e-6 if node.tight else 0.0)
         if pause:
-            if self.hooks.guard and pause * node.rate > self.timing.window:
-                yield self.now + self.timing.window / node.rate
+            if self.hooks.guard and pause * node.rate > timing.window:
+                yield self.now + timing.window / node.rate
                 return True
             yield self.now + pause
-        late = max(KERNEL_DELAY, self.timing.margin - self.timing.window)
+        late = max(KERNEL_DELAY, timing.margin - timing.window)
         late *= 1.0 if node.tight else self.rng.choice((0.0, 1.0, self.rng.random()))
         lifetime = (seconds + late) / node.rate if self.hooks.kernel_expiry else 1e9
         for other in self.nodes:
@@ -471,11 +553,12 @@ def _nothing() -> None:
     """Stands in for a call where a process is to go on."""
 
 
-def schedule(seed: int, hooks: Hooks, tally: Tally) -> None:
+def schedule(seed: int, hooks: Hooks, tally: Tally, faults: Faults = Faults()) -> None:
     """Run one random schedule. Raises `TwoHolders` or `EpochFell`."""
     rng = random.Random(seed * 7919 + 1)
-    timing = rng.choice(_TIMINGS)
-    World(seed, hooks, tally, timing, rng.choice((2, 2, 3)), timing.ttl * 4).run()
+    timing, nodes = rng.choice(_TIMINGS), rng.choice((2, 2, 3))
+    longest = max(one.ttl for one in _TIMINGS) if faults.mixed else timing.ttl
+    World(seed, hooks, tally, timing, 3 if faults.stranger else nodes, longest * 4, faults).run()
 
 
 #: Both profiles, and one with nothing to spare.
@@ -611,4 +694,66 @@ WRONG = {
     "a hold revived, and acknowledged with a write under way": Hooks(step=_acknowledged_with_a_write_under_way, asks=_last_held),
     "acknowledged by a majority": Hooks(needed=lambda others: (others + 1) // 2),
     "let off a promise by any reading": Hooks(step=_let_off_by_any_release),
+}
+
+
+# ---- and of what concerns `Faults`
+
+
+def _missing_is_free(node: Node, state: State, event: Event) -> Step:
+    after, actions = step(state, event)
+    if isinstance(event, ReadEnded) and event.reading is not None and event.reading.record is None:
+        after = replace(after, since=event.now - 1000, next_at=event.now)
+    return after, actions
+
+
+def _missing_for_the_own_profile(node: Node, state: State, event: Event) -> Step:
+    after, actions = step(state, event)
+    missing = isinstance(event, ReadEnded) and event.reading is not None and event.reading.record is None
+    return (replace(after, promised=0.0, next_at=min(after.next_at, after.since + after.timing.wait(0.0))) if missing else after), actions
+
+
+def _by_the_own_ttl(node: Node, state: State, event: Event) -> Step:
+    after, actions = step(state, event)
+    return replace(after, promised=0.0), actions
+
+
+def _promised_by_the_own_ttl(node: Node, state: State, event: Event) -> Step:
+    if not isinstance(event, Asked):
+        return step(state, event)
+    after, actions = step(replace(state, promised=0.0), replace(event, ttl=0.0))
+    return replace(after, promised=state.promised), actions
+
+
+def _refusal_forgotten(node: Node, state: State, event: Event) -> Step:
+    return step(replace(state, contact=Contact.GOOD) if state.contact is Contact.DISPUTED else state, event)
+
+
+def _gap_unnoticed(node: Node, state: State, event: Event) -> Step:
+    return step(replace(state, read_at=event.now), event)
+
+
+def _believed(old: Callable[[State, Record], bool]) -> Callable[[Node, State, Event], Step]:
+    """An older record of that kind is believed."""
+
+    def wrong(node: Node, state: State, event: Event) -> Step:
+        record = state.seen.record if state.seen else None
+        if not isinstance(event, Tick) or record is None or not state.fell or not old(state, record):
+            return step(state, event)
+        after, actions = step(replace(state, highest=record.epoch), event)
+        return replace(after, highest=max(after.highest, state.highest)), actions
+
+    return wrong
+
+
+WRONG_WITH_FAULTS = {
+    "a missing record is free": (Faults(deleted=True), Hooks(step=_missing_is_free)),
+    "a missing record is waited for by the own profile": (Faults(deleted=True, mixed=True), Hooks(step=_missing_for_the_own_profile)),
+    "the holder's ttl is ignored": (Faults(mixed=True), Hooks(step=_by_the_own_ttl)),
+    "a promise by the own ttl": (Faults(mixed=True), Hooks(step=_promised_by_the_own_ttl)),
+    "a refused write is forgotten": (Faults(deleted=True), Hooks(step=_refusal_forgotten)),
+    "a gap in the reads is not noticed": (Faults(deleted=True), Hooks(step=_gap_unnoticed)),
+    "an older record of its own is gone on with": (Faults(restored=True), Hooks(step=_believed(lambda state, record: state.me.owns(record)))),
+    "an older record is free as it says": (Faults(restored=True), Hooks(step=_believed(lambda state, record: not record.holder))),
+    "acknowledged although a stranger was heard": (Faults(stranger=True), Hooks(promises=lambda stranger: True)),
 }

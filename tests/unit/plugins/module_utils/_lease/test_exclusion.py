@@ -5,20 +5,33 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.holdfast.ha.tests.unit.plugins.module_utils._lease.simulation import WRONG, EpochFell, Hooks, Tally, TwoHolders, schedule
+from ansible_collections.holdfast.ha.tests.unit.plugins.module_utils._lease.simulation import (
+    WRONG,
+    WRONG_WITH_FAULTS,
+    EpochFell,
+    Faults,
+    Hooks,
+    Tally,
+    TwoHolders,
+    schedule,
+)
 
 #: In shares, so that several workers can run them.
-_SHARES, _EACH = 8, 2500
+_SHARES, _EACH = 8, 1000
+#: With faults, of each kind; and at most so many until a wrong implementation is caught.
+_WITH_FAULTS, _CAUGHT_WITHIN = 1000, 20_000
+FAULTS = {
+    "deleted": Faults(deleted=True),
+    "restored": Faults(restored=True),
+    "mixed timing": Faults(mixed=True),
+    "a stranger": Faults(stranger=True),
+    "deleted, restored, mixed timing": Faults(deleted=True, restored=True, mixed=True),
+}
 
 
 @pytest.mark.parametrize("share", range(_SHARES))
 def test_no_instant_with_two_holders(share: int) -> None:
-    tally = Tally()
-    for seed in range(share * _EACH, (share + 1) * _EACH):
-        try:
-            schedule(seed, Hooks(), tally)
-        except (TwoHolders, EpochFell) as error:
-            raise AssertionError(f"schedule {seed}: {error}") from error
+    tally = _run(range(share * _EACH, (share + 1) * _EACH), Faults())
     # proof that the schedules are about something
     assert tally.schedules == _EACH
     assert tally.takeovers > _EACH * 0.9, tally
@@ -33,12 +46,49 @@ def test_no_instant_with_two_holders(share: int) -> None:
     assert tally.let_off > _EACH / 100, tally
 
 
+@pytest.mark.parametrize("name", sorted(FAULTS))
+def test_nor_with_what_people_do_to_a_cluster(name: str) -> None:
+    _has_taken_place(_run(range(_WITH_FAULTS), FAULTS[name]), FAULTS[name], _WITH_FAULTS)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["none", *sorted(FAULTS)])
+def test_nor_in_many_more_schedules(name: str) -> None:
+    faults = FAULTS.get(name, Faults())
+    _has_taken_place(_run(range(40_000), faults), faults, 40_000)
+
+
+def _has_taken_place(tally: Tally, faults: Faults, schedules: int) -> None:
+    assert tally.schedules == schedules
+    assert tally.takeovers > schedules / 2, tally
+    assert not faults.deleted or tally.deleted > schedules / 2, tally
+    assert not faults.restored or tally.restored > schedules / 20, tally
+    assert not faults.stranger or tally.withheld > schedules / 10, tally
+
+
 @pytest.mark.parametrize("name", sorted(WRONG))
 def test_wrong_implementation_is_caught(name: str) -> None:
     with pytest.raises(TwoHolders):
-        _run(range(_SHARES * _EACH), WRONG[name])
+        _run_wrong(WRONG[name], Faults())
 
 
-def _run(seeds: range, hooks: Hooks) -> None:
+@pytest.mark.parametrize("name", sorted(WRONG_WITH_FAULTS))
+def test_wrong_implementation_is_caught_by_what_people_do(name: str) -> None:
+    faults, hooks = WRONG_WITH_FAULTS[name]
+    with pytest.raises(TwoHolders):
+        _run_wrong(hooks, faults)
+
+
+def _run_wrong(hooks: Hooks, faults: Faults) -> None:
+    for seed in range(_CAUGHT_WITHIN):
+        schedule(seed, hooks, Tally(), faults)
+
+
+def _run(seeds: range, faults: Faults) -> Tally:
+    tally = Tally()
     for seed in seeds:
-        schedule(seed, hooks, Tally())
+        try:
+            schedule(seed, Hooks(), tally, faults)
+        except (TwoHolders, EpochFell) as error:
+            raise AssertionError(f"schedule {seed}: {error}") from error
+    return tally

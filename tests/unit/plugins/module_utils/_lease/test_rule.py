@@ -34,7 +34,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values imp
     WriteEnded,
     valid_lft,
 )
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import PROFILES, Timing
 
 TIMING = Timing()
 ME = Identity("me", "boot")
@@ -49,6 +49,14 @@ def after(*events: Event, state: State | None = None) -> tuple[State, tuple[Acti
     for event in events:
         state, actions = step(state, event)
     return state, actions
+
+
+def polling(state: State, until: float, record: Record | None, read_as: object = "t1") -> State:
+    """A standby that goes on reading the same, four seconds apart, for as long as that is before ``until``."""
+    while state.read_at + 4 < until:
+        at = state.read_at + 4
+        state, _actions = after(Tick(at), ReadEnded(at, Reading(record, read_as)), state=state)
+    return state
 
 
 def claiming(record: Record | None, read_as: object = "t1", at: float = 100.0) -> State:
@@ -75,7 +83,7 @@ def holding(at: float = 100.0) -> State:
     ],
 )
 def test_when_a_standby_may_take_over(record: Record | None, free_after: float) -> None:
-    state = claiming(record)
+    state = polling(claiming(record), 100.0 + free_after, record)
     if free_after:
         state, actions = after(Tick(100.0 + free_after - 0.01), state=state)
         assert actions == (Read(),), "too early"
@@ -120,7 +128,7 @@ def test_a_confirmation_after_the_deadline_serves_nothing() -> None:
 )
 def test_it_knows_whom_it_took_the_lease_from(record: Record | None, over: str) -> None:
     """Not from who had released it; and for as long as it holds, also where the reply was lost."""
-    waited = after(Tick(120), state=claiming(record))[0]
+    waited = after(Tick(120), state=polling(claiming(record), 120, record))[0]
     state = after(WriteEnded(120.1, Outcome.WRITTEN, "t2"), state=waited)[0]
     sent = waited.sent
     assert sent is not None
@@ -193,12 +201,56 @@ def test_a_deleted_record_is_put_back_by_its_holder_with_a_higher_epoch() -> Non
 def test_the_epoch_never_falls() -> None:
     remembers = replace(State(ME, "s", TIMING, first_epoch=1), highest=41)
     state, actions = after(Told(0, Intent.CLAIM), Tick(0), ReadEnded(0, Reading(FREE, "t1")), state=remembers)
-    assert actions == (Notice("the lease's epoch fell from 41 to 7: the record was changed by hand or restored from a backup"),)
-    assert after(Tick(0), state=state)[1] == (Write("t1", Record("me", 42, "boot.s.0")),)
-    state, _actions = after(Told(0, Intent.CLAIM), Tick(0), ReadEnded(0, Reading(None, None)), state=remembers)
-    assert after(Tick(11), state=state)[1] == (Write(None, Record("me", 42, "boot.s.0")),)
-    state, _actions = after(Told(0, Intent.CLAIM), Tick(0), ReadEnded(0, Reading(MINE, "t1")), state=remembers)
-    assert after(Tick(0), state=state)[1] == (Write("t1", Record("me", 42, "boot.s.0")),)
+    assert [str(action)[:80] for action in actions] == [
+        "the lease's epoch fell from 41 to 7: the record was changed by hand or restored from a backup"[:80]
+    ]
+    for record in (FREE, None, MINE, OTHERS):
+        state, _actions = after(Told(0, Intent.CLAIM), Tick(0), ReadEnded(0, Reading(record, "t1")), state=remembers)
+        assert after(Tick(11), state=polling(state, 11, record))[1] == (Write("t1", Record("me", 42, "boot.s.0")),)
+
+
+RESTORED = [MINE, FREE, replace(FREE, handoff_to="me"), replace(FREE, handoff_to="-"), OTHERS, replace(MINE, nonce="clone.s.1")]
+
+
+@pytest.mark.parametrize("record", RESTORED, ids=lambda record: f"{record.holder or 'released'} {record.handoff_to}")
+def test_a_record_that_was_restored_is_waited_for_whatever_it_says(record: Record) -> None:
+    """It says nothing of who holds by the later epoch that this node has seen, nor for how long that node was promised it."""
+    seen = claiming(replace(OTHERS, epoch=8, ttl=20.0))
+    state = polling(after(Tick(101), ReadEnded(101, Reading(record, "t2")), state=seen)[0], 121.3, record, "t2")
+    assert state.due == pytest.approx(121.4), "the holder of epoch 8 may serve until then"
+    assert after(Tick(121.5), state=state)[1] == (Write("t2", Record("me", 9, "boot.s.0")),)
+
+
+def test_a_holder_puts_a_restored_record_of_its_own_back_at_once() -> None:
+    state, _actions = after(Tick(102), WriteEnded(102.1, Outcome.CONFLICT), Tick(102.1), ReadEnded(102.2, Reading(MINE, "t9")), state=holding())
+    assert after(Tick(102.2), state=state)[1] == (Write("t9", Record("me", 9, "boot.s.2")),)
+
+
+def test_a_refused_write_begins_the_wait_anew_although_the_record_looks_the_same() -> None:
+    """Missing, then taken by somebody, whose record was deleted: he serves on, and this node knows of him by the refusal alone."""
+    state = polling(claiming(None, 0), 110.3, None, 0)
+    state, (write,) = after(Tick(110.3), state=state)
+    assert isinstance(write, Write)
+    state, _actions = after(WriteEnded(110.4, Outcome.CONFLICT), Tick(110.4), ReadEnded(110.5, Reading(None, 0)), state=state)
+    assert state.free_at() == pytest.approx(120.7)
+
+
+@pytest.mark.parametrize("record", [None, OTHERS])
+def test_what_was_not_watched_for_a_lease_is_waited_for_anew(record: Record | None) -> None:
+    state, actions = after(Tick(110.6), state=claiming(record))
+    assert actions == (Read(),), "what was read 10.6 s ago is not written against"
+    state, _actions = after(ReadEnded(110.7, Reading(record, "t1")), state=state)
+    assert state.free_at() == pytest.approx(120.9)
+    assert polling(claiming(record), 150, record).since == 100
+
+
+@pytest.mark.parametrize("name", sorted(PROFILES))
+def test_a_missing_record_is_waited_for_as_long_as_the_longest_profile(name: str) -> None:
+    """Who holds by it, and with which profile, cannot be told."""
+    state = replace(claiming(None), timing=PROFILES[name])
+    assert state.free_at() == pytest.approx(110.2)
+    state, _actions = after(Tick(101), ReadEnded(101, Reading(None, 0)), state=replace(claiming(replace(OTHERS, ttl=30.0)), timing=PROFILES[name]))
+    assert state.free_at() == pytest.approx(131.6), "the last holder was promised more than that"
 
 
 def test_a_release_is_written_and_confirmed() -> None:
@@ -304,11 +356,11 @@ def asked(at: float, epoch: int = 7, holder: str = "other", ttl: float = 10.0) -
 def test_an_acknowledgement_is_a_promise() -> None:
     state, actions = after(asked(105), state=claiming(OTHERS))
     assert actions == (Promise("other", 7, pytest.approx(115.2)),)
-    state, actions = after(Tick(110.3), state=state)
+    state, actions = after(Tick(110.3), state=polling(state, 110.3, OTHERS))
     assert actions == (Read(),), "without the promise it would be free at 110.2"
     state, _actions = after(ReadEnded(110.4, Reading(OTHERS, "t1")), state=state)
     assert state.due == pytest.approx(111.4)
-    assert after(Tick(115.3), state=state)[1] == (Write("t1", Record("me", 8, "boot.s.0")),)
+    assert after(Tick(115.3), state=polling(state, 115.3, OTHERS))[1] == (Write("t1", Record("me", 8, "boot.s.0")),)
 
 
 def test_a_promise_lasts_as_long_as_the_longest_lease() -> None:

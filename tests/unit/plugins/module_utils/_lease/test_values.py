@@ -15,7 +15,15 @@ from ansible_collections.holdfast.ha.plugins.doc_fragments._store import ModuleD
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._lease import timing as timing_module
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.plan import Hold, Observed, Release, Wanted, plan_lease, simulate_lease
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import NOBODY, CorruptRecord, Record, lease_key, parse_node, parse_record
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import (
+    NOBODY,
+    CorruptRecord,
+    NewerRecord,
+    Record,
+    lease_key,
+    parse_node,
+    parse_record,
+)
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import SETTINGS, parse_store
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.task import store_argument
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import KERNEL_DELAY, PROFILES, Timing
@@ -103,7 +111,9 @@ def test_records_survive_a_store(record: Record) -> None:
         ({"handoff_to": "n2"}, "held and handed off at once"),
         ({"valid_for": 0}, "valid_for"),
         ({"valid_for": float("nan")}, "valid_for"),
-        ({"extra": 1}, "unknown field 'extra'"),
+        ({"version": 0}, "version is '0'"),
+        ({"version": "2"}, "version"),
+        ({"version": True}, "version"),
     ],
 )
 def test_corrupt_records_name_the_problem_and_the_remedy(change: dict[str, Any], problem: str) -> None:
@@ -113,6 +123,18 @@ def test_corrupt_records_name_the_problem_and_the_remedy(change: dict[str, Any],
     assert "c/t in table x" in str(caught.value)
     assert "(delete it so)" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_field_that_a_later_release_adds_locks_nobody_out() -> None:
+    assert parse_record({**GOOD, "fenced": "n2", "more": {"a": [1]}}, "k", "r") == Record("n1", 7, "a.b.1", ttl=10.0)
+    assert parse_record({**GOOD, "version": 1}, "k", "r") == Record("n1", 7, "a.b.1", ttl=10.0)
+
+
+def test_a_record_of_a_form_that_is_not_known_yet_is_not_said_to_be_damaged() -> None:
+    """A person who deleted it would take the lease from a node that is well."""
+    with pytest.raises(NewerRecord, match=r"has version 2, .* install on this node the release") as caught:
+        parse_record({"version": 2, "who": "n1"}, "k", "delete it so")
+    assert "delete" not in caught.value.message
 
 
 def test_keys_and_names() -> None:
