@@ -80,7 +80,7 @@ class Holder(threading.Thread):
         keeper.on_defect = lambda cause, where: log("defect", tag=tag, thread=self.name, cause=cause, where=where)
         self._inbox: queue.Queue[Job] = queue.Queue()
         self._waiting: Job | None = None
-        self._settled = self._ending = self._claiming = False
+        self._settled = self._ending = self._claiming = self._resuming = False
         self.serving = False
         self._link: str | None = None
         self._alive_until = 0.0
@@ -138,8 +138,10 @@ class Holder(threading.Thread):
 
     def at_work(self) -> None:
         """Somebody who takes or gives up the resource has said something again."""
-        if self._clock() < self.hands_off_until:
-            self.hands_off_until = max(self.hands_off_until, self._patience(self.serving))
+        until = self._patience(self.serving)  # it reads a file, so before the lock
+        with self._lock:  # what was lost meanwhile is left to nobody
+            if self._clock() < self.hands_off_until:
+                self.hands_off_until = max(self.hands_off_until, until)
 
     def _patience(self, up: bool) -> float:
         return self._clock() + (HANDS_OFF_UP if up else HANDS_OFF_FENCING if self.fence_first() else HANDS_OFF)
@@ -307,10 +309,10 @@ class Holder(threading.Thread):
         """The lease is lost: what needs the address stops within the time that is left, unless another node has the lease already."""
         with self._lock:
             self._closing = True
+            self.hands_off_until = LONG_AGO  # whoever was at work on the resource has lost it too
         record = self._keeper.state.seen.record if self._keeper.state.seen else None
         theirs = record is not None and record.holder not in ("", self._keeper.state.me.name)
         self._log("lost", tag=self.tag, reason=reason)
-        self.hands_off_until = LONG_AGO  # whoever was at work on the resource has lost it too
         if not theirs:
             self.stop_dependents(max(0.0, min(self._timing.stop_budget, self._alive_until - self._clock())))
         self.serving = False
@@ -351,6 +353,7 @@ class Holder(threading.Thread):
             if record is not None and state.owned and state.intent is Intent.WATCH and not self._ending:
                 self.serving, self._link = bool(places), places[0][0].name if places else None
                 self._keeper.tell(Intent.CLAIM)
+                self._resuming = True
                 self.since, self.taken, self.expired = self._clock(), False, not (self.alone or self.was_orderly(record.epoch))
                 self._log("resumed", tag=self.tag, epoch=record.epoch)
             elif record is not None and record.holder not in ("", state.me.name):
@@ -374,6 +377,10 @@ class Holder(threading.Thread):
     def _consider(self) -> None:
         """Claim the lease if it is this node's turn, and leave it when it no longer is."""
         state, now = self._keeper.state, self._clock()
+        if self._resuming and (
+            state.held is not None or not state.owned
+        ):  # it goes on, or another node has come first: then it claims like any other
+            self._resuming, self._claiming = False, state.held is None and state.intent is Intent.CLAIM
         if self._waiting is not None or self._ending or not self._settled:
             return
         if state.held is not None:
@@ -434,7 +441,7 @@ class Holder(threading.Thread):
             if request.op == "acquire":
                 raise Refused(f"the checker is at work on the lease of {self.tag} already; ask again")
             self._finish(self._waiting.request.op, Refused(f"the lease of {self.tag} was to be released meanwhile"))
-        self._claiming = False
+        self._claiming = self._resuming = False
         if request.op == "acquire":
             self._beware()
             self._keeper.tell(Intent.CLAIM)
@@ -489,7 +496,8 @@ class Holder(threading.Thread):
         if job is not None and job.request is not None and job.request.op == op:
             self._waiting = None
             if op == "release" and error is None:
-                self.hands_off_until = LONG_AGO
+                with self._lock:
+                    self.hands_off_until = LONG_AGO
                 self.released(job.request.handoff_to)
             job.finish(error)
 

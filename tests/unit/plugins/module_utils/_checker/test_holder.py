@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.holdfast.ha.plugins.module_utils._checker import holder as module
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.address import ProtectedAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.holder import HANDS_OFF, HANDS_OFF_FENCING, HANDS_OFF_UP, Holder
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import LONG_AGO
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.memory import Memory
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.protocol import Request
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import NotConverged
@@ -255,3 +256,77 @@ def test_who_was_at_work_when_the_lease_was_lost_is_not_waited_for(bench: Bench)
     until(lambda: not holder.serving, 5, "it goes on serving")
     assert [event for event, _facts in bench.events if event == "lost"]
     assert holder.hands_off_until < boottime()
+
+
+def test_what_could_not_be_resumed_is_claimed_only_when_it_is_this_nodes_turn(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restarted as the holder, it cannot renew, and another node takes over. From then on it is a standby like any other."""
+    bench.store.record = Record("node-a", 7, "boot1.old.3", ttl=TIMING.ttl)
+    holder = bench.holder()
+    refused = threading.Event()
+
+    def write(key: str, expected: Hashable, record: Record) -> Hashable | None:
+        refused.set()
+        bench.store.record = Record("node-b", 8, "other.1", ttl=0.1)
+        return None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.store, "write", write)
+        holder.start()
+        until(refused.is_set, 5, "it does not resume")
+    until(lambda: holder.state.highest == 8, 5, "it does not see who has the lease")
+    gone = boottime() + TIMING.wait(0.1) + 0.5
+    until(lambda: boottime() > gone or holder.state.held, 10, "node-b, which is dead, is not waited for")
+    assert bench.store.record == Record("node-b", 8, "other.1", ttl=0.1), "it took the lease although the policy does not want it to"
+    holder.claim_at = lambda state: LONG_AGO
+    holder.wake()
+    until(lambda: holder.state.held, 5, "it does not take the lease when the policy wants it to")
+
+
+def test_who_reports_work_while_the_lease_is_lost_is_not_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.store.record = Record("", 7, "other.2")
+    holder = bench.begun()
+    acquire(holder)
+    patience = holder._patience
+
+    def lost_meanwhile(up: bool) -> float:
+        bench.store.record = Record("node-b", 99, "other.3", ttl=60)
+        until(lambda: [event for event, _facts in bench.events if event == "lost"], 5, "the lease is not lost")
+        return patience(up)
+
+    monkeypatch.setattr(holder, "_patience", lost_meanwhile)
+    holder.at_work()
+    assert holder.hands_off_until < boottime()
+
+
+def test_a_record_that_was_restored_is_no_hand_off(bench: Bench) -> None:
+    """It says released to this node, and this node has seen a later epoch: somebody may serve by that."""
+    bench.store.record = Record("node-b", 9, "other.3", ttl=0.1)
+    holder = bench.begun()
+    bench.store.record = Record("", 7, "other.2", "node-a", ttl=0.1)
+    before = boottime()
+    acquire(holder)
+    assert boottime() - before > TIMING.ttl
+    assert (holder.expired, holder.handed, holder.fence_first()) == (True, False, True)
+
+
+def test_a_defect_of_the_store_is_told_once_and_the_lease_goes_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.store.record = Record("", 7, "other.2")
+    holder = bench.begun()
+    acquire(holder)
+    reads, broken = bench.store.write, threading.Event()
+
+    def write(key: str, expected: Hashable, record: Record) -> Hashable | None:
+        if not broken.is_set():
+            broken.set()
+            raise KeyError("s3cret")
+        return reads(key, expected, record)
+
+    monkeypatch.setattr(bench.store, "write", write)
+    until(broken.is_set, 5, "it does not renew")
+    nonces = holder.state.nonces
+    until(lambda: holder.state.nonces > nonces + 1, 5, "it does not renew any more")
+    assert holder.is_alive()
+    assert holder.state.held is not None
+    (told,) = [facts for event, facts in bench.events if event == "defect"]
+    assert (told["cause"], told["tag"]) == ("KeyError", "web")
+    assert "s3cret" not in str(bench.events)
