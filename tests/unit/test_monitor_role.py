@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -106,6 +107,76 @@ def test_no_secret_of_the_configuration_is_shown(tmp_path: Path) -> None:
     }
     assert secret not in run_tasks(tmp_path, found, values, "--diff", "-vvv")
     assert [secret in file.read_text() for file in sorted(tmp_path.glob("file*"))] == [True] * len(found)
+
+
+def variables() -> dict[str, Any]:
+    """Those of the role, as they are written."""
+    return dict(yaml.safe_load((ROOT / "roles/monitor/vars/main.yml").read_text(encoding="utf-8")))
+
+
+def written(folder: Path, template: str, values: dict[str, Any]) -> Path:
+    """A template of the role, as Ansible writes it."""
+    target = folder / template.removesuffix(".j2")
+    given = {"src": str(ROOT / "roles/monitor/templates" / template), "dest": str(target), "mode": "0600"}
+    needed = {name: value for name, value in variables().items() if name in ("monitor_needed", "monitor_writable", "monitor_home")}
+    run_tasks(folder, [{"ansible.builtin.template": given}], {"ansible_python_interpreter": sys.executable, **needed, **values})
+    return target
+
+
+PLACES = {
+    "monitor_longest_stop": 90,
+    "monitor_capabilities": [],
+    "monitor_metrics_textfile": "/var/lib/node exporter/holdfast.prom",
+    "monitor_events": "/srv/100% full/events.jsonl",
+    "monitor_read_write_paths": ["/srv/plain"],
+}
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_takes_each_line_of_the_unit(tmp_path: Path) -> None:
+    unit = written(tmp_path, "holdfast-checker.service.j2", PLACES)
+    read = subprocess.run(["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False)
+    told = [line for line in read.stderr.splitlines() if unit.name in line and "/opt/holdfast/bin/holdfast-checker is not executable" not in line]
+    assert told == []
+    judged = subprocess.run(["systemd-analyze", "security", "--offline=true", str(unit)], capture_output=True, text=True, check=False)
+    score = re.search(r"exposure level for \S+: ([\d.]+)", judged.stdout)
+    assert score is not None, judged
+    assert float(score[1]) <= 3.5, judged.stdout
+    lines = unit.read_text().splitlines()
+    assert [line for line in lines if line.startswith("ReadWritePaths")] == [
+        'ReadWritePaths="-/proc/sys/net"',
+        'ReadWritePaths="-/var/lib/node exporter"',
+        'ReadWritePaths="-/srv/100%% full"',
+        'ReadWritePaths="-/srv/plain"',
+    ]
+    bounds = {"LimitCORE=0", "LimitNOFILE=4096:524288", "TasksMax=1024", "Environment=AWS_EC2_METADATA_V1_DISABLED=true"}
+    assert bounds <= set(lines)
+
+
+_GENERATOR = Path("/usr/lib/systemd/user-environment-generators/30-systemd-environment-d-generator")
+ODD = {
+    "PROXY": "http://u:p\u00e4ss\u00df@proxy:3128",
+    "QUOTES": "a \"b\" 'c' \\ d\\n",
+    "LINES": "one\ntwo",
+    "BLANKS": "  x  # y ; z ",
+    "NUMBER": 8080,
+}
+
+
+@pytest.mark.skipif(not _GENERATOR.exists(), reason="no program of systemd that reads such a file")
+def test_systemd_reads_the_environment_as_it_was_given(tmp_path: Path) -> None:
+    """By systemd's own reader of such files, which also has a program to itself."""
+    (tmp_path / "config/environment.d").mkdir(parents=True)
+    file = written(tmp_path, "environment.j2", {"monitor_environment": ODD})
+    shutil.copy(file, tmp_path / "config/environment.d/50-holdfast.conf")
+    clean = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+    told = subprocess.run([str(_GENERATOR)], env=clean, capture_output=True, check=True).stdout.decode()
+    found = {}
+    for line in told.splitlines():
+        name, _sign, value = line.partition("=")
+        quoted = value.startswith('"') and value.endswith('"') and len(value) > 1
+        found[name] = re.sub(r"\\(.)", lambda escape: "\n" if escape[1] == "n" else escape[1], value[1:-1]) if quoted else value
+    assert {name: found.get(name) for name in ODD} == {name: str(value) for name, value in ODD.items()}
 
 
 def test_secrets_that_are_named_stay_and_no_others(tmp_path: Path) -> None:
