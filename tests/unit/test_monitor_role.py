@@ -46,6 +46,17 @@ def test_the_packed_collection_is_run_by_its_name(tmp_path: Path, from_galaxy: b
     assert told.stdout.startswith("usage: holdfast-checker")
 
 
+def test_what_is_unpacked_only_its_owner_may_change(tmp_path: Path) -> None:
+    """As Ansible's unarchive does it, for a login whose umask is 0."""
+    pack(ROOT, tmp_path / "one.tar")
+    folder = tmp_path / "releases"
+    folder.mkdir(mode=0o755)
+    subprocess.run(["tar", "--extract", "-C", str(folder), "-f", str(tmp_path / "one.tar")], check=True, umask=0)
+    modes = {oct(path.stat().st_mode & 0o777) for path in folder.rglob("*") if path.is_dir()}
+    assert modes == {"0o755"}
+    assert {oct(path.stat().st_mode & 0o777) for path in folder.rglob("*") if path.is_file()} == {"0o644"}
+
+
 def rendered(name: str, **values: Any) -> str:
     """A template of the role, as Ansible makes it."""
     environment = jinja2.sandbox.SandboxedEnvironment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
@@ -204,13 +215,13 @@ def test_secrets_that_are_named_stay_and_no_others(tmp_path: Path) -> None:
     assert {path.name for path in folder.iterdir()} == named | {"given"}
 
 
-def run_tasks(folder: Path, tasks: list[dict[str, Any]], values: dict[str, Any], *words: str) -> str:
+def run_tasks(folder: Path, tasks: list[dict[str, Any]], values: dict[str, Any], *words: str, umask: int = 0o077) -> str:
     """Tasks of the role, on this machine and with these variables. What Ansible says."""
     play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": values, "tasks": tasks}]
     (folder / "play.yml").write_text(json.dumps(play))
     argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", *words, "play.yml"]
     environment = {**os.environ, "ANSIBLE_LOCAL_TEMP": str(folder / "local"), "ANSIBLE_REMOTE_TEMP": str(folder / "remote")}
-    ended = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    ended = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=False, umask=umask)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout + ended.stderr
 
@@ -219,7 +230,7 @@ def test_the_role_runs_python_in_no_folder_of_the_login(tmp_path: Path) -> None:
     """Each task that starts Python on the node, run with a Python that says where it is."""
     python, said = tmp_path / "bin" / "python", tmp_path / "said"
     python.parent.mkdir()
-    python.write_text(f'#!/bin/sh\necho "$PWD $1 $2" >>{said}\ncase $2 in *.validate) cat >/dev/null ;; esac\n')
+    python.write_text(f'#!/bin/sh\necho "$PWD $1 $2 $(umask)" >>{said}\ncase $2 in *.validate) cat >/dev/null ;; esac\n')
     python.chmod(0o755)
     found = [task for path in sorted((ROOT / "roles").glob("*/tasks/*.yml")) for task in commands(yaml.safe_load(path.read_text(encoding="utf-8")))]
     on_the_node = ("monitor_base_python", "monitor_next_python", "monitor_next_venv", "monitor_interpreter")
@@ -230,9 +241,11 @@ def test_the_role_runs_python_in_no_folder_of_the_login(tmp_path: Path) -> None:
         **dict.fromkeys(("monitor_checker", "monitor_resources"), "-"),
         "monitor_next_venv": str(tmp_path),
         "monitor_pip_options": [],
+        "monitor_masked": variables()["monitor_masked"],
         "monitor_program": PROGRAM,
     }
     values["ansible_python_interpreter"] = sys.executable
-    run_tasks(tmp_path, tasks, values)
+    run_tasks(tmp_path, tasks, values, umask=0)
+    assert {line.split()[3] for line in said.read_text().splitlines() if line.split()[2] in ("venv", "pip")} == {"0022"}, said.read_text()
     assert {line.split()[0] for line in said.read_text().splitlines()} == {"/"}, said.read_text()
     assert len(said.read_text().splitlines()) == len(tasks)

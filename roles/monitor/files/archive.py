@@ -25,6 +25,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.main import m
 if __name__ == "__main__":
     raise SystemExit(main())
 """
+_TOP = "ansible_collections/holdfast/ha/"
 _PARTS = ("MANIFEST.json", "galaxy.yml", "LICENSE", "README.md", "meta", "plugins", "playbooks", "roles")
 
 
@@ -40,16 +41,29 @@ def files(collection: str) -> Iterator[str]:
                     yield os.path.relpath(os.path.join(folder, name), collection)
 
 
+def _parents(path: str) -> Iterator[str]:
+    """The folders that ``path`` is in."""
+    folder = os.path.dirname(path)
+    while folder:
+        yield folder
+        folder = os.path.dirname(folder)
+
+
 def pack(collection: str) -> bytes:
     """The archive; nothing in it tells when, where or by whom it was made."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive:
-        for path in sorted({*files(collection), _ENTRY}):
+        paths = sorted({*files(collection), _ENTRY})
+        for folder in sorted({parent for path in paths for parent in _parents(_TOP + path)}):  # or who unpacks it decides who may write there
+            about = tarfile.TarInfo(folder)
+            about.type, about.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(about)
+        for path in paths:
             content = _ENTRY_CONTENT
             if path != _ENTRY:
                 with open(os.path.join(collection, path), "rb") as file:
                     content = file.read()
-            about = tarfile.TarInfo("ansible_collections/holdfast/ha/" + path)
+            about = tarfile.TarInfo(_TOP + path)
             about.size, about.mode = len(content), 0o644
             archive.addfile(about, io.BytesIO(content))
     return packed.getvalue()
