@@ -48,4 +48,4 @@ def test_documentation_and_argument_spec_agree(name: str, monkeypatch: pytest.Mo
 def test_secrets_are_never_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("ansible_collections.holdfast.ha.plugins.modules.ec2_route_target")
     spec = _seen(module, monkeypatch)
-    assert [name for name, facts in spec.items() if facts.get("no_log")] == ["access_key", "secret_key", "session_token"]
+    assert [name for name, facts in spec.items() if facts.get("no_log")] == ["access_key", "secret_key", "session_token", "external_id"]
