@@ -22,8 +22,8 @@ import antsibull_nox
 import nox
 
 ROOT = Path(__file__).resolve().parent
-#: Each ansible-core that is tested with, and a Python that it runs on; the newest is the one that pip finds.
-CORES = {"2.17": "3.10", "2.18": "3.11", "2.19": "3.11", "2.20": "3.12", "newest": "3.13"}
+#: Each ansible-core that is tested with, and a Python that it runs on. The first is the oldest that is supported, the last the one that pip finds.
+CORES = {"2.17.7": "3.10", "2.18": "3.11", "2.19": "3.11", "2.20": "3.12", "newest": "3.13"}
 SHELL_SCRIPTS = ("tests/front-door", "tests/holdfast-bench", "tests/holdfast-lab", ".ci/run")
 # The sessions without an environment of their own use the programs beside nox, also where nobody has put these on PATH.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
@@ -87,7 +87,7 @@ def docsite(session: nox.Session) -> None:
 def lock(session: nox.Session) -> None:
     """Pin anew: rewrites each set of pins from the *.in beside it, with the newest releases for every Python from 3.10 on; on nodes from 3.11 on."""
     node = "roles/monitor/files/requirements"
-    for name in (*(f"tests/requirements/{one}" for one in ("test", "lab", "importer", "eda", "molecule")), node):
+    for name in (*(f"tests/requirements/{one}" for one in ("test", "lab", "importer", "eda", "molecule", "oldest")), node):
         source, pins = Path(f"{name}.in"), Path(f"{name}.txt")
         oldest = "3.11" if name == node else "3.10"
         command = ["uv", "pip", "compile", "--universal", f"--python-version={oldest}", "--upgrade", "--no-header", "--no-annotate", "--quiet"]
@@ -98,12 +98,12 @@ def lock(session: nox.Session) -> None:
         pins.write_text(f"{licence}\n# Made from {source.name} by `nox -s lock`.\n{resolved}", encoding="utf-8")
 
 
-def _environment(session: nox.Session, name: str) -> Path:
+def _environment(session: nox.Session, name: str, python: str = sys.executable) -> Path:
     """`.nox/NAME` with what tests/requirements/NAME.txt pins, made anew only where that has changed; the folder of its programs."""
     place, pins = ROOT / ".nox" / name, ROOT / f"tests/requirements/{name}.txt"
     stamp = place / "pins.txt"
     if not stamp.exists() or stamp.read_bytes() != pins.read_bytes():
-        session.run(sys.executable, "-m", "venv", "--clear", str(place))
+        session.run(python, "-m", "venv", "--clear", str(place), external=True)
         session.run(f"{place}/bin/python", "-m", "pip", "install", "--quiet", "--requirement", str(pins))
         shutil.copy(pins, stamp)
     return place / "bin"
@@ -115,6 +115,17 @@ def eda(session: nox.Session) -> None:
     if shutil.which("java") is None:
         session.skip("there is no Java (Debian's openjdk-17-jre-headless): the tests of the rulebooks will be skipped")
     session.run(f"{_environment(session, 'eda')}/ansible-rulebook", "--version", silent=True)
+
+
+@nox.session(venv_backend="none")
+def oldest(session: nox.Session) -> None:
+    """Makes `.nox/oldest` with the oldest supported ansible-core, where there is a Python that runs it: only then does the suite run it."""
+    names = ("python3.12", "python3.11", "python3.10")
+    found = [shutil.which(name, path=_path_of_working_pythons()) for name in names]
+    python = sys.executable if sys.version_info < (3, 13) else next(filter(None, found), None)
+    if python is None:
+        session.skip("there is no Python from 3.10 to 3.12: the tests with the oldest supported ansible-core will be skipped")
+    session.run(f"{_environment(session, 'oldest', python)}/ansible-playbook", "--version", silent=True)
 
 
 @nox.session(venv_backend="none", default=False)
