@@ -9,12 +9,16 @@ import ssl
 import subprocess
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import yaml
+
+_ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "lab-controller-token-6d1f"
 
 
@@ -22,6 +26,8 @@ TOKEN = "lab-controller-token-6d1f"
 class Controller:
     """What it knows and what it was asked. Set the fields to choose what happens next.
 
+    ``survey``: the questions of the template. As in AWX, an answer that a question does not allow refuses the launch, and a variable that is no
+    question is dropped and named in ``ignored_fields``, unless the template ``asks_for_variables``. It never prompts for a limit.
     ``status``: every reply has this HTTP status, where it is not 0. ``launch_status``, ``poll_status``: of these calls alone.
     ``mute_launch``: a launch is carried out, and never answered.
     ``slow``: seconds before each reply. ``drip``: replies come byte by byte and never end. ``course``: a job's statuses, one for each look.
@@ -29,8 +35,8 @@ class Controller:
 
     token: str = TOKEN
     templates: dict[str, int] = field(default_factory=lambda: {"7": 7, "recover++Default": 7})
-    asks_for_variables: bool = True
-    needed: tuple[str, ...] = ()
+    survey: Sequence[Mapping[str, Any]] = field(default_factory=lambda: survey_of("Holdfast recover"))
+    asks_for_variables: bool = False
     status: int = 0
     launch_status: int = 0
     poll_status: int = 0
@@ -86,13 +92,19 @@ class Controller:
             return self.launch_status, {"detail": "as it was told to"}
         if template not in self.templates:
             return 404, {"detail": "Not found."}
-        given = content.get("extra_vars", {}) if isinstance(content, dict) else {}
-        lacking = [name for name in self.needed if name not in given]
-        if lacking:
-            return 400, {"variables_needed_to_start": [f"'{name}' value missing" for name in lacking]}
+        sent = content if isinstance(content, dict) else {}
+        given = sent.get("extra_vars", {})
+        wrong = [told for question in self.survey for told in _wrong(question, given)]
+        if wrong:
+            return 400, {"variables_needed_to_start": wrong}
+        asked = {question["variable"] for question in self.survey}
+        rejected = {} if self.asks_for_variables else {name: value for name, value in given.items() if name not in asked}
+        defaults = {question["variable"]: question["default"] for question in self.survey if "default" in question}
         job = 100 + len(self.looks)
-        self.looks[job], self.given[job] = 0, given
-        ignored = {} if self.asks_for_variables else {"extra_vars": given}
+        self.looks[job], self.given[job] = 0, {**defaults, **{name: value for name, value in given.items() if name not in rejected}}
+        ignored = {name: value for name, value in sent.items() if name != "extra_vars"}
+        if rejected:
+            ignored["extra_vars"] = rejected
         url = f"{self.prefix}/v2/jobs/{job}/"
         return 201, {"job": job, "id": job, "type": "job", "url": url, "status": "pending", "ignored_fields": ignored}
 
@@ -106,6 +118,47 @@ class Controller:
     def _cancel(self, job: int) -> tuple[int, Any]:
         self.canceled.append(job)
         return 202, {}
+
+
+class _Loader(yaml.SafeLoader):
+    """Ansible's own tags are texts here."""
+
+
+_Loader.add_constructor("!unsafe", lambda _loader, node: str(node.value))
+
+
+def controller_variables() -> dict[str, Any]:
+    """What `extensions/aap/controller.yml` brings into a controller."""
+    loader = _Loader((_ROOT / "extensions/aap/controller.yml").read_text(encoding="utf-8"))
+    found: dict[str, Any] = loader.get_single_data()
+    return found
+
+
+def survey_of(name: str) -> list[dict[str, Any]]:
+    """The questions that the job template has."""
+    (template,) = (one for one in controller_variables()["controller_templates"] if one["name"] == name)
+    questions: list[dict[str, Any]] = template["survey_spec"].get("spec", [])
+    return questions
+
+
+def _wrong(question: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """Why AWX refuses the answer to a question, in its words (awx/main/models/mixins.py)."""
+    name, kind = question["variable"], question["type"]
+    if name not in given:
+        return [f"'{name}' value missing"] if question["required"] else []
+    value, choices = given[name], question.get("choices", [])
+    if kind in ("text", "textarea", "password"):
+        if not isinstance(value, str):
+            return [f"Value {value} for '{name}' expected to be a string."]
+        if len(value) < question.get("min", 0):
+            return [f"'{name}' value {value} is too small (length is {len(value)} must be at least {question['min']})."]
+        if len(value) > question.get("max", len(value)):
+            return [f"'{name}' value {value} is too large (must be no more than {question['max']})."]
+        return []
+    if kind == "multiselect" and not isinstance(value, list):
+        return [f"'{name}' value is expected to be a list."]
+    chosen = value if kind == "multiselect" else [value]
+    return [f"Value {one} for '{name}' expected to be one of {choices}." for one in chosen if one not in choices]
 
 
 def certificate_of(folder: Path, name: str) -> tuple[Path, Path]:

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from ansible_collections.holdfast.ha.tests.harness.guides import variables_of
+from ansible_collections.holdfast.ha.tests.lab.awx import Controller, controller_variables
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Where Ansible finds the collection: beside a checkout, or around a copy that lies where collections do.
@@ -22,13 +23,10 @@ TREE = ROOT / ".tree" if (ROOT / ".tree").exists() else ROOT.parents[2]
 PLAYBOOKS = {path.stem: path for path in sorted((ROOT / "playbooks").glob("*.yml"))}
 
 
-class _Loader(yaml.SafeLoader):
-    """Ansible's own tags are texts here."""
-
-
-_Loader.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(node))
-CONTROLLER: dict[str, Any] = _Loader((ROOT / "extensions/aap/controller.yml").read_text()).get_single_data()
+CONTROLLER = controller_variables()
 TEMPLATES: list[dict[str, Any]] = CONTROLLER["controller_templates"]
+#: What the checkers tell a recovery besides, for the hooks of users too.
+FOR_HOOKS = {"holdfast_reason", "holdfast_faults", "holdfast_order", "holdfast_expired"}
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template["name"])
@@ -36,7 +34,9 @@ def test_job_template_asks_for_what_its_playbook_reads(template: dict[str, Any])
     playbook = ROOT / template["playbook"]
     assert playbook.is_file()
     asked = {question["variable"] for question in template["survey_spec"].get("spec", [])}
-    assert asked - variables_of(playbook) == set()
+    for_hooks = FOR_HOOKS if template["name"] == "Holdfast recover" else set()
+    assert asked - variables_of(playbook) - for_hooks == set()
+    assert for_hooks <= asked
     assert template["survey_enabled"] is bool(asked)
     for name in ("project", "inventory", "execution_environment"):
         assert template[name] in {one["name"] for one in CONTROLLER[f"controller_{name.replace('inventory', 'inventorie')}s"]}
@@ -112,7 +112,8 @@ def test_awx_takes_the_survey(template: dict[str, Any]) -> None:
         assert {"variable", "question_name", "type", "required"} <= set(question) <= QUESTION
         assert question["type"] in QUESTION_TYPES
         assert ("choices" in question) is (question["type"] in ("multiplechoice", "multiselect"))
-        assert question.get("default", "") in question.get("choices", [question.get("default", "")])
+        if "default" in question and "choices" in question:
+            assert question["default"] in question["choices"]
 
 
 def test_both_ways_into_a_controller_bring_the_same() -> None:
@@ -133,7 +134,7 @@ def test_every_question_allows_what_the_playbook_takes() -> None:
         (template["playbook"], question["variable"]): question["choices"]
         for template in TEMPLATES
         for question in template["survey_spec"].get("spec", [])
-        if question["type"] == "multiplechoice"
+        if question["type"] == "multiplechoice" and question["variable"] not in FOR_HOOKS
     }
     assert choices
     for (playbook, variable), offered in choices.items():
@@ -142,11 +143,37 @@ def test_every_question_allows_what_the_playbook_takes() -> None:
         assert sorted(offered) == sorted(yaml.safe_load(taken[1]))
 
 
-def test_what_the_checkers_launch_takes_variables_and_runs_twice_at_a_time() -> None:
+#: What gives whoever sets it the execution environment, the nodes, or any file of theirs.
+FORBIDDEN = {
+    "ansible_ssh_common_args": "-o ProxyCommand=id",
+    "ansible_become_exe": "/tmp/id",
+    "holdfast_resources": [{"tag": "web", "dependents": [{"name": "x", "tasks": "/tmp/x.yml"}]}],
+    "report": "/etc/passwd",
+    "report_events": "/etc/shadow",
+    "monitor_triggers": [],
+}
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template["name"])
+def test_who_may_launch_a_template_answers_its_questions_and_sets_nothing_else(template: dict[str, Any]) -> None:
+    questions = template["survey_spec"].get("spec", [])
+    assert {name: template[name] for name in template if name.startswith("ask_")} == {
+        "ask_variables_on_launch": False,
+        "ask_limit_on_launch": False,
+    }, "AWX keeps what an earlier release has set unless it is named"
+    answers = {one["variable"]: (one.get("choices") or ["node-a"])[0] for one in questions if one["required"]}
+    awx = Controller(survey=questions, asks_for_variables=template["ask_variables_on_launch"])
+    body = json.dumps({"extra_vars": {**answers, **FORBIDDEN}, "limit": "localhost"}).encode()
+    status, reply = awx.answer("POST", "/api/v2/job_templates/7/launch/", f"Bearer {awx.token}", "application/json", body)
+    assert (status, reply["ignored_fields"]) == (201, {"limit": "localhost", "extra_vars": FORBIDDEN})
+    assert set(awx.given[reply["job"]]) & set(FORBIDDEN) == set()
+
+
+def test_what_the_checkers_launch_runs_twice_at_a_time() -> None:
     launched = {name: next(one for one in TEMPLATES if one["name"] == f"Holdfast {name}") for name in ("recover", "switchover")}
     for name, template in launched.items():
         assert template["playbook"] == f"playbooks/{name}.yml"
-        assert (template["ask_variables_on_launch"], template["allow_simultaneous"]) == (True, True)
+        assert template["allow_simultaneous"] is True
         rulebook = (ROOT / "extensions/eda/rulebooks/holdfast_controller.yml").read_text()
         assert f"default('{template['name']}')" in rulebook
 

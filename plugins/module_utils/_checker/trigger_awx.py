@@ -78,8 +78,8 @@ class AwxRunner:
         if content.get("ignored_fields"):
             self._call_off(job)
             raise CannotStart(
-                f"the job template {self._settings.job_template} does not ask for variables on launch, so it would not know which resource is meant; "
-                "switch on ask_variables_on_launch (Prompt on launch) for it"
+                f"the job template {self._settings.job_template} ignores {_ignored(content['ignored_fields'])}: its survey has no question for that. "
+                "Give it the survey that extensions/aap/controller.yml has for Holdfast recover"
             )
         return job
 
@@ -155,6 +155,13 @@ def _details(reply: Reply) -> str:
     lacking = [str(name) for key in ("variables_needed_to_start", "passwords_needed_to_start") for name in _listed(reply.content.get(key))]
     other = [f"{key}: {value}" for key, value in reply.content.items() if not key.endswith("_needed_to_start") and isinstance(value, (str, list))]
     return "; " + "; ".join([*lacking, *other]) if lacking or other else ""
+
+
+def _ignored(fields: object) -> str:
+    """The variables that a controller has dropped, in its words: fields of the launch, and of `extra_vars` its variables."""
+    dropped = fields if isinstance(fields, dict) else {"what was sent": None}
+    names = [name for key, value in dropped.items() for name in (value if key == "extra_vars" and isinstance(value, dict) else [key])]
+    return ", ".join(sorted(map(str, names)))
 
 
 def _listed(value: object) -> list[object]:

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,24 @@ def test_a_reason_that_looks_like_a_template_is_a_text(start: Start, controller:
     assert controller.requests[0][2]["extra_vars"]["holdfast_reason"] == "said { { lookup('pipe', 'id') }} { % if x %}"
 
 
+FAULTS = ("address", "source_dest_check", "routes", "elastic_ip")
+
+
+def test_the_survey_has_a_question_for_whatever_the_checker_sends(start: Start, controller: Controller) -> None:
+    """The template prompts for no variables, so it drops what is no question; and it refuses an answer that a question does not allow."""
+    order = Order("a-tag-of-as-many-characters-as-there-may-be"[:40], "recover", "ä reason: \n" * 40, FAULTS, {"holdfast_expired": "true"})
+    assert start(order).trigger == "awx"
+    (given,) = controller.given.values()
+    assert (given["tag"], given["holdfast_faults"], given["holdfast_expired"]) == (order.tag, list(FAULTS), "true")
+    assert start(replace(ORDER, reason="", faults=())).trigger == "awx"
+    assert controller.given[101]["holdfast_expired"] == "false"
+
+
+def test_a_template_that_prompts_for_variables_serves_too(start: Start, controller: Controller) -> None:
+    controller.survey, controller.asks_for_variables = [], True
+    assert start().trigger == "awx"
+
+
 def test_a_template_by_name_and_a_url_with_a_path(start: Start, controller: Controller, server: AwxServer) -> None:
     assert start(job_template="recover++Default").ok
     assert controller.requests[0][1] == "/api/v2/job_templates/recover++Default/launch/"
@@ -101,8 +120,8 @@ def test_a_job_that_fails_is_the_answer(start: Start, controller: Controller, lo
         ({"status": 500}, "trouble of its own"),
         ({"status": 503}, "HTTP 503"),
         ({"status": 302}, "https://elsewhere.example.org/login); give that URL"),
-        ({"needed": ("approval",)}, "'approval' value missing"),
-        ({"asks_for_variables": False}, "ask_variables_on_launch"),
+        ({"survey": [{"variable": "approval", "type": "text", "required": True}]}, "'approval' value missing"),
+        ({"survey": []}, "ignores holdfast_faults, holdfast_order, holdfast_reason, tag: its survey has no question for that"),
         ({"gibberish": True}, "names no job"),
         ({"token": "another"}, "does not accept the token"),
     ],
@@ -129,7 +148,7 @@ def test_a_controller_that_refuses_lets_the_next_trigger_run(
         "faults": ["routes"],
         "variables": {},
     }
-    if not controller.asks_for_variables:
+    if not controller.survey:
         assert controller.canceled == [100], "a job that does not know its resource must not go on"
 
 

@@ -155,7 +155,7 @@ class _WithTemplates(Controller):
             if path.startswith("/api/v2/config/"):
                 return 200, {"version": "24.6.1"}
             if path.startswith("/api/v2/unified_job_templates/"):
-                asks = {"limit": True, "labels": False, "inventory": False, "variables": True}
+                asks = {"limit": False, "labels": False, "inventory": False, "variables": False}
                 one = {"id": 7, "type": "job_template", "name": "Holdfast recover", "summary_fields": {"organization": {"name": "Default"}}}
                 one["related"] = {"launch": "/api/v2/job_templates/7/launch/"}
                 return 200, {"results": [{**one, **{f"ask_{name}_on_launch": yes for name, yes in asks.items()}}], "next": None}
@@ -176,3 +176,4 @@ def test_order_of_the_checker_becomes_a_job(tmp_path: Path) -> None:
             until(lambda: any(method == "POST" for method, _path, _content in controller.requests), 60, "no job was launched")
     launched = [content for method, _path, content in controller.requests if method == "POST"]
     assert [one["extra_vars"] for one in launched] == [{"tag": "web"}]
+    assert [given["tag"] for given in controller.given.values()] == ["web"]

@@ -54,6 +54,10 @@ def test_one_page_of_both_nodes(cluster: Cluster, tmp_path: Path, monkeypatch: p
     assert f"<span>{lab.place.vip} on eth0</span>" in text
     assert "{{ 7 * 191 }}&lt;b&gt;" in text
 
+    run = cluster.play("report", cluster.web, inventory=inventory, report_on="no-node", holdfast_cluster="web-prod")
+    assert run.message == "no-node is no host of the inventory. Give one that is: -e report_on=NODE"
+    assert run.tasks[-1].task == run.failed[-1].task == "Refuse to write on a host that the inventory does not name"
+
     there = "/var/log/holdfast/report.html"
     run = cluster.play("report", cluster.web, inventory=inventory, report=there, report_on="node-b", holdfast_cluster="web-prod")
     assert run.status == 0, run.message or run.other
