@@ -93,6 +93,8 @@ def lock(session: nox.Session) -> None:
         command = ["uv", "pip", "compile", "--universal", f"--python-version={oldest}", "--upgrade", "--no-header", "--no-annotate", "--quiet"]
         if source.stem in ("lab", "eda", "molecule") or name == node:
             command.append("--constraint=tests/requirements/test.txt")
+        if name == node:  # root installs these
+            command.append("--generate-hashes")
         resolved = session.run(*command, str(source), silent=True)
         licence = source.read_text(encoding="utf-8").splitlines()[0]
         pins.write_text(f"{licence}\n# Made from {source.name} by `nox -s lock`.\n{resolved}", encoding="utf-8")

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -78,7 +79,8 @@ def wheels(requirements: Path) -> Path:
     from packaging.requirements import Requirement
 
     target = {"python_version": PYTHON, "python_full_version": f"{PYTHON}.2", "sys_platform": "linux", "platform_system": "Linux"}
-    lines = [line.partition("#")[0].strip() for line in requirements.read_text(encoding="utf-8").splitlines()]
+    pinned = requirements.read_text(encoding="utf-8").replace("\\\n", "")
+    lines = [re.split(r"#|\s--hash=", line)[0].strip() for line in pinned.splitlines()]
     wanted = [one for one in map(Requirement, filter(None, lines)) if one.marker is None or one.marker.evaluate(target)]
     pins = sorted(f"{one.name}{one.specifier}" for one in wanted)
     with _made_once(f"wheels-{_short('|'.join(pins))}") as (place, fresh):
