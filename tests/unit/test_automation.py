@@ -187,6 +187,31 @@ def test_rulebooks_run_playbooks_that_exist_with_their_variables() -> None:
         assert set(action["extra_vars"]) <= variables_of(playbook)
 
 
+CONDITIONS = {
+    f"{path.stem} {rule['name']}": rule["condition"]
+    for path in sorted((ROOT / "extensions/eda/rulebooks").glob("*.yml"))
+    for rule in yaml.safe_load(path.read_text())[0]["rules"]
+}
+
+
+def admits(condition: str, field: str, value: str) -> bool:
+    """What the condition asks of one field of an order, with the regular expressions of Python."""
+    asked = re.findall(rf'event\.payload\.{re.escape(field)} is (not )?(match|search)\("([^"]*)"\)', condition)
+    assert asked, f"nothing is asked of {field}"
+    return all((getattr(re, how)(pattern, value) is not None) is not bool(negated) for negated, how, pattern in asked)
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_rulebooks_take_names_of_their_own_cluster_and_nothing_behind_them(name: str) -> None:
+    condition = CONDITIONS[name]
+    assert "and event.payload.cluster == vars.holdfast_cluster" in condition
+    names = {"tag": ("web", "web-2"), **({"variables.to": ("node-a", "ip-10-0-1-10.eu-central-1.compute.internal")} if "Switch" in name else {})}
+    for field, good in names.items():
+        assert all(admits(condition, field, one) for one in good)
+        for bad in ("", "-web", f"{good[0]}\n", f"{good[0]}\n{{{{ x }}}}", "{{ lookup('pipe', 'id') }}", "web;id", "we\u2028b"):
+            assert not admits(condition, field, bad), bad
+
+
 def list_of(task: dict[str, Any]) -> str:
     """The variable over which a task loops."""
     name = re.fullmatch(r"\{\{ (\w+) \}\}", task["loop"])

@@ -33,7 +33,7 @@ import json, sys, threading
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import CannotStart, Order, parse_triggers
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_webhook import WebhookRunner
 told = json.load(sys.stdin)
-runner = WebhookRunner(parse_triggers([told["trigger"]], "test")[0], "web-prod", "node-a")
+runner = WebhookRunner(parse_triggers([told["trigger"]], "test")[0], told["cluster"], "node-a")
 for order in told["orders"]:
     try:
         outcome = runner.run(Order(**order), threading.Event())
@@ -55,7 +55,7 @@ class Rulebook:
     def said(self) -> str:
         return (self.folder / "said").read_text()
 
-    def send(self, *orders: Mapping[str, Any], token: str = _TOKEN) -> list[list[Any]]:
+    def send(self, *orders: Mapping[str, Any], token: str = _TOKEN, cluster: str = "web-prod") -> list[list[Any]]:
         """What became of each order, as the checker sees it."""
         token_file = self.folder / "token"
         token_file.write_text(token)
@@ -68,7 +68,7 @@ class Rulebook:
         }
         done = subprocess.run(
             self.where.command([sys.executable, "-c", _SEND]),
-            input=json.dumps({"trigger": {**trigger, "timeout": 60}, "orders": orders}),
+            input=json.dumps({"trigger": {**trigger, "timeout": 60}, "orders": orders, "cluster": cluster}),
             env={**os.environ, "PYTHONPATH": str(_ROOT / ".tree")},
             capture_output=True,
             text=True,
@@ -89,7 +89,7 @@ def rulebook(name: str, where: Inside, folder: Path, *words: str, environment: M
         free.bind(("", 0))
         port = free.getsockname()[1]
     files = {f"holdfast_eda_{name}file": f"{folder}/{name}.pem" for name in ("cert", "key")}
-    variables = {"holdfast_eda_port": port, "holdfast_eda_token": _TOKEN, **files}
+    variables = {"holdfast_cluster": "web-prod", "holdfast_eda_host": "localhost", "holdfast_eda_port": port, "holdfast_eda_token": _TOKEN, **files}
     (folder / "variables.yml").write_text(json.dumps(variables))
     argv = [str(_RULEBOOK), "--rulebook", f"holdfast.ha.{name}", "--vars", f"{folder}/variables.yml", *words]
     settings = {
@@ -131,15 +131,18 @@ def test_order_of_the_checker_becomes_a_recovery(cluster: Cluster, tmp_path: Pat
         assert [ok for ok, _message in refused] == [False]
         assert "HTTP 401" in refused[0][1]
         strike(cluster.lab, "sdc-on")
+        elsewhere = running.send({"tag": "web", "playbook": "recover", "reason": "a resource of the same name"}, cluster="web-test")
+        assert [ok for ok, _message in elsewhere] == [True], "the token is valid, so the order is taken, and ignored"
 
         told = running.send(
             {"tag": template, "playbook": "recover", "reason": "a template in place of a tag"},
+            {"tag": "web\n", "playbook": "recover", "reason": "a tag with more behind it"},
             {"tag": "web", "playbook": "erase", "reason": "no playbook of ours"},
             {"tag": "web", "playbook": "recover", "reason": template, "faults": ["source_dest_check"]},
             {"tag": "web", "playbook": "recover", "reason": "the same again", "faults": ["source_dest_check"]},
         )
 
-        assert [ok for ok, _message in told] == [True] * 4
+        assert [ok for ok, _message in told] == [True] * 5
         until(lambda: "PLAY RECAP" in running.said, 180, "no playbook has run")
         assert cluster.changes() == {}
         assert running.said.count("PLAY [Recover]") == 1, running.said
