@@ -157,6 +157,12 @@ def _version() -> str:
     return re.findall(r"^version: (\S+)$", (ROOT / "galaxy.yml").read_text(encoding="utf-8"), re.MULTILINE)[0]
 
 
+@nox.session(venv_backend="none", default=False)
+def release(session: nox.Session) -> None:
+    """The files of a release: collection, bill of materials, checksums; in `dist`, or in the empty folder that is given."""
+    session.run("python", "-m", "harness.release", *(session.posargs or ["dist"]), env={"PYTHONPATH": f"{ROOT}/tests"})
+
+
 # --- ansible-test ---------------------------------------------------------------------------------------------------
 
 
