@@ -94,7 +94,7 @@ def test_subscribers_hear_of_a_write_before_its_reply_is_sent(plane: ControlPlan
     assert [(call.action, present) for call, present in heard] == [("CreateSubnet", True)]
 
 
-def test_a_subscriber_that_fails_is_reported_to_the_client(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_subscriber_that_fails_is_reported_to_the_client(caplog: pytest.LogCaptureFixture) -> None:
     def fail(call: Call) -> None:
         raise OSError("the router did not follow")
 
@@ -102,7 +102,7 @@ def test_a_subscriber_that_fails_is_reported_to_the_client(capfd: pytest.Capture
         plane.subscribe(fail)
         with refused("LabDefect", "the router did not follow"):
             plane.client("ec2").create_vpc(CidrBlock="10.0.0.0/16")
-    assert "the router did not follow" in capfd.readouterr().err
+    assert "the router did not follow" in caplog.text
 
 
 def test_what_the_lab_cannot_do_is_said(ec2: Any) -> None:
