@@ -36,7 +36,7 @@ def stop_all(tag: str, dependents: Sequence[Dependent], run: RunOrder | None, lo
 def _stop(tag: str, dependents: Sequence[Dependent], run: RunOrder | None, log: Log) -> bool:
     if run is not None and any(one.tasks for one in dependents):
         outcome = run(Order(tag, "dependents", "the resource leaves this node", (), {"state": "stopped"}), threading.Event())
-        if outcome.ok:
+        if outcome.ok and outcome.final:
             return True
         log("trouble", tag=tag, reason=f"the dependents could not be stopped by their playbook: {outcome.message}")
     stopped = [_stop_unit(tag, one.service, one.timeout, log) for one in reversed(dependents) if one.service]

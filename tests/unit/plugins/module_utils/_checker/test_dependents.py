@@ -88,6 +88,12 @@ def test_task_files_are_the_playbooks(calls: Path, works: bool) -> None:
     assert calls.exists() is not works, "what can be stopped without the playbook is, where that fails"
 
 
+def test_an_order_whose_end_nobody_knows_has_stopped_nothing(calls: Path) -> None:
+    log = Kept()
+    assert not stop_all("web", (DB, WARM), lambda order, cancel: Outcome(True, "webhook", "", 0.1, final=False), log, 30)
+    assert "done db.service" in calls.read_text()
+
+
 def test_without_any_there_is_nothing_to_do(calls: Path) -> None:
     assert stop_all("web", (), None, Kept(), 0)
     assert not calls.exists()
