@@ -1,50 +1,251 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What needs the address: stopped in reverse order, within the time that is left, before the address goes."""
+"""The one place that decides when the dependents of a resource have to stop on this node, and that stops them (DESIGN.md section 7).
+
+Invariants
+1. That dependents may run here is a fact on disk (`may_run`). It survives this process.
+2. While it is set and this node does not hold the resource, the dependents are stopped and observed, again and again, until none runs.
+   That depends on no store, no other node, and no earlier attempt.
+3. The fact is removed only after a stop after which every unit was observed inactive, with no playbook of this checker running.
+   A dependent that is a task file counts as inactive only after a stop playbook that succeeded and whose end is known.
+4. A restart of the machine ends every dependent. So units are only observed for a fact from another boot, and task files count as inactive.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import LONG_AGO, NEVER
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import Order, Outcome
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Dependent
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.may_run import MayRun
 
 Log = Callable[..., None]
 RunOrder = Callable[[Order, threading.Event], Outcome]
+#: Values of ActiveState of a unit of which no process runs.
+_INACTIVE = ("inactive", "failed")
+#: Seconds between two attempts to stop dependents: the first pause, which is doubled up to the second number.
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0
+#: Seconds that an observation of units may take, and a run that was called off until its last process has ended.
+_LONGEST_LOOK, _CALLED_OFF = 5.0, 5.0
 
 
-def stop_all(tag: str, dependents: Sequence[Dependent], run: RunOrder | None, log: Log, limit: float) -> bool:
-    """Stop them, the last one first, and wait for that ``limit`` seconds at most; the rest is stopped all the same, in the background.
+@dataclass(frozen=True)
+class Standing:
+    """What this node knows of the lease of a resource. Times in seconds of CLOCK_BOOTTIME.
 
-    :param run: Has a playbook run, for those that are task files; ``None`` where there is no trigger.
-    :returns: Whether all had stopped in time.
+    :param alone: No other node can hold the resource.
+    :param until: When the dependents have to begin to stop unless the lease is renewed; ``None`` where it is not held.
+    :param grace: Until when the process before this one may have held the lease, so that no other node holds it yet.
+    :param gone: The record was read, and it is not this node's.
     """
-    if not dependents:
-        return True
-    done: list[bool] = []
-    worker = threading.Thread(target=lambda: done.append(_stop(tag, dependents, run, log)), name=f"dependents {tag}", daemon=True)
-    worker.start()
-    worker.join(max(0.0, limit))
-    if not done and limit > 0:
-        log("trouble", tag=tag, reason=f"the dependents had not stopped within {limit:.1f} s; they are stopped without the address")
-    return done == [True]
+
+    alone: bool
+    until: float | None
+    grace: float
+    gone: bool
 
 
-def _stop(tag: str, dependents: Sequence[Dependent], run: RunOrder | None, log: Log) -> bool:
-    if run is not None and any(one.tasks for one in dependents):
-        outcome = run(Order(tag, "dependents", "the resource leaves this node", (), {"state": "stopped"}), threading.Event())
-        if outcome.ok and outcome.final:
+def stop_at(standing: Standing, confirmed: bool) -> float:
+    """When dependents that may run here have to stop; infinite for never, minus infinite for now. Pure.
+
+    :param confirmed: This process has held the lease. Before that, the process before it may have renewed the lease just now.
+    """
+    if standing.alone:
+        return NEVER
+    if standing.until is not None:
+        return standing.until
+    return LONG_AGO if confirmed or standing.gone else standing.grace
+
+
+class Dependents:
+    """The dependents of one resource on this node. Safe from several threads.
+
+    There is a thread of its own only while something has to be stopped.
+
+    :param known: The resource as this node is to treat it now. Raises `HoldfastError`.
+    :param standing: What is known of the lease at this moment.
+    :param run: Has a playbook run, for those that are task files; ``None`` where there is no trigger.
+    :param end_run: Calls off a playbook of this checker and waits for its end, so many seconds at most; whether one was running.
+    :param out_of_service: Records that the resource is not in service here, so that they are started again should the lease still be held.
+    """
+
+    def __init__(
+        self,
+        tag: str,
+        fact: MayRun,
+        *,
+        known: Callable[[], Effective],
+        standing: Callable[[], Standing],
+        run: RunOrder | None,
+        log: Log,
+        end_run: Callable[[float], bool] = lambda limit: False,
+        out_of_service: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = boottime,
+    ) -> None:
+        self._tag, self._fact, self._known, self._standing = tag, fact, known, standing
+        self._run, self._log, self._end_run, self._out_of_service, self._clock = run, log, end_run, out_of_service, clock
+        self._lock = threading.Lock()
+        self._worker: threading.Thread | None = None
+        self._hurry, self._calm = threading.Event(), threading.Event()
+        self._confirmed = self._insists = self._tasks_stopped = False
+        self._told: set[str] = set()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether dependents that have to stop may still run."""
+        return self._worker is not None and self._worker.is_alive()
+
+    def adopt(self) -> None:
+        """Set the fact where the state says that the resource is in service here: an earlier version may have started the dependents."""
+        try:
+            known = self._known()
+            if known.in_service and known.resource is not None and known.resource.dependents and not self._fact.is_set:
+                self._fact.set()
+        except HoldfastError as error:
+            self._tell(error.message)
+
+    def due(self) -> float:
+        """When `tend` is wanted next."""
+        return NEVER if not self._fact.is_set or self.is_stopping else self._stop_at()
+
+    def tend(self) -> None:
+        """Begin to stop the dependents if they have to stop, and do no more of it if they do not have to. Does not wait."""
+        if not self._has_to_stop():
+            self._calm.set()
+        elif not self.is_stopping:
+            self._out_of_service()
+            self._begin()
+
+    def stop(self, limit: float, *, for_good: bool = False) -> bool:
+        """Stop the dependents now, and wait for that so many seconds at most. It goes on in the background after that.
+
+        :param for_good: This process ends: that it holds the lease says no longer that they may run.
+        :returns: Whether all of them have stopped.
+        """
+        self._confirmed, self._insists = True, self._insists or for_good
+        self.adopt()
+        if not self._fact.is_set:
             return True
-        log("trouble", tag=tag, reason=f"the dependents could not be stopped by their playbook: {outcome.message}")
-    stopped = [_stop_unit(tag, one.service, one.timeout, log) for one in reversed(dependents) if one.service]
-    return all(stopped) and len(stopped) == len(dependents)
+        self._begin().join(max(0.0, limit))
+        if self._fact.is_set and limit > 0:
+            self._tell(f"the {limit:.1f} s that they have are over, and they are stopped further")
+        return not self._fact.is_set
+
+    def confirm_stopped(self) -> None:
+        """Raises `Refused` while a dependent runs here, or may run and cannot be observed."""
+        if not self._fact.is_set:
+            return
+        resource = self._known().resource
+        running = self._running(resource.dependents if resource is not None else (), tasks=self._fact.is_of_this_boot)
+        if running:
+            what = f"releasing {self._tag} failed: {', '.join(running)} on this node."
+            raise Refused(f"{what} Run holdfast.ha.dependents -e tag={self._tag} -e state=stopped first.", tag=self._tag)
+
+    # --- the worker ----------------------------------------------------------------------------------------------------
+
+    def _stop_at(self) -> float:
+        standing = self._standing()
+        self._confirmed = self._confirmed or standing.until is not None
+        return stop_at(standing, self._confirmed)
+
+    def _has_to_stop(self) -> bool:
+        at = self._stop_at()
+        return self._fact.is_set and (self._insists or self._clock() >= at)
+
+    def _begin(self) -> threading.Thread:
+        with self._lock:
+            if self._worker is None or not self._worker.is_alive():
+                self._tasks_stopped = False
+                self._told.clear()
+                self._calm.clear()
+                self._worker = threading.Thread(target=self._work, name=f"dependents {self._tag}", daemon=True)
+                self._worker.start()
+            self._hurry.set()
+            return self._worker
+
+    def _work(self) -> None:
+        begin, pause = self._clock(), _FIRST_PAUSE
+        while self._has_to_stop():  # else the lease is held here again, or somebody else has stopped them
+            self._hurry.clear()
+            try:
+                stopped = self._attempt()
+            except HoldfastError as error:
+                stopped = False
+                self._tell(error.message)
+            if stopped:
+                self._log("dependents stopped", tag=self._tag, seconds=round(self._clock() - begin, 3))
+                return
+            self._hurry.wait(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _attempt(self) -> bool:
+        """Stop, observe, and remove the fact. Whether none runs any more."""
+        resource, this_boot = self._known().resource, self._fact.is_of_this_boot
+        dependents = resource.dependents if resource is not None else ()
+        if this_boot or self._running(dependents, tasks=False):
+            self._stop(dependents)
+            if self._end_run(_CALLED_OFF):  # it may have started one meanwhile
+                self._stop(dependents)
+            running = self._running(dependents, tasks=this_boot)
+            if running:
+                self._tell(", ".join(running))
+                if not self._fact.is_set:  # the stop playbook has removed it, and is wrong
+                    self._fact.set()
+                return False
+        if self._fact.is_set:
+            if not self._has_to_stop():
+                return False
+            self._fact.clear()
+        if self._running(dependents, tasks=False):  # see the invariants of `may_run`
+            self._fact.set()
+            return False
+        return True
+
+    def _stop(self, dependents: Sequence[Dependent]) -> None:
+        """One attempt for each, the last one first, while they have to stop."""
+        if any(one.tasks for one in dependents) and not self._tasks_stopped:
+            self._tasks_stopped = self._run_stop_playbook()
+        for one in reversed(dependents):
+            if one.service and self._has_to_stop():
+                begin = self._clock()
+                trouble = _stop_unit(one.service, one.timeout)
+                if trouble:
+                    self._tell(trouble)
+                elif f"+{one.name}" not in self._told:
+                    self._told.add(f"+{one.name}")
+                    self._log("dependent stopped", tag=self._tag, unit=one.service, seconds=round(self._clock() - begin, 3))
+
+    def _run_stop_playbook(self) -> bool:
+        if self._run is None:
+            self._tell("no trigger can run the stop of those that are task files; add one of type playbook")
+            return False
+        outcome = self._run(Order(self._tag, "dependents", "the resource leaves this node", (), {"state": "stopped"}), self._calm)
+        if not (outcome.ok and outcome.final):
+            self._tell(f"the stop playbook failed: {outcome.message or 'its end is not known'}")
+        return outcome.ok and outcome.final
+
+    def _running(self, dependents: Sequence[Dependent], *, tasks: bool) -> list[str]:
+        """Those that run or may run, each with its state. ``tasks``: those that are task files count, unless their playbook has stopped them."""
+        found = [f"{one.name} may run (a task file)" for one in dependents if one.tasks and tasks and not self._tasks_stopped]
+        observed = observe([one.service for one in dependents if one.service])
+        return found + [f"{unit} is {state}" for unit, state in observed.items() if state not in _INACTIVE]
+
+    def _tell(self, trouble: str) -> None:
+        """Log each trouble once for a stop."""
+        if trouble not in self._told:
+            self._told.add(trouble)
+            self._log("dependents not stopped", tag=self._tag, reason=trouble)
 
 
-def _stop_unit(tag: str, unit: str, limit: float, log: Log) -> bool:
-    begin = time.monotonic()
+def _stop_unit(unit: str, limit: float) -> str:
+    """Why it was not stopped; empty where it was."""
     try:
         done = subprocess.run(  # pylint: disable=ansible-bad-function
             ["systemctl", "stop", unit], capture_output=True, text=True, check=False, timeout=limit, stdin=subprocess.DEVNULL
@@ -54,25 +255,29 @@ def _stop_unit(tag: str, unit: str, limit: float, log: Log) -> bool:
         cause = f"it did not end within {limit:g} s"
     except OSError as error:
         cause = error.strerror or str(error)
-    if cause:
-        log("trouble", tag=tag, reason=f"{unit} could not be stopped: {cause}")
-    else:
-        log("dependent stopped", tag=tag, unit=unit, seconds=round(time.monotonic() - begin, 3))
-    return not cause
+    return f"{unit} could not be stopped: {cause}" if cause else ""
+
+
+def observe(units: Sequence[str]) -> dict[str, str]:
+    """ActiveState of each unit by one call; ``unknown`` for all where systemd does not answer."""
+    if not units:
+        return {}
+    try:
+        done = subprocess.run(  # pylint: disable=ansible-bad-function
+            ["systemctl", "show", "--property=ActiveState", *units],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_LONGEST_LOOK,
+            stdin=subprocess.DEVNULL,
+        )
+        shown = [line.partition("=")[2] for line in done.stdout.splitlines() if line.startswith("ActiveState=")]
+    except (OSError, subprocess.TimeoutExpired):
+        shown = []
+    return dict(zip(units, shown)) if len(shown) == len(units) else dict.fromkeys(units, "unknown")
 
 
 def states(dependents: Sequence[Dependent]) -> list[dict[str, Any]]:
-    """As the status shows them. What a task file started cannot be looked at."""
-    units = [one.service for one in dependents if one.service]
-    found: dict[str, str] = {}
-    if units:
-        try:
-            argv = ["systemctl", "is-active", *units]
-            done = subprocess.run(  # pylint: disable=ansible-bad-function
-                argv, capture_output=True, text=True, check=False, timeout=5, stdin=subprocess.DEVNULL
-            )
-            shown = done.stdout.split()
-        except (OSError, subprocess.TimeoutExpired):
-            shown = []
-        found = dict(zip(units, shown)) if len(shown) == len(units) else {}
+    """As the status shows them. What a task file started cannot be observed."""
+    found = observe([one.service for one in dependents if one.service])
     return [{"name": one.name, "kind": "service" if one.service else "tasks", "state": found.get(one.service or "", "unknown")} for one in dependents]

@@ -27,6 +27,7 @@ NOTEWORTHY = (
     "takeover",
     "handed over",
     "lost",
+    "dependents not stopped",
     "gave up",
     "held down",
     "flapping",

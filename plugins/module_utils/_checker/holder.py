@@ -104,13 +104,16 @@ class Holder(threading.Thread):
         self.released: Callable[[str], None] = lambda handoff_to: None
         self.remember: Callable[[int, bool], None] = lambda epoch, orderly: None
         self.was_orderly: Callable[[int], bool] = lambda epoch: False
-        self.stop_dependents: Callable[[float], None] = lambda limit: None
+        self.stop_dependents: Callable[[float], object] = lambda limit: None
+        self.confirm_stopped: Callable[[], None] = lambda: None
         self._remembered = keeper.state.highest
 
     # --- for other threads ---------------------------------------------------------------------------------------------
 
     def ask(self, request: Request) -> None:
         """Have it done, from another thread. Raises why it was not."""
+        if request.op == "release" and not self._ending and self._keeper.state.held is not None:
+            self.confirm_stopped()  # here, as the thread of the lease waits for no program
         job = Job(request, self._clock() + max(request.wait, PATIENCE))
         self._inbox.put(job)
         job.result(request.wait + 2 * PATIENCE)
@@ -317,7 +320,7 @@ class Holder(threading.Thread):
         self._remove()
         if theirs:
             self.stop_dependents(0.0)
-        self._out_of_service()
+        self.out_of_service()
         self._finish("acquire", NotConverged(f"the lease of {self.tag} could not be held: {reason}; see which node holds it"))
         self.changed()
 
@@ -329,7 +332,7 @@ class Holder(threading.Thread):
             return error
         return None
 
-    def _out_of_service(self) -> None:
+    def out_of_service(self) -> None:
         """Record that the resource is not in service here, where the record says that it is."""
         try:
             known = self.address.known()
@@ -357,9 +360,7 @@ class Holder(threading.Thread):
                 if places:
                     self._log("removed", tag=self.tag, reason=f"{record.holder} holds the lease, and the address was still here")
                     self.address.take_down()
-                if self.address.known().in_service:  # what needs the address may run here still, and runs there now
-                    self.stop_dependents(0.0)
-                self._out_of_service()
+                self.out_of_service()
         except HoldfastError as error:
             self._note(error.message)
 
@@ -448,7 +449,7 @@ class Holder(threading.Thread):
                 raise
             if self._keeper.state.held is not None:
                 self._released_at = self._clock()
-            self._out_of_service()
+            self.out_of_service()
             self._keeper.tell(Intent.RELEASE, request.handoff_to)
         self._waiting = job
 

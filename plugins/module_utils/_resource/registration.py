@@ -94,13 +94,13 @@ class RegistrationTask:
     def simulate(self, state: Registered, actions: tuple[RegistrationAction, ...]) -> Registered:
         """What the last action leaves."""
         for action in actions:
-            if isinstance(action, Forget) or state.known is None:
+            known = state.known
+            if isinstance(action, Forget) or known is None:
                 state = Registered(None, None)
             elif isinstance(action, Note):
                 state = replace(state, may_run=action.may_run)
             else:
-                known = replace(state.known, in_service=action.state.in_service, state=action.state)
-                state = replace(state, state=action.state, known=known)
+                state = replace(state, state=action.state, known=replace(known, in_service=action.state.in_service, state=action.state))
         return state
 
     def apply(self, actions: tuple[RegistrationAction, ...]) -> tuple[Attempt[RegistrationAction], ...]:
