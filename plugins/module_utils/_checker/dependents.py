@@ -102,6 +102,11 @@ class Dependents:
         """Whether dependents that have to stop may still run."""
         return self._worker is not None and self._worker.is_alive()
 
+    @property
+    def may_run(self) -> bool:
+        """Whether a dependent may run here."""
+        return self._fact.is_set
+
     def adopt(self) -> None:
         """Set the fact where the state says that the resource is in service here: an earlier version may have started the dependents."""
         try:

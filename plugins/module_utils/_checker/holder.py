@@ -139,6 +139,12 @@ class Holder(threading.Thread):
         if self.is_alive():
             self.ask(Request("release", self.tag, handoff_to=handoff_to))
 
+    def expire(self) -> None:
+        """Take the address down, renew the lease no more, and end the thread. So the next holder waits, and fences. Safe to repeat."""
+        self._ending = True
+        if self.is_alive():
+            self.ask(Request("expire", self.tag))
+
     def at_work(self) -> None:
         """Somebody who takes or gives up the resource has said something again."""
         if self._clock() < self.hands_off_until:
@@ -422,6 +428,9 @@ class Holder(threading.Thread):
                 self.address.take_down()
             finally:
                 self._closing = False
+                if request.op == "expire":
+                    self._keeper.tell(Intent.WATCH)
+                    self.out_of_service()
             self._log(request.op, tag=self.tag)
         except HoldfastError as error:
             job.finish(error)

@@ -70,6 +70,8 @@ _FIRST_PAUSE = 1.0
 _LONGEST_ASIDE = 120.0
 #: Seconds within which the looks of several resources at EC2 count as one.
 _TOGETHER = 0.5
+#: Seconds that a playbook may take beside its tasks: to start cold on a small machine, and from task to task.
+_PLAYBOOK = 30.0
 #: Seconds for which a look at the links is as good as a new one.
 _FRESH = 0.05
 
@@ -254,17 +256,23 @@ class Watch(threading.Thread):
             self._runner.join(limit)
 
     def stop_time(self) -> float:
-        """How many seconds its dependents may take to stop, by their own time-outs."""
+        """How many seconds its dependents may take to stop, by their own time-outs and by what a playbook takes; 0 where none may run here."""
         try:
-            resource = self._address.known().resource
+            known = self._address.known()
         except HoldfastError:
             return 0.0
-        return sum(one.timeout for one in resource.dependents) if resource is not None else 0.0
+        dependents = known.resource.dependents if known.resource is not None else ()
+        if not (self.dependents.may_run or known.in_service):
+            return 0.0
+        return sum(one.timeout for one in dependents) + (_PLAYBOOK if any(one.tasks for one in dependents) else 0.0)
 
-    def stop_dependents(self, limit: float) -> bool:
-        """Call off what runs, stop what needs the address, and wait for that so many seconds at most. Whether all has stopped."""
+    def stop_dependents(self, limit: float, *, for_good: bool = False) -> bool:
+        """Call off what runs, stop what needs the address, and wait for that so many seconds at most. Whether all has stopped.
+
+        :param for_good: This process ends.
+        """
         self._cancel.set()
-        return self.dependents.stop(limit)
+        return self.dependents.stop(limit, for_good=for_good)
 
     def _standing(self) -> Standing:
         state = self.holder.state
