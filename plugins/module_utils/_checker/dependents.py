@@ -8,6 +8,8 @@ Invariants
 3. The fact is removed only after a stop after which every unit was observed inactive, with no playbook of this checker running.
    A dependent that is a task file counts as inactive only after a stop playbook that succeeded and whose end is known.
 4. A restart of the machine ends every dependent. So units are only observed for a fact from another boot, and task files count as inactive.
+5. With `on_stop_failure: reboot` the machine restarts half a margin after the lease's deadline unless none runs by then: before another node may
+   act on the lease (see `timing`). Never for a fact from another boot, so a unit that starts at boot makes no endless row of restarts.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_value
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import Order, Outcome
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Dependent
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.may_run import MayRun
@@ -34,6 +37,9 @@ _INACTIVE = ("inactive", "failed")
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0
 #: Seconds that an observation of units may take, and a run that was called off until its last process has ended.
 _LONGEST_LOOK, _CALLED_OFF = 5.0, 5.0
+#: Seconds that the last observation before a restart of the machine may take, and the command for it.
+_LAST_LOOK, _REBOOT = 0.2, 10.0
+_TIMING = Timing()
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,7 @@ class Dependents:
     :param standing: What is known of the lease at this moment.
     :param run: Has a playbook run, for those that are task files; ``None`` where there is no trigger.
     :param end_run: Calls off a playbook of this checker and waits for its end, so many seconds at most; whether one was running.
+    :param timing: Of the lease.
     :param out_of_service: Records that the resource is not in service here, so that they are started again should the lease still be held.
     """
 
@@ -87,12 +94,14 @@ class Dependents:
         log: Log,
         end_run: Callable[[float], bool] = lambda limit: False,
         out_of_service: Callable[[], None] = lambda: None,
+        timing: Timing = _TIMING,
         clock: Callable[[], float] = boottime,
     ) -> None:
         self._tag, self._fact, self._known, self._standing = tag, fact, known, standing
         self._run, self._log, self._end_run, self._out_of_service, self._clock = run, log, end_run, out_of_service, clock
-        self._lock = threading.Lock()
+        self._timing, self._lock = timing, threading.Lock()
         self._worker: threading.Thread | None = None
+        self._over = threading.Event()
         self._hurry, self._calm = threading.Event(), threading.Event()
         self._confirmed = self._insists = self._tasks_stopped = False
         self._told: set[str] = set()
@@ -143,6 +152,14 @@ class Dependents:
             self._tell(f"the {limit:.1f} s that they have are over, and they are stopped further")
         return not self._fact.is_set
 
+    def reboot_unless_stopped(self, deadline: float) -> None:
+        """For a process that ends with the lease unreleased: wait until the lease is over, and restart the machine if that is what is wanted.
+
+        :param deadline: Until when this node may serve.
+        """
+        if self._wants_reboot() and self._fact.is_set:
+            self._guard(self._over, deadline + self._timing.margin / 2, once=True)
+
     def confirm_stopped(self) -> None:
         """Raises `Refused` while a dependent runs here, or may run and cannot be observed."""
         if not self._fact.is_set:
@@ -170,12 +187,23 @@ class Dependents:
                 self._tasks_stopped = False
                 self._told.clear()
                 self._calm.clear()
-                self._worker = threading.Thread(target=self._work, name=f"dependents {self._tag}", daemon=True)
+                self._over = threading.Event()
+                self._worker = threading.Thread(target=self._work, args=(self._over,), name=f"dependents {self._tag}", daemon=True)
                 self._worker.start()
+                if not self._insists and self._wants_reboot():
+                    budget = 0.0 if self._standing().gone else self._timing.stop_budget
+                    at = self._clock() + budget + self._timing.margin / 2
+                    threading.Thread(target=self._guard, args=(self._over, at), name=f"reboot {self._tag}", daemon=True).start()
             self._hurry.set()
             return self._worker
 
-    def _work(self) -> None:
+    def _work(self, over: threading.Event) -> None:
+        try:
+            self._stop_until_none_runs()
+        finally:
+            over.set()
+
+    def _stop_until_none_runs(self) -> None:
         begin, pause = self._clock(), _FIRST_PAUSE
         while self._has_to_stop():  # else the lease is held here again, or somebody else has stopped them
             self._hurry.clear()
@@ -220,9 +248,9 @@ class Dependents:
         for one in reversed(dependents):
             if one.service and self._has_to_stop():
                 begin = self._clock()
-                trouble = _stop_unit(one.service, one.timeout)
+                trouble = _systemctl(["stop", one.service], one.timeout)
                 if trouble:
-                    self._tell(trouble)
+                    self._tell(f"{one.service} could not be stopped: {trouble}")
                 elif f"+{one.name}" not in self._told:
                     self._told.add(f"+{one.name}")
                     self._log("dependent stopped", tag=self._tag, unit=one.service, seconds=round(self._clock() - begin, 3))
@@ -236,10 +264,38 @@ class Dependents:
             self._tell(f"the stop playbook failed: {outcome.message or 'its end is not known'}")
         return outcome.ok and outcome.final
 
-    def _running(self, dependents: Sequence[Dependent], *, tasks: bool) -> list[str]:
+    # --- the last resort -----------------------------------------------------------------------------------------------
+
+    def _wants_reboot(self) -> bool:
+        try:
+            resource = self._known().resource
+        except HoldfastError:
+            return False
+        return resource is not None and resource.on_stop_failure == "reboot" and self._fact.is_of_this_boot
+
+    def _guard(self, over: threading.Event, at: float, *, once: bool = False) -> None:
+        """Restart the machine at that time, unless none runs any more or the lease is held here again. ``once``: do not try it again."""
+        while not over.wait(max(0.0, at - self._clock())):
+            if self._has_to_stop() and self._wants_reboot():
+                self._reboot()
+            if once:
+                return
+            at = self._clock() + _FIRST_PAUSE
+
+    def _reboot(self) -> None:
+        resource = self._known().resource
+        running = self._running(resource.dependents if resource is not None else (), tasks=True, limit=_LAST_LOOK)
+        if not running:
+            return
+        self._log("rebooting", tag=self._tag, reason=f"{', '.join(running)}, and another node may take over")
+        trouble = _systemctl(["reboot", "--force", "--force"], _REBOOT)
+        if trouble:
+            self._tell(f"restarting this node failed: {trouble}")
+
+    def _running(self, dependents: Sequence[Dependent], *, tasks: bool, limit: float = _LONGEST_LOOK) -> list[str]:
         """Those that run or may run, each with its state. ``tasks``: those that are task files count, unless their playbook has stopped them."""
         found = [f"{one.name} may run (a task file)" for one in dependents if one.tasks and tasks and not self._tasks_stopped]
-        observed = observe([one.service for one in dependents if one.service])
+        observed = observe([one.service for one in dependents if one.service], limit)
         return found + [f"{unit} is {state}" for unit, state in observed.items() if state not in _INACTIVE]
 
     def _tell(self, trouble: str) -> None:
@@ -249,21 +305,20 @@ class Dependents:
             self._log("dependents not stopped", tag=self._tag, reason=trouble)
 
 
-def _stop_unit(unit: str, limit: float) -> str:
-    """Why it was not stopped; empty where it was."""
+def _systemctl(words: Sequence[str], limit: float) -> str:
+    """Why the command failed; empty where it did not."""
     try:
         done = subprocess.run(  # pylint: disable=ansible-bad-function
-            ["systemctl", "stop", unit], capture_output=True, text=True, check=False, timeout=limit, stdin=subprocess.DEVNULL
+            ["systemctl", *words], capture_output=True, text=True, check=False, timeout=limit, stdin=subprocess.DEVNULL
         )
-        cause = "" if done.returncode == 0 else " ".join(done.stderr.split()) or f"exit code {done.returncode}"
     except subprocess.TimeoutExpired:
-        cause = f"it did not end within {limit:g} s"
+        return f"it did not end within {limit:g} s"
     except OSError as error:
-        cause = error.strerror or str(error)
-    return f"{unit} could not be stopped: {cause}" if cause else ""
+        return error.strerror or str(error)
+    return "" if done.returncode == 0 else " ".join(done.stderr.split()) or f"exit code {done.returncode}"
 
 
-def observe(units: Sequence[str]) -> dict[str, str]:
+def observe(units: Sequence[str], limit: float = _LONGEST_LOOK) -> dict[str, str]:
     """ActiveState of each unit by one call; ``unknown`` for all where systemd does not answer."""
     if not units:
         return {}
@@ -273,7 +328,7 @@ def observe(units: Sequence[str]) -> dict[str, str]:
             capture_output=True,
             text=True,
             check=False,
-            timeout=_LONGEST_LOOK,
+            timeout=limit,
             stdin=subprocess.DEVNULL,
         )
         shown = [line.partition("=")[2] for line in done.stdout.splitlines() if line.startswith("ActiveState=")]

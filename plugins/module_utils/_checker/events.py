@@ -28,6 +28,7 @@ NOTEWORTHY = (
     "handed over",
     "lost",
     "dependents not stopped",
+    "rebooting",
     "gave up",
     "held down",
     "flapping",

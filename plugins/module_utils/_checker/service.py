@@ -163,7 +163,8 @@ class Service:
     def longest_end(self) -> float:
         """How many seconds `end` may take: resources end side by side, and the dependents of each one after the other."""
         slowest = max((watch.stop_time() for watch in self.watches.values()), default=0.0)
-        return _CALLED_OFF + slowest + _RELEASED + _LEFT
+        expired = self._config.timing.hold + self._config.timing.margin  # a lease that is not released, and its node is to restart then
+        return _CALLED_OFF + slowest + max(_RELEASED, expired) + _LEFT
 
     def end(self) -> None:
         """Hand over in good order: each resource in a thread of its own."""
@@ -282,7 +283,9 @@ class Service:
             if stopped:
                 holder.end(to)
             else:
+                last = holder.state.held
                 holder.expire()
+                watch.dependents.reboot_unless_stopped(last.deadline if last is not None else boottime())
         except HoldfastError as error:
             self._log("not released", tag=tag, reason=error.message)
         else:

@@ -190,6 +190,7 @@ class Watch(threading.Thread):
             log=around.log,
             end_run=self._end_run,
             out_of_service=holder.out_of_service,
+            timing=holder.state.timing,
             clock=clock,
         )
         holder.stop_dependents, holder.confirm_stopped = self.stop_dependents, self.dependents.confirm_stopped

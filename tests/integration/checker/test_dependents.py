@@ -257,6 +257,21 @@ def test_one_that_cannot_be_stopped_is_stopped_again_and_again(world: World) -> 
     until(lambda: a.seen("dependents stopped"), 10, "it is not sure of that")
 
 
+@pytest.mark.parametrize("way", ["cut off", "told to end"])
+def test_a_node_restarts_before_another_one_may_take_over(world: World, way: str) -> None:
+    """With on_stop_failure: reboot. The oracle sees whether that is soon enough."""
+    world.begin(on_stop_failure="reboot")
+    a = world.pair.checkers["node-a"]
+    world.a.behave(DB, refuses=True)
+    if way == "cut off":
+        world.pair.lan.cut("node-a")
+    else:
+        a.stop()
+    until(lambda: "reboot --force --force" in world.a.calls, SOON, f"it does not restart; the checker said {a.events[-12:]}")
+    assert "db.service is active, and another node may take over" in a.seen("rebooting")[0]["reason"]
+    until(lambda: world.b.state(DB) == "active", 30, "it does not start on node-b")
+
+
 def test_a_release_is_refused_while_a_dependent_runs(world: World) -> None:
     with pytest.raises(RuntimeError, match=rf"releasing {TAG} failed: {DB} is active on this node. Run holdfast.ha.dependents"):
         world.pair.ask("node-a", "release", handoff_to="node-b")

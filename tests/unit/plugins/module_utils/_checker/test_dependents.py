@@ -19,9 +19,10 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.memory import
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import Order, Outcome
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Dependent
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.may_run import MayRun
-from ansible_collections.holdfast.ha.tests.lab.waiting import until
+from ansible_collections.holdfast.ha.tests.lab.waiting import throughout, until
 
 DB, APP = Dependent("db", "db.service"), Dependent("app", "app.service", timeout=5)
 WARM = Dependent("warm", tasks="/etc/holdfast/hooks/warm.yml")
@@ -64,13 +65,14 @@ class Node:
         self.grace, self.gone, self.alone = LONG_AGO, False, False
         self.outcomes: list[Outcome] = []
         self.orders: list[Order] = []
+        self.made: list[Dependents] = []
 
-    def begin(self, *dependents: Dependent, run: bool = False, in_service: bool = False) -> Dependents:
+    def begin(self, *dependents: Dependent, run: bool = False, in_service: bool = False, on_stop_failure: str = "wait") -> Dependents:
         """A checker that watches these."""
         for one in dependents:
             if one.service:
                 (self.units / one.service).touch()
-        known: Any = SimpleNamespace(resource=SimpleNamespace(dependents=dependents), in_service=in_service)
+        known: Any = SimpleNamespace(resource=SimpleNamespace(dependents=dependents, on_stop_failure=on_stop_failure), in_service=in_service)
 
         def order(given: Order, cancel: threading.Event) -> Outcome:
             self.orders.append(given)
@@ -79,11 +81,21 @@ class Node:
         def standing() -> Standing:
             return Standing(self.alone, self.held, self.grace, self.gone)
 
-        return Dependents("web", self.fact, known=lambda: known, standing=standing, run=order if run else None, log=self.log)
+        made = Dependents(
+            "web", self.fact, known=lambda: known, standing=standing, run=order if run else None, log=self.log, timing=Timing(margin=2 * SPARE)
+        )
+        self.made.append(made)
+        return made
 
     @property
     def running(self) -> list[str]:
         return sorted(path.name for path in self.units.glob("*.service"))
+
+    @property
+    def reboots(self) -> int:
+        """How often the machine was to restart."""
+        calls = self.units / "calls"
+        return calls.read_text().splitlines().count("reboot --force --force") if calls.exists() else 0
 
     @property
     def stops(self) -> list[str]:
@@ -107,10 +119,13 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
     monkeypatch.setattr(module, "_LONGEST_PAUSE", 0.1)
     yield made
     (made.units / "slow").unlink(missing_ok=True)
-    (made.units / "refuses").unlink(missing_ok=True)
+    made.held = NEVER
+    until(lambda: not any(one.is_stopping for one in made.made) or made.fact.clear(), 10, "it goes on")
 
 
 NOW = 1000.0
+#: Seconds after a lease in which no other node may act on it yet, and this one restarts if it has to.
+SPARE = 0.5
 
 
 @pytest.mark.parametrize(
@@ -258,6 +273,54 @@ def test_task_files_without_a_trigger(node: Node) -> None:
     assert "no trigger can run the stop of those that are task files; add one of type playbook" in node.log.of("dependents not stopped")
     node.fact.clear()
     until(lambda: not dependents.is_stopping, 10, "it goes on")
+
+
+def test_a_machine_restarts_where_its_dependents_do_not_stop(node: Node) -> None:
+    dependents, begin = node.begin(DB, on_stop_failure="reboot"), boottime()
+    node.fact.set()
+    node.held = None
+    (node.units / "slow").touch()
+    dependents.tend()
+    until(lambda: node.reboots, 10, "it does not restart")
+    assert boottime() - begin >= SPARE
+    assert "db.service is active, and another node may take over" in node.log.of("rebooting")[0]
+    until(lambda: node.reboots >= 2, 10, "it does not try again where that has failed")
+    (node.units / "slow").unlink()
+    node.until_stopped(dependents)
+
+
+@pytest.mark.parametrize("why", ["wait", "stopped in time", "of another boot", "held again"])
+def test_a_machine_does_not_restart(node: Node, why: str) -> None:
+    dependents = node.begin(DB, on_stop_failure="wait" if why == "wait" else "reboot")
+    node.fact.set()
+    node.held = None
+    if why != "stopped in time":
+        (node.units / "slow").touch()
+    if why == "of another boot":
+        node.boot.write_text("another\n")
+    dependents.tend()
+    until(lambda: node.stops, 10, "it does not begin")
+    if why == "held again":
+        node.held = boottime() + 100
+    throughout(lambda: not node.reboots, 3 * SPARE, "it restarts")
+    (node.units / "slow").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_a_machine_whose_checker_ends_restarts_once_the_lease_is_over(node: Node, stops: bool) -> None:
+    dependents = node.begin(DB, on_stop_failure="reboot")
+    node.fact.set()
+    (node.units / "slow").touch()
+    assert not dependents.stop(0.1, for_good=True)
+    throughout(lambda: not node.reboots, 2 * SPARE, "it restarts while it holds the lease")
+    deadline, node.held = boottime() + 0.2, None
+    if stops:
+        (node.units / "slow").unlink()
+        node.until_stopped(dependents)
+    dependents.reboot_unless_stopped(deadline)
+    assert node.reboots == (0 if stops else 1)
+    assert stops or boottime() >= deadline + SPARE
+    (node.units / "slow").unlink(missing_ok=True)
 
 
 def test_a_release_waits_for_the_last_one(node: Node) -> None:
