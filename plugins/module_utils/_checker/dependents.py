@@ -22,7 +22,7 @@ from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import LONG_AGO, NEVER
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import Order, Outcome
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotFound, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Dependent
@@ -101,7 +101,8 @@ class Dependents:
         self._run, self._log, self._end_run, self._out_of_service, self._clock = run, log, end_run, out_of_service, clock
         self._timing, self._lock = timing, threading.Lock()
         self._worker: threading.Thread | None = None
-        self._over = threading.Event()
+        #: Set once the worker has ended; and once it makes no sense to wait for it any longer.
+        self._over, self._settled = threading.Event(), threading.Event()
         self._hurry, self._calm = threading.Event(), threading.Event()
         self._confirmed = self._insists = self._tasks_stopped = False
         self._told: set[str] = set()
@@ -147,8 +148,8 @@ class Dependents:
         self.adopt()
         if not self._fact.is_set:
             return True
-        self._begin().join(max(0.0, limit))
-        if self._fact.is_set and limit > 0:
+        self._begin()
+        if not self._settled.wait(max(0.0, limit)) and limit > 0:
             self._tell(f"the {limit:.1f} s that they have are over, and they are stopped further")
         return not self._fact.is_set
 
@@ -164,11 +165,16 @@ class Dependents:
         """Raises `Refused` while a dependent runs here, or may run and cannot be observed."""
         if not self._fact.is_set:
             return
-        resource = self._known().resource
-        running = self._running(resource.dependents if resource is not None else (), tasks=self._fact.is_of_this_boot)
+        running = self._running(self._dependents(), tasks=self._fact.is_of_this_boot)
         if running:
             what = f"releasing {self._tag} failed: {', '.join(running)} on this node."
             raise Refused(f"{what} Run holdfast.ha.dependents -e tag={self._tag} -e state=stopped first.", tag=self._tag)
+
+    def _dependents(self) -> Sequence[Dependent]:
+        resource = self._known().resource
+        if resource is None:
+            raise NotFound(f"stopping the dependents of {self._tag} failed: its definition is gone. Stop them by hand.", tag=self._tag)
+        return resource.dependents
 
     # --- the worker ----------------------------------------------------------------------------------------------------
 
@@ -181,27 +187,27 @@ class Dependents:
         at = self._stop_at()
         return self._fact.is_set and (self._insists or self._clock() >= at)
 
-    def _begin(self) -> threading.Thread:
+    def _begin(self) -> None:
         with self._lock:
             if self._worker is None or not self._worker.is_alive():
                 self._tasks_stopped = False
                 self._told.clear()
                 self._calm.clear()
-                self._over = threading.Event()
-                self._worker = threading.Thread(target=self._work, args=(self._over,), name=f"dependents {self._tag}", daemon=True)
+                self._over, self._settled = threading.Event(), threading.Event()
+                self._worker = threading.Thread(target=self._work, args=(self._over, self._settled), name=f"dependents {self._tag}", daemon=True)
                 self._worker.start()
                 if not self._insists and self._wants_reboot():
                     budget = 0.0 if self._standing().gone else self._timing.stop_budget
                     at = self._clock() + budget + self._timing.margin / 2
                     threading.Thread(target=self._guard, args=(self._over, at), name=f"reboot {self._tag}", daemon=True).start()
             self._hurry.set()
-            return self._worker
 
-    def _work(self, over: threading.Event) -> None:
+    def _work(self, over: threading.Event, settled: threading.Event) -> None:
         try:
             self._stop_until_none_runs()
         finally:
             over.set()
+            settled.set()
 
     def _stop_until_none_runs(self) -> None:
         begin, pause = self._clock(), _FIRST_PAUSE
@@ -220,8 +226,7 @@ class Dependents:
 
     def _attempt(self) -> bool:
         """Stop, observe, and remove the fact. Whether none runs any more."""
-        resource, this_boot = self._known().resource, self._fact.is_of_this_boot
-        dependents = resource.dependents if resource is not None else ()
+        dependents, this_boot = self._dependents(), self._fact.is_of_this_boot
         if this_boot or self._running(dependents, tasks=False):
             self._stop(dependents)
             if self._end_run(_CALLED_OFF):  # it may have started one meanwhile
@@ -229,6 +234,8 @@ class Dependents:
             running = self._running(dependents, tasks=this_boot)
             if running:
                 self._tell(", ".join(running))
+                if self._run is None and not self._running(dependents, tasks=False):
+                    self._settled.set()  # task files are left, and nobody can run their playbook
                 if not self._fact.is_set:  # the stop playbook has removed it, and is wrong
                     self._fact.set()
                 return False
@@ -283,8 +290,7 @@ class Dependents:
             at = self._clock() + _FIRST_PAUSE
 
     def _reboot(self) -> None:
-        resource = self._known().resource
-        running = self._running(resource.dependents if resource is not None else (), tasks=True, limit=_LAST_LOOK)
+        running = self._running(self._dependents(), tasks=True, limit=_LAST_LOOK)
         if not running:
             return
         self._log("rebooting", tag=self._tag, reason=f"{', '.join(running)}, and another node may take over")

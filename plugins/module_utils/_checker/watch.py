@@ -186,7 +186,7 @@ class Watch(threading.Thread):
             MayRun(self._address.files.states, self.tag),
             known=self._address.known,
             standing=self._standing,
-            run=around.run,
+            run=around.run if around.can_run("dependents") else None,
             log=around.log,
             end_run=self._end_run,
             out_of_service=holder.out_of_service,

@@ -20,7 +20,8 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_setti
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Dependent
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Dependent
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.may_run import MayRun
 from ansible_collections.holdfast.ha.tests.lab.waiting import throughout, until
 
@@ -268,7 +269,9 @@ def test_task_files_have_stopped_once_their_playbook_has(node: Node, failed: Out
 def test_task_files_without_a_trigger(node: Node) -> None:
     dependents = node.begin(DB, WARM)
     node.fact.set()
-    assert not dependents.stop(0.3, for_good=True)
+    begin = time.monotonic()
+    assert not dependents.stop(60, for_good=True)
+    assert time.monotonic() - begin < 30, "it is waited for what nobody can do"
     assert node.running == [], "what can be stopped without the playbook is"
     assert "no trigger can run the stop of those that are task files; add one of type playbook" in node.log.of("dependents not stopped")
     node.fact.clear()
@@ -339,6 +342,23 @@ def test_what_an_earlier_version_has_started_is_stopped_too(node: Node, in_servi
     dependents = node.begin(DB, in_service=in_service)
     dependents.adopt()
     assert node.fact.is_set is in_service
+
+
+def test_a_definition_that_is_gone_proves_nothing(node: Node) -> None:
+    dependents = Dependents(
+        "web",
+        node.fact,
+        known=lambda: Effective("web", Address.parse("10.1.0.10/32"), "eth0", None, True),
+        standing=lambda: Standing(False, None, LONG_AGO, True),
+        run=None,
+        log=node.log,
+    )
+    node.made.append(dependents)
+    node.fact.set()
+    assert not dependents.stop(0.2)
+    assert "its definition is gone" in node.log.of("dependents not stopped")[0]
+    with pytest.raises(HoldfastError, match="its definition is gone"):
+        dependents.confirm_stopped()
 
 
 def test_without_any_there_is_nothing_to_do(node: Node) -> None:
