@@ -132,9 +132,9 @@ class Dependents:
 
     def tend(self) -> None:
         """Begin to stop the dependents if they have to stop, and do no more of it if they do not have to. Does not wait."""
-        if not self._has_to_stop():
+        if not self._is_to_stop():
             self._calm.set()
-        elif not self.is_stopping:
+        elif self._fact.is_set and not self.is_stopping:
             self._out_of_service()
             self._begin()
 
@@ -183,9 +183,12 @@ class Dependents:
         self._confirmed = self._confirmed or standing.until is not None
         return stop_at(standing, self._confirmed)
 
-    def _has_to_stop(self) -> bool:
+    def _is_to_stop(self) -> bool:
         at = self._stop_at()
-        return self._fact.is_set and (self._insists or self._clock() >= at)
+        return self._insists or self._clock() >= at
+
+    def _has_to_stop(self) -> bool:
+        return self._is_to_stop() and self._fact.is_set
 
     def _begin(self) -> None:
         with self._lock:

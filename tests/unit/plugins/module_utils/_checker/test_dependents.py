@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -67,6 +67,8 @@ class Node:
         self.outcomes: list[Outcome] = []
         self.orders: list[Order] = []
         self.made: list[Dependents] = []
+        #: What else happens while the stop playbook runs.
+        self.during: Callable[[threading.Event], None] = lambda cancel: None
 
     def begin(self, *dependents: Dependent, run: bool = False, in_service: bool = False, on_stop_failure: str = "wait") -> Dependents:
         """A checker that watches these."""
@@ -77,6 +79,7 @@ class Node:
 
         def order(given: Order, cancel: threading.Event) -> Outcome:
             self.orders.append(given)
+            self.during(cancel)
             return self.outcomes.pop(0)
 
         def standing() -> Standing:
@@ -264,6 +267,26 @@ def test_task_files_have_stopped_once_their_playbook_has(node: Node, failed: Out
     assert [(order.tag, order.playbook, dict(order.variables)) for order in node.orders] == [("web", "dependents", {"state": "stopped"})] * 3
     assert node.running == []
     assert "warm may run (a task file)" in node.log.of("dependents not stopped")
+
+
+def test_a_stop_playbook_that_removes_the_fact_is_not_called_off_for_that(node: Node) -> None:
+    """Its last task does."""
+    dependents = node.begin(DB, WARM, run=True)
+    node.fact.set()
+    node.held = None
+    node.outcomes = [Outcome(True, "playbook", "", 0.1)]
+    called_off: list[bool] = []
+
+    def last_task(cancel: threading.Event) -> None:
+        (node.units / "db.service").unlink()
+        node.fact.clear()
+        dependents.tend()
+        called_off.append(cancel.is_set())
+
+    node.during = last_task
+    dependents.tend()
+    node.until_stopped(dependents)
+    assert (called_off, len(node.orders), len(node.log.of("dependents stopped"))) == ([False], 1, 1)
 
 
 def test_task_files_without_a_trigger(node: Node) -> None:
