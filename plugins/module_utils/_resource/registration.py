@@ -125,7 +125,7 @@ class RegistrationTask:
 
     def _wanted(self, known: Effective) -> State:
         state = learn(known, interface=known.interface, backup_interface=known.backup_interface)
-        return state if self._in_service is None else replace(state, in_service=self._in_service)
+        return state if self._in_service is None else replace(state, in_service=self._in_service, boot=self._store.boot())
 
     def _attempt(self, action: RegistrationAction) -> Attempt[RegistrationAction]:
         try:

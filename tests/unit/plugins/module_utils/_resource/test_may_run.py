@@ -9,6 +9,7 @@ import pytest
 
 from ansible_collections.holdfast.ha.plugins.module_utils._converge import converge, preview
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import since_boot
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.may_run import MayRun
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.registration import RegistrationTask
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.schema import parse
@@ -72,3 +73,17 @@ def test_what_is_left_from_another_boot_is_set_anew_and_removed(tmp_path: Path) 
     path.write_text("another\n")
     assert converge(task(store, may_run=False)).changed
     assert not path.exists()
+
+
+def test_it_is_recorded_since_which_boot_it_is_in_service(tmp_path: Path) -> None:
+    boot = tmp_path / "boot_id"
+    store = Store(tmp_path / "definitions", tmp_path / "states", boot)
+
+    def recorded(in_service: bool | None) -> tuple[bool, bool | None]:
+        changed = converge(RegistrationTask("web", WEB, "node-a", present=True, in_service=in_service, store=store)).changed
+        return changed, since_boot(store.effective("web", WEB), store.boot())
+
+    boot.write_text("this\n")
+    assert [recorded(True), recorded(True), recorded(None)] == [(True, True), (False, True), (False, True)]
+    boot.write_text("another\n")
+    assert [recorded(None), recorded(True), recorded(True)] == [(False, False), (True, True), (False, True)]
