@@ -10,6 +10,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+import jinja2
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,3 +39,19 @@ def test_the_packed_collection_is_run_by_its_name(tmp_path: Path, from_galaxy: b
     told = subprocess.run([sys.executable, "-m", PROGRAM, "--help"], env=environment, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr
     assert told.stdout.startswith("usage: holdfast-checker")
+
+
+@pytest.mark.parametrize("may_reboot", [False, True])
+def test_the_checker_may_restart_the_machine_only_where_a_resource_asks_for_it(may_reboot: bool) -> None:
+    template = jinja2.Template((ROOT / "roles/monitor/templates/holdfast-checker.service.j2").read_text(encoding="utf-8"))
+    unit = template.render(
+        monitor_home="/opt/holdfast",
+        monitor_longest_stop=150,
+        monitor_writable=[],
+        monitor_needed=["CAP_NET_ADMIN"],
+        monitor_capabilities=[],
+        monitor_may_reboot=may_reboot,
+    )
+    lines = unit.splitlines()
+    assert ("CapabilityBoundingSet=CAP_NET_ADMIN CAP_SYS_BOOT" in lines, "SystemCallFilter=@system-service @reboot" in lines) == (may_reboot,) * 2
+    assert ("CapabilityBoundingSet=CAP_NET_ADMIN" in lines, "SystemCallFilter=@system-service" in lines) == (not may_reboot,) * 2
