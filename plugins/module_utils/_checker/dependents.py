@@ -235,12 +235,10 @@ class Dependents:
             if self._end_run(_CALLED_OFF):  # it may have started one meanwhile
                 self._stop(dependents)
             running = self._running(dependents, tasks=this_boot)
-            if running:
+            if running and self._fact.is_set:  # else somebody has stopped them meanwhile, and knows
                 self._tell(", ".join(running))
                 if self._run is None and not self._running(dependents, tasks=False):
                     self._settled.set()  # task files are left, and nobody can run their playbook
-                if not self._fact.is_set:  # the stop playbook has removed it, and is wrong
-                    self._fact.set()
                 return False
         if self._fact.is_set:
             if not self._has_to_stop():

@@ -45,9 +45,12 @@ class Kept:
 
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, object]]] = []
+        #: What happens when something is logged.
+        self.then: Callable[[str], None] = lambda reason: None
 
     def __call__(self, event: str, **facts: object) -> None:
         self.events.append((event, facts))
+        self.then(str(facts.get("reason")))
 
     def of(self, event: str) -> list[str]:
         return [str(facts.get("reason", facts.get("unit", ""))) for name, facts in list(self.events) if name == event]
@@ -347,6 +350,16 @@ def test_a_machine_whose_checker_ends_restarts_once_the_lease_is_over(node: Node
     assert node.reboots == (0 if stops else 1)
     assert stops or boottime() >= deadline + SPARE
     (node.units / "slow").unlink(missing_ok=True)
+
+
+def test_what_a_person_has_stopped_meanwhile_is_believed(node: Node) -> None:
+    dependents = node.begin(WARM)
+    node.fact.set()
+    node.held = None
+    node.log.then = lambda reason: node.fact.clear() if "may run" in reason else None
+    dependents.tend()
+    until(lambda: not dependents.is_stopping, 10, "it goes on")
+    assert not node.fact.is_set
 
 
 def test_a_release_waits_for_the_last_one(node: Node) -> None:
