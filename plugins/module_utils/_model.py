@@ -427,6 +427,7 @@ class Resource:
     failback: str = "manual"
     fence: str = "none"
     stop_budget: float = 0.0
+    on_stop_failure: str = "wait"
 
 
 def text_table(header: Iterable[str], rows: Iterable[Sequence[object]]) -> str:

@@ -26,6 +26,12 @@ options:
   in_service:
     description: Whether the resource is in service on this host. By default what is recorded stays as it is.
     type: bool
+  dependents_may_run:
+    description:
+      - Whether dependents of the resource may run on this host. By default what is recorded stays as it is.
+      - Set it before the first dependent starts and once more after the start. Set V(false) only after all of them have stopped.
+      - While it is recorded on a host that does not hold the resource, the checker stops the dependents until it observes that none runs.
+    type: bool
   state:
     description: With V(absent) the state file is removed, and with it what was learned of primary and backup interface.
     type: str
@@ -64,6 +70,11 @@ in_service:
   returned: success
   type: bool
   sample: true
+dependents_may_run:
+  description: Whether it is recorded that dependents may run on this host.
+  returned: success
+  type: bool
+  sample: true
 """
 
 from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
@@ -76,8 +87,9 @@ from ansible_collections.holdfast.ha.plugins.module_utils._run import Host, Libr
 def build(host: Host) -> RegistrationTask:
     """The change that the options describe."""
     tag, resource = parse_given(host.params)
-    present = host.params["state"] == "present"
-    return RegistrationTask(str(tag), resource, parse_node(host.params), present=present, in_service=host.params["in_service"], store=Store())
+    present, node = host.params["state"] == "present", parse_node(host.params)
+    in_service, may_run = host.params["in_service"], host.params["dependents_may_run"]
+    return RegistrationTask(str(tag), resource, node, present=present, in_service=in_service, may_run=may_run, store=Store())
 
 
 def main() -> None:
@@ -85,6 +97,7 @@ def main() -> None:
     spec = {
         "tag": {"type": "str", "required": True},
         "in_service": {"type": "bool"},
+        "dependents_may_run": {"type": "bool"},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         **RESOURCE_OPTIONS,
     }

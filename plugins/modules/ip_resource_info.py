@@ -97,7 +97,7 @@ resources:
       type: bool
       sample: true
     recorded:
-      description: As RV(resources[].in_service), but null where nobody has said so.
+      description: As RV(resources[].in_service), but null where nobody has said so, and false where it was said before the host was restarted.
       type: bool
       sample: true
     lease:
@@ -135,7 +135,7 @@ def read(host: Host) -> dict[str, Any]:
     node, store = parse_node(host.params), Store()
     net = NetState(observe_links(host.run))
     tags = store.tags() if tag is None else (tag,)
-    return {"resources": [{**describe(node, store.effective(each, resource), net), "lease": lease_of(each)} for each in tags]}
+    return {"resources": [{**describe(node, store.effective(each, resource), net, store.boot()), "lease": lease_of(each)} for each in tags]}
 
 
 def main() -> None:

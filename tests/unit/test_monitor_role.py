@@ -137,6 +137,7 @@ def written(folder: Path, template: str, values: dict[str, Any]) -> Path:
 PLACES = {
     "monitor_longest_stop": 90,
     "monitor_capabilities": [],
+    "monitor_may_reboot": False,
     "monitor_metrics_textfile": "/var/lib/node exporter/holdfast.prom",
     "monitor_events": "/srv/100% full/events.jsonl",
     "monitor_read_write_paths": ["/srv/plain"],
@@ -249,3 +250,19 @@ def test_the_role_runs_python_in_no_folder_of_the_login(tmp_path: Path) -> None:
     assert {line.split()[3] for line in said.read_text().splitlines() if line.split()[2] in ("venv", "pip")} == {"0022"}, said.read_text()
     assert {line.split()[0] for line in said.read_text().splitlines()} == {"/"}, said.read_text()
     assert len(said.read_text().splitlines()) == len(tasks)
+
+
+@pytest.mark.parametrize("may_reboot", [False, True])
+def test_the_checker_may_restart_the_machine_only_where_a_resource_asks_for_it(may_reboot: bool) -> None:
+    unit = rendered(
+        "holdfast-checker.service.j2",
+        monitor_home="/opt/holdfast",
+        monitor_longest_stop=150,
+        monitor_writable=[],
+        monitor_needed=["CAP_NET_ADMIN"],
+        monitor_capabilities=[],
+        monitor_may_reboot=may_reboot,
+    )
+    lines = unit.splitlines()
+    assert ("CapabilityBoundingSet=CAP_NET_ADMIN CAP_SYS_BOOT" in lines, "SystemCallFilter=@system-service @reboot" in lines) == (may_reboot,) * 2
+    assert ("CapabilityBoundingSet=CAP_NET_ADMIN" in lines, "SystemCallFilter=@system-service" in lines) == (not may_reboot,) * 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Link, LinkAddress
@@ -15,7 +16,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import ob
 from ansible_collections.holdfast.ha.plugins.module_utils._net.plan import plan
 from ansible_collections.holdfast.ha.plugins.module_utils._net.simulate import simulate
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import Desired, NetState
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective, since_boot
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 
 #: Calls what it is given with the seconds that an address may live now (`deadman.extend`); raises `LeaseOver`.
@@ -26,6 +27,8 @@ _SOME = 1
 
 class Definition:
     """A resource as this node is to treat it now, read anew only when one of its two files has changed.
+
+    A restart of the machine has ended its service, whatever the state says from before.
 
     What can no longer be read stays as it was: an address in service is not to go for that. ``trouble`` says why, in a line.
     """
@@ -42,7 +45,8 @@ class Definition:
         now = tuple(_stamp(path) for path in self._paths)
         if self._known is None or now != self._seen:
             try:
-                self._known, self._seen, self.trouble = self._files.effective(self._tag), now, ""
+                known = self._files.effective(self._tag)
+                self._known, self._seen, self.trouble = replace(known, in_service=since_boot(known, self._files.boot())), now, ""
             except HoldfastError as error:
                 if self._known is None:
                     raise

@@ -27,6 +27,8 @@ NOTEWORTHY = (
     "takeover",
     "handed over",
     "lost",
+    "dependents not stopped",
+    "rebooting",
     "gave up",
     "held down",
     "flapping",

@@ -104,13 +104,16 @@ class Holder(threading.Thread):
         self.released: Callable[[str], None] = lambda handoff_to: None
         self.remember: Callable[[int, bool], None] = lambda epoch, orderly: None
         self.was_orderly: Callable[[int], bool] = lambda epoch: False
-        self.stop_dependents: Callable[[float], None] = lambda limit: None
+        self.stop_dependents: Callable[[float], object] = lambda limit: None
+        self.confirm_stopped: Callable[[], None] = lambda: None
         self._remembered = keeper.state.highest
 
     # --- for other threads ---------------------------------------------------------------------------------------------
 
     def ask(self, request: Request) -> None:
         """Have it done, from another thread. Raises why it was not."""
+        if request.op == "release" and not self._ending and self._keeper.state.held is not None:
+            self.confirm_stopped()  # here, as the thread of the lease waits for no program
         job = Job(request, self._clock() + max(request.wait, PATIENCE))
         self._inbox.put(job)
         job.result(request.wait + 2 * PATIENCE)
@@ -135,6 +138,12 @@ class Holder(threading.Thread):
         self._ending = True
         if self.is_alive():
             self.ask(Request("release", self.tag, handoff_to=handoff_to))
+
+    def expire(self) -> None:
+        """Take the address down, renew the lease no more, and end the thread. So the next holder waits, and fences. Safe to repeat."""
+        self._ending = True
+        if self.is_alive():
+            self.ask(Request("expire", self.tag))
 
     def at_work(self) -> None:
         """Somebody who takes or gives up the resource has said something again."""
@@ -319,7 +328,7 @@ class Holder(threading.Thread):
         self._remove()
         if theirs:
             self.stop_dependents(0.0)
-        self._out_of_service()
+        self.out_of_service()
         self._finish("acquire", NotConverged(f"the lease of {self.tag} could not be held: {reason}; see which node holds it"))
         self.changed()
 
@@ -331,7 +340,7 @@ class Holder(threading.Thread):
             return error
         return None
 
-    def _out_of_service(self) -> None:
+    def out_of_service(self) -> None:
         """Record that the resource is not in service here, where the record says that it is."""
         try:
             known = self.address.known()
@@ -360,9 +369,7 @@ class Holder(threading.Thread):
                 if places:
                     self._log("removed", tag=self.tag, reason=f"{record.holder} holds the lease, and the address was still here")
                     self.address.take_down()
-                if self.address.known().in_service:  # what needs the address may run here still, and runs there now
-                    self.stop_dependents(0.0)
-                self._out_of_service()
+                self.out_of_service()
         except HoldfastError as error:
             self._note(error.message)
 
@@ -427,6 +434,9 @@ class Holder(threading.Thread):
                 self.address.take_down()
             finally:
                 self._closing = False
+                if request.op == "expire":
+                    self._keeper.tell(Intent.WATCH)
+                    self.out_of_service()
             self._log(request.op, tag=self.tag)
         except HoldfastError as error:
             job.finish(error)
@@ -454,7 +464,7 @@ class Holder(threading.Thread):
                 raise
             if self._keeper.state.held is not None:
                 self._released_at = self._clock()
-            self._out_of_service()
+            self.out_of_service()
             self._keeper.tell(Intent.RELEASE, request.handoff_to)
         self._waiting = job
 

@@ -232,3 +232,8 @@ def standbys(peers: Sequence[Mapping[str, Any]], tag: str) -> list[str]:
 def ready_standby(peers: Sequence[Mapping[str, Any]], tag: str) -> str:
     """The best of `standbys`; empty where there is none."""
     return next(iter(standbys(peers, tag)), "")
+
+
+def all_paused(peers: Sequence[Mapping[str, Any]], tag: str) -> bool:
+    """Whether every other node is heard, and says that the resource is paused there. Without a channel nobody knows."""
+    return bool(peers) and all(peer["alive"] and (peer["resources"].get(tag) or {}).get("paused") for peer in peers)

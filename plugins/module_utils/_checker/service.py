@@ -18,7 +18,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.holder import
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.memory import Memory
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.metrics import make_metrics, try_port
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.netlink import Change, Monitor
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers import ready_standby
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers import all_paused, ready_standby
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers_link import Peers, listen_socket, read_key
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.programs import run_command
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.server import Server
@@ -141,7 +141,7 @@ class Service:
             "node": config.node,
             "version": version(),
             "timing": {"profile": config.profile, **dataclasses.asdict(config.timing)},
-            "peers": self._peers.describe() if self._peers is not None else [],
+            "peers": self._describe_peers(),
             "armed": self._triggers.describe()["armed"] if self._triggers is not None else None,
             "store_error": next((error for error in errors if error), None),
         }
@@ -166,8 +166,9 @@ class Service:
 
     def longest_end(self) -> float:
         """How many seconds `end` may take: resources end side by side, and the dependents of each one after the other."""
-        slowest = max((watch.stop_time() for watch in self.watches.values() if watch.holder.state.held is not None), default=0.0)
-        return _CALLED_OFF + slowest + _RELEASED + _LEFT
+        slowest = max((watch.stop_time() for watch in self.watches.values()), default=0.0)
+        expired = self._config.timing.hold + self._config.timing.margin  # a lease that is not released, and its node is to restart then
+        return _CALLED_OFF + slowest + max(_RELEASED, expired) + _LEFT
 
     def end(self) -> None:
         """Hand over in good order: each resource in a thread of its own."""
@@ -263,24 +264,39 @@ class Service:
             self._peers.nudge(node, tag)
 
     def _hand_over(self, watch: Watch) -> None:
-        """The dependents first, then the address, then the lease. A resource that is paused is left as it is."""
+        """The dependents first, then the address, then the lease.
+
+        While a dependent may still run, the lease is not released but left to expire: then the next node waits, and fences where that is set. A
+        resource that is paused on every node is left as it is.
+        """
         tag, holder = watch.tag, watch.holder
         held = holder.state.held is not None
         watch.stop()
         if self._is_alone:
             self._log("left", tag=tag, reason="there is no other node: its address stays")
             return
-        if watch.paused and held:
-            self._log("left", tag=tag, reason="it is paused: its address stays until its lease runs out, for a checker that starts before that")
+        if watch.paused and held and all_paused(self._describe_peers(), tag):
+            self._log(
+                "left", tag=tag, reason="it is paused on every node: its address stays until its lease runs out, for a checker that starts before"
+            )
             return
         watch.wait_for_run(_CALLED_OFF)
-        to = ready_standby(self._peers.describe(), tag) if self._peers is not None and held else ""
+        stopped = watch.stop_dependents(watch.stop_time(), for_good=True)
+        to = ready_standby(self._describe_peers(), tag) if held else ""
         try:
-            if held:
-                watch.stop_dependents(watch.stop_time())
-            holder.end(to)
+            if stopped:
+                holder.end(to)
+            else:
+                last = holder.state.held
+                holder.expire()
+                watch.dependents.reboot_unless_stopped(last.deadline if last is not None else boottime())
         except HoldfastError as error:
             self._log("not released", tag=tag, reason=error.message)
         else:
-            if held:
+            if held and stopped:
                 self._log("handed over", tag=tag, to=to)
+            elif held:
+                self._log("not released", tag=tag, reason="dependents may still run here, so the lease is left to expire. Stop them by hand.")
+
+    def _describe_peers(self) -> list[dict[str, Any]]:
+        return self._peers.describe() if self._peers is not None else []

@@ -77,6 +77,9 @@ class Triggers:
             if cancel.is_set():
                 causes.append("it was called off")
                 break
+            if runner.playbooks and order.playbook not in runner.playbooks:
+                causes.append(f"{runner.name}: it does not run {order.playbook}; add a trigger of type playbook")
+                continue
             if not isinstance(runner, PlaybookRunner):  # that one says more
                 self._log("run started", tag=order.tag, trigger=runner.name, playbook=order.playbook, reason=order.reason)
             try:
@@ -93,7 +96,7 @@ class Triggers:
 
     def can_run(self, playbook: str) -> bool:
         """Whether one of them runs that playbook at all."""
-        return any(playbook in runner.playbooks if runner.playbooks else True for runner in self._runners)
+        return any(not runner.playbooks or playbook in runner.playbooks for runner in self._runners)
 
     @property
     def is_armed(self) -> bool:

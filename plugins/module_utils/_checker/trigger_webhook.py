@@ -12,10 +12,13 @@ from ansible_collections.holdfast.ha.plugins.module_utils._errors import Holdfas
 
 
 class WebhookRunner:
-    """Whoever answers with 2xx has taken the order; how it ends nobody tells, so the next checks have to see."""
+    """Whoever answers with 2xx has taken the order; how it ends nobody tells, so the next checks have to see.
+
+    It does not stop dependents: another node waits for the end of that.
+    """
 
     name = "webhook"
-    playbooks: tuple[str, ...] = ()
+    playbooks: tuple[str, ...] = ("recover", "switchover")
 
     def __init__(self, settings: WebhookTrigger, cluster: str, node: str) -> None:
         self._settings, self._cluster, self._node = settings, cluster, node

@@ -19,7 +19,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.alone import 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import Ec2Eyes, Ec2Sight, look_at_kernel, look_by_probe
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.cli_status import advice_for
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.defects import Containment
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.dependents import states, stop_all
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.dependents import Dependents, Standing, states
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.foresight import Foreseen, Foresight
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.holder import Holder
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_claim import WORST_PRIORITY, Candidate, Situation, claim_at
@@ -61,6 +61,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import Ad
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import is_switched_off
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.may_run import MayRun
 
 Log = Callable[..., None]
 #: Seconds after which the loop turns even if nothing is due, and until a request has to be answered beyond its own ``wait``.
@@ -71,6 +72,8 @@ _FIRST_PAUSE = 1.0
 _LONGEST_ASIDE = 120.0
 #: Seconds within which the looks of several resources at EC2 count as one.
 _TOGETHER = 0.5
+#: Seconds that a playbook may take beside its tasks: to start cold on a small machine, and from task to task.
+_PLAYBOOK = 30.0
 #: Seconds for which a look at the links is as good as a new one.
 _FRESH = 0.05
 
@@ -179,7 +182,20 @@ class Watch(threading.Thread):
         holder.claim_at, holder.changed = self._claim_at, self.wake
         holder.remember = lambda epoch, orderly: around.memory.remember_epoch(self.tag, epoch, orderly)
         holder.was_orderly = lambda epoch: around.memory.came_orderly(self.tag, epoch)
-        holder.stop_dependents = self.stop_dependents
+        self._grace = clock() + self._grace_left()
+        self.dependents = Dependents(
+            self.tag,
+            MayRun(self._address.files.states, self.tag),
+            known=self._address.known,
+            standing=self._standing,
+            run=around.run if around.can_run("dependents") else None,
+            log=around.log,
+            end_run=self._end_run,
+            out_of_service=holder.out_of_service,
+            timing=holder.state.timing,
+            clock=clock,
+        )
+        holder.stop_dependents, holder.confirm_stopped = self.stop_dependents, self.dependents.confirm_stopped
         self._ec2_contained = Containment(f"ec2 {self.tag}", around.log)
         self._probe_contained = Containment(f"probe {self.tag}", around.log)
         self._dependents_contained = Containment(f"dependents {self.tag}", around.log)
@@ -246,25 +262,59 @@ class Watch(threading.Thread):
             self._runner.join(limit)
 
     def stop_time(self) -> float:
-        """How many seconds its dependents may take to stop, by their own time-outs."""
-        try:
-            resource = self._address.known().resource
-        except HoldfastError:
-            return 0.0
-        return sum(one.timeout for one in resource.dependents) if resource is not None else 0.0
-
-    def stop_dependents(self, limit: float) -> None:
-        """Stop what needs the address, and wait for that so many seconds at most."""
-        self._cancel.set()
+        """How many seconds its dependents may take to stop, by their own time-outs and by what a playbook takes; 0 where none may run here."""
         try:
             known = self._address.known()
         except HoldfastError:
-            return
-        if known.resource is not None:
-            stop_all(self.tag, known.resource.dependents, self._around.run, self._around.log, limit)
+            return 0.0
+        dependents = known.resource.dependents if known.resource is not None else ()
+        if not (self.dependents.may_run or known.in_service):
+            return 0.0
+        return sum(one.timeout for one in dependents) + (_PLAYBOOK if any(one.tasks for one in dependents) else 0.0)
+
+    def stop_dependents(self, limit: float, *, for_good: bool = False) -> bool:
+        """Call off what runs, stop what needs the address, and wait for that so many seconds at most. Whether all has stopped.
+
+        :param for_good: This process ends.
+        """
+        self._cancel.set()
+        return self.dependents.stop(limit, for_good=for_good)
+
+    def _standing(self) -> Standing:
+        state = self.holder.state
+        held, record = state.held, state.seen.record if state.seen else None
+        return Standing(
+            alone=self.holder.alone,
+            until=held.deadline - state.timing.stop_budget if held is not None else None,
+            grace=self._grace,
+            gone=record is not None and not state.me.owns(record),
+        )
+
+    def _grace_left(self) -> float:
+        """For how many seconds a lease that the process before this one held may last.
+
+        Its address lives no longer than its lease, apart from the rounding to whole seconds. Where there is no address, the lease may be over: then
+        this is the time that a first reading and a renewal take.
+        """
+        timing = self.holder.state.timing
+        try:
+            lives = [held.valid_lft for _link, held in self._address.places()]
+            left = max((timing.hold if one is None else one + 1.0 for one in lives), default=0.0)
+        except HoldfastError:
+            left = 0.0
+        return min(timing.hold, max(left, 2 * timing.call))
+
+    def _end_run(self, limit: float) -> bool:
+        runner = self._runner
+        if runner is None or not runner.is_alive():
+            return False
+        self._cancel.set()
+        runner.join(limit)
+        return True
 
     def start(self) -> None:
         """The loop and the thread that looks at EC2."""
+        self.dependents.adopt()
         super().start()
         self._deep_thread.start()
 
@@ -277,9 +327,10 @@ class Watch(threading.Thread):
             if now >= self._next_look or self._looks_wanted.is_set():
                 self._look()
             self._emit(LeaseSeen(self._clock(), self._lease()))
+            self.dependents.tend()
             self._tell_peers()
             self._foresight.sleep(self._foresee())
-            timeout = min(self._next_look, machine.due(self._machine, now), now + _LONGEST_SLEEP) - self._clock()
+            timeout = min(self._next_look, machine.due(self._machine, now), self.dependents.due(), now + _LONGEST_SLEEP) - self._clock()
             try:
                 item = self._inbox.get(timeout=max(0.0, timeout))
                 self._foresight.wake_up()
@@ -751,6 +802,7 @@ class Watch(threading.Thread):
         next_at = max((at for at in (state.next_at, machine.held_down_until(state)) if at > now), default=None)
         left = state.aside_until - now
         aside = [f"somebody on this host moves its address, so it is left alone, for {left:.0f} s at most"] if active and left > 0 else []
+        stopping = ["its dependents have to stop here, and may still run"] if self.dependents.is_stopping else []
         waiting = state.phase in (Phase.BACKING_OFF, Phase.HELD_DOWN)
         parts = known.resource.ec2 if known is not None and known.resource is not None else None
         sight = self._sight
@@ -759,7 +811,7 @@ class Watch(threading.Thread):
             role="active" if active else "standby",
             phase=state.phase.value,
             health=health.value,
-            reasons=[*machine.reasons(state), *aside],
+            reasons=[*machine.reasons(state), *aside, *stopping],
             faults=list(machine.faults(state)),
             address=str(known.address) if known else None,
             interface=known.interface if known else None,

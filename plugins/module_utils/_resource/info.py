@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Health
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective, since_boot
 
 
 def info_record(node: str, known: Effective) -> str:
@@ -72,8 +72,8 @@ def _address_faults(address: Address, interface: str, net: NetState) -> tuple[st
     return tuple(faults)
 
 
-def describe(node: str, known: Effective, net: NetState) -> dict[str, object]:
-    """One resource as ip_resource_info returns it."""
+def describe(node: str, known: Effective, net: NetState, boot: str) -> dict[str, object]:
+    """One resource as ip_resource_info returns it. ``boot``: the kernel's id of this boot."""
     health, reasons = address_health(known, net)
     return {
         "tag": known.tag,
@@ -88,7 +88,7 @@ def describe(node: str, known: Effective, net: NetState) -> dict[str, object]:
         "info": info_record(node, known),
         "text": four_lines(known, net),
         "in_service": in_service(known, net),
-        "recorded": known.in_service,
+        "recorded": since_boot(known, boot),
         "health": health.value,
         "reasons": list(reasons),
     }

@@ -18,7 +18,8 @@ class State:
     """What the state file of one resource holds.
 
     ``interface`` and ``backup_interface`` are learned; ``inventory_*`` are what the inventory said when they were, and
-    ``in_service`` is ``None`` until somebody has said so.
+    ``in_service`` is ``None`` until somebody has said so. ``boot`` is the kernel's id of the boot since which that holds; ``None`` where it is not
+    known.
     """
 
     tag: str
@@ -28,6 +29,7 @@ class State:
     in_service: bool | None = None
     inventory_interface: str | None = None
     inventory_backup: str | None = None
+    boot: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,15 @@ def learn(known: Effective, *, interface: str, backup_interface: str | None) -> 
         in_service=known.in_service,
         inventory_interface=base.interface if base else known.state.inventory_interface if known.state else None,
         inventory_backup=base.backup_interface if base else known.state.inventory_backup if known.state else None,
+        boot=known.state.boot if known.state else None,
     )
+
+
+def since_boot(known: Effective, boot: str) -> bool | None:
+    """Whether the resource is in service here, as said since that boot. A restart of the machine ends it: then it is ``False``."""
+    if known.in_service and known.state is not None and known.state.boot not in (None, boot):
+        return False
+    return known.in_service
 
 
 def add_backup(known: Effective, interface: str) -> Effective:
@@ -125,6 +135,7 @@ def to_json(state: State) -> dict[str, object]:
         "interface": state.interface,
         "backup_interface": state.backup_interface,
         "in_service": state.in_service,
+        "boot": state.boot,
         "inventory": {"interface": state.inventory_interface, "backup_interface": state.inventory_backup},
     }
 
@@ -140,6 +151,8 @@ def from_json(content: object, tag: str) -> State:
         raise BadInput(f"it is the state of {content['tag']}")
     if in_service is not None and not isinstance(in_service, bool):
         raise BadInput("in_service is neither true, false nor null")
+    if not isinstance(content.get("boot"), (str, type(None))):
+        raise BadInput("boot is neither a text nor null")
     return State(
         tag=tag,
         address=Address.parse(_text(content, "address")),
@@ -148,6 +161,7 @@ def from_json(content: object, tag: str) -> State:
         in_service=in_service,
         inventory_interface=_link_or_none(inventory, "interface"),
         inventory_backup=_link_or_none(inventory, "backup_interface"),
+        boot=content.get("boot"),
     )
 
 

@@ -11,6 +11,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._errors import Holdfas
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Resource, text_table
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import info_record
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective, State, effective, learn
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.may_run import MayRun
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 
@@ -26,47 +27,80 @@ class Forget:
 
 
 @dataclass(frozen=True)
+class Note:
+    """Record whether dependents may run here."""
+
+    tag: str
+    may_run: bool
+
+    def __str__(self) -> str:
+        return f"recording that dependents of {self.tag} {'may run' if self.may_run else 'do not run'} here"
+
+
+@dataclass(frozen=True)
 class Registered:
-    """What is recorded, and what the resource amounts to with it. Both are ``None`` for one that is not known."""
+    """What is recorded, and what the resource amounts to with it. Both are ``None`` for one that is not known.
+
+    ``may_run``: whether dependents may run here since this boot.
+    """
 
     state: State | None
     known: Effective | None
+    may_run: bool = False
 
 
-RegistrationAction = Union[Record, Forget]
+RegistrationAction = Union[Record, Forget, Note]
 
 
 class RegistrationTask:
     """A `Reconciler` for the state file of one resource.
 
-    :param in_service: What to record; ``None`` leaves that as it is.
+    :param in_service: What to record; ``None`` leaves that as it is. So is ``may_run``, of the dependents.
     """
 
-    def __init__(self, tag: str, resource: Resource | None, node: str, *, present: bool, in_service: bool | None, store: Store) -> None:
+    def __init__(
+        self,
+        tag: str,
+        resource: Resource | None,
+        node: str,
+        *,
+        present: bool,
+        in_service: bool | None,
+        store: Store,
+        may_run: bool | None = None,
+    ) -> None:
         self._tag, self._resource, self._node = tag, resource, node
         self._present, self._in_service, self._store = present, in_service, store
+        self._wanted_may_run, self._fact = may_run, MayRun(store.states, tag)
 
     def observe(self) -> Registered:
         """Read the definition and the state. Raises `NotFound` where a resource that is to be recorded has neither."""
         state = self._store.state(self._tag)
         if not self._present:
             return Registered(state, None)
-        return Registered(state, effective(self._tag, self._resource or self._store.definition(self._tag), state))
+        known = effective(self._tag, self._resource or self._store.definition(self._tag), state)
+        if self._wanted_may_run is False:  # what is left from another boot is removed too
+            return Registered(state, known, self._fact.is_set)
+        return Registered(state, known, self._fact.is_set and self._fact.is_of_this_boot)
 
     def plan(self, state: Registered) -> tuple[RegistrationAction, ...]:
-        """One record, one removal, or nothing."""
+        """At most one record of each kind, or one removal."""
         if state.known is None:
             return (Forget(self._tag),) if state.state is not None else ()
         wanted = self._wanted(state.known)
-        return () if wanted == state.state else (Record(wanted),)
+        note = () if self._wanted_may_run in (None, state.may_run) else (Note(self._tag, not state.may_run),)
+        return (*note, *(() if wanted == state.state else (Record(wanted),)))
 
     def simulate(self, state: Registered, actions: tuple[RegistrationAction, ...]) -> Registered:
         """What the last action leaves."""
         for action in actions:
-            if isinstance(action, Forget) or state.known is None:
+            known = state.known
+            if isinstance(action, Forget) or known is None:
                 state = Registered(None, None)
+            elif isinstance(action, Note):
+                state = replace(state, may_run=action.may_run)
             else:
-                state = Registered(action.state, replace(state.known, in_service=action.state.in_service, state=action.state))
+                state = replace(state, state=action.state, known=replace(known, in_service=action.state.in_service, state=action.state))
         return state
 
     def apply(self, actions: tuple[RegistrationAction, ...]) -> tuple[Attempt[RegistrationAction], ...]:
@@ -79,24 +113,26 @@ class RegistrationTask:
         if recorded is None:
             return ""
         service = {True: "yes", False: "no", None: "not known"}[recorded.in_service]
-        row = (recorded.tag, recorded.address, recorded.interface, recorded.backup_interface or "none", service)
-        return text_table(("tag", "address", "primary", "backup", "in service"), [row])
+        row = (recorded.tag, recorded.address, recorded.interface, recorded.backup_interface or "none", service, "yes" if state.may_run else "no")
+        return text_table(("tag", "address", "primary", "backup", "in service", "dependents may run"), [row])
 
     def result(self, run: Run[Registered, RegistrationAction]) -> dict[str, object]:
         """The return values of ip_resource."""
         known = run.after.known
         if known is None:
-            return {"info": None, "in_service": None}
-        return {"info": info_record(self._node, known), "in_service": known.in_service}
+            return {"info": None, "in_service": None, "dependents_may_run": False}
+        return {"info": info_record(self._node, known), "in_service": known.in_service, "dependents_may_run": run.after.may_run}
 
     def _wanted(self, known: Effective) -> State:
         state = learn(known, interface=known.interface, backup_interface=known.backup_interface)
-        return state if self._in_service is None else replace(state, in_service=self._in_service)
+        return state if self._in_service is None else replace(state, in_service=self._in_service, boot=self._store.boot())
 
     def _attempt(self, action: RegistrationAction) -> Attempt[RegistrationAction]:
         try:
             if isinstance(action, Forget):
                 self._store.forget(action.tag)
+            elif isinstance(action, Note):
+                self._fact.set() if action.may_run else self._fact.clear()
             else:
                 self._store.save(action.state)
         except HoldfastError as error:

@@ -14,7 +14,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._resource.status impor
 
 #: What begins and what ends a node's time of holding a resource.
 _BEGINS = ("acquired", "resumed", "takeover", "serve")
-_ENDS = ("released", "lost", "removed", "withdraw", "handed over")
+_ENDS = ("released", "lost", "removed", "withdraw", "expire", "handed over")
 #: Facts of an event that are shown in columns of their own.
 _APART = ("time", "cluster", "node", "event", "tag")
 _MOST_EVENTS = 300

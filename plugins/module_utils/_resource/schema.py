@@ -25,6 +25,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net.probe import pars
 
 _FAILBACK = ("manual", "automatic")
 _FENCES = ("none", "source_dest_check", "stop_instance")
+_ON_STOP_FAILURE = ("wait", "reboot")
 #: What the EC2 modules take besides: handed on as it is.
 _EC2_EXTRA = ("region", "profile", "endpoint_url", "aws_ca_bundle", "external_id", "vpc_id", "missing", "private_ip_address")
 _LONGEST_TEXT = 256
@@ -53,6 +54,7 @@ def parse(definition: object, path: str = "/holdfast_resources/0") -> Resource:
         failback=fields.optional("failback", lambda value, at: _choice(value, at, _FAILBACK), "manual"),
         fence=fields.optional("fence", lambda value, at: _choice(value, at, _FENCES), "none"),
         stop_budget=fields.optional("stop_budget", lambda value, at: _number(value, at, 0, 3600), 0.0),
+        on_stop_failure=fields.optional("on_stop_failure", lambda value, at: _choice(value, at, _ON_STOP_FAILURE), "wait"),
     )
     fields.finish()
     return resource

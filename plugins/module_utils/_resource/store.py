@@ -16,16 +16,18 @@ from ansible_collections.holdfast.ha.plugins.module_utils._model import Resource
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective, State, effective, from_json, to_json
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.schema import parse
 
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 #: No file of ours comes near this many bytes.
 _LARGEST = 1_000_000
 
 
 @dataclass(frozen=True)
 class Store:
-    """Where the files are."""
+    """Where the files are. ``boot_id``: the file with the kernel's id of this boot."""
 
     definitions: Path = Path("/etc/holdfast/resources")
     states: Path = Path("/var/lib/holdfast")
+    boot_id: Path = _BOOT_ID
 
     def definition(self, tag: str) -> Resource | None:
         """The definition that the monitor role has put there; ``None`` where there is none. Raises `BadInput`."""
@@ -53,6 +55,10 @@ class Store:
     def effective(self, tag: str, resource: Resource | None = None) -> Effective:
         """The resource as it is to be treated now; ``resource`` in place of the definition's file. Raises `NotFound`."""
         return effective(tag, resource or self.definition(tag), self.state(tag))
+
+    def boot(self) -> str:
+        """The kernel's id of this boot."""
+        return self.boot_id.read_text(encoding="ascii").strip()
 
     def tags(self) -> tuple[str, ...]:
         """Every resource that has a definition or a state here, sorted."""

@@ -266,6 +266,14 @@ def test_a_playbook_that_the_template_is_not_for(start: Start, controller: Contr
     assert controller.requests == []
 
 
+def test_neither_stops_dependents(start: Start, controller: Controller, log: Kept) -> None:
+    """Somebody waits for the end of that, which a webhook does not tell. So the order goes to neither of them."""
+    outcome = start(Order("web", "dependents", "the resource leaves this node", variables={"state": "stopped"}))
+    assert not outcome.ok
+    assert (controller.requests, log.posts, log.names) == ([], [], [])
+    assert "webhook: it does not run dependents; add a trigger of type playbook" in outcome.message
+
+
 def test_nobody_who_could_run_it(log: Kept) -> None:
     outcome = Triggers((), log).run(ORDER, threading.Event())
     assert (outcome.ok, outcome.message) == (False, "no trigger is set; give the role holdfast.ha.monitor at least one")

@@ -193,7 +193,9 @@ def test_paused_nothing_is_done_also_by_the_next_process(patient: Pair) -> None:
     assert not a.seen("takeover")
     pair.ask("node-a", "resume")
     until(lambda: pair.places("node-a") == ["eth0"], 10, "it is not put back")
-    pair.ask("node-a", "pause")
+    for name in ("node-a", "node-b"):
+        pair.ask(name, "pause")
+    until(lambda: "paused" in str(pair.status("node-a")["peers"][0]["reason"]), 20, "node-a does not hear that node-b is paused too")
     a.stop()  # left as it is, for the next process
     assert pair.places("node-a") == ["eth0"]
     a.start()

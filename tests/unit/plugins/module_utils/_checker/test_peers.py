@@ -17,6 +17,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers import 
     Channel,
     Dropped,
     Message,
+    all_paused,
     answers,
     compact,
     fingerprint,
@@ -296,6 +297,21 @@ def test_the_best_ready_standby() -> None:
     assert standbys(peers, "web") == ["f", "g", "e"]
     assert ready_standby(peers, "web") == "f"
     assert ready_standby(peers, "www") == ""
+
+
+@pytest.mark.parametrize(
+    ("peers", "paused"),
+    [
+        ([], False),
+        ([peer("a", paused=True), peer("b", paused=True, ready=False)], True),
+        ([peer("a", paused=True), peer("b")], False),
+        ([peer("a", paused=True), peer("b", ready=False)], False),
+        ([peer("a", paused=True, alive=False)], False),
+        ([{"node": "a", "alive": True, "resources": {}}], False),
+    ],
+)
+def test_paused_everywhere_is_what_every_other_node_says(peers: list[dict[str, Any]], paused: bool) -> None:
+    assert all_paused(peers, "web") is paused
 
 
 PATH = "/etc/holdfast/checker.json: peers"

@@ -57,8 +57,8 @@ def test_health(state: NetState, in_service: bool | None, reason: str | None) ->
 
 def test_the_state_of_both_links() -> None:
     dark = net(("eth0", True, False, ()), ("eth1", True, True, ()))
-    told = [describe("a", WEB, one) for one in (GOOD, dark, net())]
+    told = [describe("a", WEB, one, "this") for one in (GOOD, dark, net())]
     assert [(one["primary_state"], one["backup_state"]) for one in told] == [("up", "up"), ("down", "up"), ("down", "down")]
-    assert describe("a", replace(WEB, backup_interface=None), GOOD)["backup_state"] is None
-    off = [describe("a", WEB, one)["primary_switched_off"] for one in (GOOD, dark, net(("eth0", False, False, ())), net())]
+    assert describe("a", replace(WEB, backup_interface=None), GOOD, "this")["backup_state"] is None
+    off = [describe("a", WEB, one, "this")["primary_switched_off"] for one in (GOOD, dark, net(("eth0", False, False, ())), net())]
     assert off == [False, False, True, False]

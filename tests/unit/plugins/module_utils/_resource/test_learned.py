@@ -15,6 +15,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned impo
     effective,
     from_json,
     remove_backup,
+    since_boot,
     swap_target,
     swapped,
     to_json,
@@ -49,6 +50,13 @@ def test_the_learned_wins_until_the_inventory_changes(inventory: Resource | None
     known = effective("web", inventory, learned)
     assert (known.interface, known.backup_interface) == expected
     assert known.interface != known.backup_interface
+
+
+@pytest.mark.parametrize(
+    ("said", "of", "holds"), [(True, "this", True), (True, "another", False), (True, None, True), (False, "another", False), (None, "another", None)]
+)
+def test_a_restart_of_the_machine_ends_the_service(said: bool | None, of: str | None, holds: bool | None) -> None:
+    assert since_boot(effective("web", WEB, replace(SWAPPED, in_service=said, boot=of)), "this") is holds
 
 
 def test_in_service_holds_for_the_address_it_was_said_of() -> None:

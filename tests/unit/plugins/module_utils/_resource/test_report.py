@@ -88,6 +88,12 @@ def test_failover_as_the_events_of_both_nodes_tell_it() -> None:
     assert [(one.node, round(one.seconds, 3), one.what) for one in outages(events, NIGHT + 30)] == [("node-a", 0.05, "its link is down")]
 
 
+def test_lease_that_was_left_to_expire_ends_the_stay() -> None:
+    events, _broken = read_events([line(0, "node-a", "acquired", tag="web", epoch=4), line(5, "node-a", "expire", tag="web")])
+
+    assert [(round(one.end - NIGHT), one.over) for one in stays(events, NIGHT + 30)] == [(5, True)]
+
+
 def test_fault_that_goes_on_and_takeover_that_failed() -> None:
     events, _broken = read_events([line(0, "node-a", "fault", tag="web", faults=["routes"]), line(1, "node-b", "takeover", tag="web", ok=False)])
 

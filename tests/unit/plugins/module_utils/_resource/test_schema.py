@@ -23,6 +23,7 @@ FULL: dict[str, Any] = {
     "failback": "automatic",
     "fence": "stop_instance",
     "stop_budget": 3,
+    "on_stop_failure": "reboot",
 }
 
 
@@ -35,6 +36,7 @@ def test_everything_is_read() -> None:
     assert web.ec2.elastic_ip == "203.0.113.5"
     assert web.dependents == (Dependent("app", service="nginx.service"), Dependent("warm", tasks="/etc/holdfast/hooks/warm.yml", timeout=5.0))
     assert (dict(web.priority), web.failback, web.fence, web.stop_budget) == ({"node-a": 1, "node-b": 2}, "automatic", "stop_instance", 3.0)
+    assert web.on_stop_failure == "reboot"
 
 
 @pytest.mark.parametrize("unit", ["nginx", "nginx.service", "getty@tty1.service", r"dev-disk-by\x2duuid.swap", "app_1:2.socket"])
@@ -47,7 +49,7 @@ def test_little_is_needed() -> None:
     assert app.backup_interface is None
     assert app.ec2 is None
     assert app.probe.targets == ()
-    assert app.failback == "manual"
+    assert (app.failback, app.on_stop_failure) == ("manual", "wait")
 
 
 @pytest.mark.parametrize(
@@ -91,6 +93,8 @@ def test_little_is_needed() -> None:
         ({"failback": "maybe"}, "/holdfast_resources/0/failback: "),
         ({"fence": "none "}, "/holdfast_resources/0/fence: "),
         ({"stop_budget": -1}, "/holdfast_resources/0/stop_budget: "),
+        ({"on_stop_failure": "halt"}, "/holdfast_resources/0/on_stop_failure: 'halt' is none of wait, reboot"),
+        ({"on_stop_failure": True}, "/holdfast_resources/0/on_stop_failure: "),
     ],
 )
 def test_what_is_wrong_is_named_by_its_place(change: dict[str, Any], told: str) -> None:
