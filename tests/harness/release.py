@@ -64,7 +64,7 @@ def _component(line: str) -> dict[str, Any]:
         "name": name,
         "version": version,
         "purl": purl,
-        "externalReferences": [{"type": "distribution", "url": f"https://pypi.org/project/{name}/{version}/", "hashes": hashes}],
+        "externalReferences": [{"type": "distribution", "url": purl, "hashes": hashes}],
         **({"properties": [{"name": "python:marker", "value": marker}]} if marker else {}),
     }
 
