@@ -32,7 +32,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._resource.may_run impo
 Log = Callable[..., None]
 RunOrder = Callable[[Order, threading.Event], Outcome]
 #: Values of ActiveState of a unit of which no process runs.
-_INACTIVE = ("inactive", "failed")
+INACTIVE = ("inactive", "failed")
 #: Seconds between two attempts to stop dependents: the first pause, which is doubled up to the second number.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0
 #: Seconds that an observation of units may take, and a run that was called off until its last process has ended.
@@ -303,7 +303,7 @@ class Dependents:
         """Those that run or may run, each with its state. ``tasks``: those that are task files count, unless their playbook has stopped them."""
         found = [f"{one.name} may run (a task file)" for one in dependents if one.tasks and tasks and not self._tasks_stopped]
         observed = observe([one.service for one in dependents if one.service], limit)
-        return found + [f"{unit} is {state}" for unit, state in observed.items() if state not in _INACTIVE]
+        return found + [f"{unit} is {state}" for unit, state in observed.items() if state not in INACTIVE]
 
     def _tell(self, trouble: str) -> None:
         """Log each trouble once for a stop."""

@@ -104,6 +104,9 @@ class Holder(threading.Thread):
         self.released: Callable[[str], None] = lambda handoff_to: None
         self.remember: Callable[[int, bool], None] = lambda epoch, orderly: None
         self.was_orderly: Callable[[int], bool] = lambda epoch: False
+        #: Given the deadline of the lease each time it moves, in seconds of CLOCK_BOOTTIME; ``None`` once it is not held.
+        self.deadline_moved: Callable[[float | None], None] = lambda deadline: None
+        self._last_deadline: float | None = None
         self.stop_dependents: Callable[[float], object] = lambda limit: None
         self.confirm_stopped: Callable[[], None] = lambda: None
         self._remembered = keeper.state.highest
@@ -277,6 +280,10 @@ class Holder(threading.Thread):
     def _notice(self, before: RuleState) -> None:
         """What others may want to know of."""
         state = self._keeper.state
+        deadline = state.held.deadline if state.held is not None else None
+        if deadline != self._last_deadline:
+            self._last_deadline = deadline
+            self.deadline_moved(deadline)
         if (before.held is None) != (state.held is None) or before.seen != state.seen:
             self.changed()
         if state.highest > self._remembered:  # after the others know: it waits for the disk

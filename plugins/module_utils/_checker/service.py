@@ -15,6 +15,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import Config
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.events import EventLog
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.holder import Holder
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.lease_unit import forget_others
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.memory import Memory
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.metrics import make_metrics, try_port
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.netlink import Change, Monitor
@@ -120,6 +121,7 @@ class Service:
         if self._peers is not None:
             self._peers.start()
         self._metrics.start(lambda: [watch.status() for watch in tuple(self.watches.values())])
+        forget_others([resource.tag for resource in self._resources()], run_command)
         watches = []
         for resource in self._resources():  # each lease is gone on with as soon as it can be: an address may have a second left
             watches.append(self._make_watch(resource, around))

@@ -19,9 +19,10 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.alone import 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import Ec2Eyes, Ec2Sight, look_at_kernel, look_by_probe
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.cli_status import advice_for
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.defects import Containment
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.dependents import Dependents, Standing, states
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.dependents import INACTIVE, Dependents, Standing, states
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.foresight import Foreseen, Foresight
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.holder import Holder
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.lease_unit import LeaseUnit
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_claim import WORST_PRIORITY, Candidate, Situation, claim_at
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import (
     LONG_AGO,
@@ -50,6 +51,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_value
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.memory import Memory
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.metrics import Metrics
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.netlink import Change
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.programs import run_command
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.protocol import Request
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.reflex import Reflexes, Repaired
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import Order, Outcome
@@ -196,6 +198,9 @@ class Watch(threading.Thread):
             clock=clock,
         )
         holder.stop_dependents, holder.confirm_stopped = self.stop_dependents, self.dependents.confirm_stopped
+        self._lease_unit = LeaseUnit(self.tag, run_command, around.log)
+        if not holder.alone and self._has_units():
+            holder.deadline_moved = self._limit_units
         self._ec2_contained = Containment(f"ec2 {self.tag}", around.log)
         self._probe_contained = Containment(f"probe {self.tag}", around.log)
         self._dependents_contained = Containment(f"dependents {self.tag}", around.log)
@@ -279,6 +284,16 @@ class Watch(threading.Thread):
         """
         self._cancel.set()
         return self.dependents.stop(limit, for_good=for_good)
+
+    def _has_units(self) -> bool:
+        try:
+            resource = self._address.known().resource
+        except HoldfastError:
+            return False
+        return resource is not None and any(one.service for one in resource.dependents)
+
+    def _limit_units(self, deadline: float | None) -> None:
+        self._lease_unit.set_deadline(None if deadline is None else deadline - self.holder.state.timing.stop_budget)
 
     def _standing(self) -> Standing:
         state = self.holder.state
@@ -643,6 +658,9 @@ class Watch(threading.Thread):
         if known.resource is not None and known.resource.dependents:
             dependents = known.resource.dependents
             self._dependents = self._dependents_contained.run(lambda: states(dependents), lambda cause: self._dependents)
+        if known.resource is not None and not self.holder.alone:
+            running = any(one["state"] not in INACTIVE for one in self._dependents if one["kind"] == "service")
+            self._lease_unit.bind(known.resource.dependents, held=epoch is not None, running=running)
         self._probe(known)
 
     def _probe(self, known: Effective | None = None) -> None:
