@@ -22,6 +22,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.netlink impor
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers import all_paused, ready_standby
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers_link import Peers, listen_socket, read_key
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.programs import run_command
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.relocation import held_in, refuse_relocation
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.server import Server
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.stores import Stores, check_aws
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.version import version
@@ -77,6 +78,7 @@ class Service:
         if config.peers is not None:
             read_key(config.peers.key_file)
         if running is not None:
+            refuse_relocation(running._config, config, running.held(), self._resources())
             self._check_ports(running._config)
 
     def _check_ports(self, old: Config) -> None:
@@ -88,6 +90,11 @@ class Service:
                 listen_socket(*place).close()
         if config.reporting.metrics.listen != old.reporting.metrics.listen:
             try_port(config.reporting.metrics)
+
+    def held(self) -> dict[str, tuple[str, str]]:
+        """For each resource that some node holds, as far as this one knows: its address, and the node."""
+        told = [watch.status() for watch in self.watches.values()]
+        return held_in(told, self._config.node)
 
     def start(self) -> None:
         """Begin to watch, and to answer. Raises `HoldfastError`."""

@@ -9,14 +9,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import FILE, Config, parse_config
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import NoChecker, ask
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import FILE, Config, parse_config, read_config
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.relocation import held_in, refuse_relocation
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.stores import check_aws, check_store
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import own_options
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, MissingProgram
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, MissingProgram, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR, Resource
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.schema import parse
 
 #: As the peers want it, in bytes.
@@ -50,6 +52,16 @@ def validate(given: Mapping[str, Any]) -> Config:
     return config
 
 
+def check_relocation(config: Config, resources: Iterable[Resource]) -> None:
+    """Whether the leases stay where they are, as far as the checker that runs on this host has some. Raises `HoldfastError`."""
+    try:
+        reply = ask("status")
+        old = read_config(FILE)
+    except (NoChecker, Refused):
+        return  # nothing runs that would hold by the old settings, or nothing is installed
+    refuse_relocation(old, config, held_in(reply["resources"], reply["node"]), resources)
+
+
 def main() -> int:
     """The exit code: 0, or 78 with the reason in one line on standard error."""
     try:
@@ -58,7 +70,9 @@ def main() -> int:
         given = json.load(sys.stdin)
         config = validate(given)
         check_store(config.store, config.timing, elsewhere=True)
-        parts = [(resource.tag, resource.ec2) for resource in (parse(one, "") for one in given["resources"]) if resource.ec2 is not None]
+        resources = [parse(one, "") for one in given["resources"]]
+        check_relocation(config, resources)
+        parts = [(resource.tag, resource.ec2) for resource in resources if resource.ec2 is not None]
         for tag, ec2 in parts:
             check_aws({**config.aws, **own_options(ec2)}, f"{tag}: ec2", elsewhere=True)
     except HoldfastError as error:

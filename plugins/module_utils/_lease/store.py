@@ -96,6 +96,15 @@ def parse_store(raw: object, path: str = "store") -> StoreSettings:
     return StoreSettings(kind, given)
 
 
+def same_store(old: StoreSettings, new: StoreSettings) -> bool:
+    """Whether the leases stay where they are: the same table, or an etcd with a member in common, whose replies say which cluster it is."""
+    if old.type != new.type:
+        return False
+    if old.type == "etcd":
+        return not set(old.values["endpoints"]).isdisjoint(new.values["endpoints"])
+    return all(old.values.get(name) == new.values.get(name) for name in ("table", "region", "endpoint_url", "profile", "role_arn"))
+
+
 def _fits(wanted: str, value: object) -> bool:
     if wanted == "bool":
         return isinstance(value, bool)

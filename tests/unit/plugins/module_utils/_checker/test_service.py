@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +12,16 @@ from typing import Any, cast
 import pytest
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import ask, status_of
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import parse_config
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.events import EventLog
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.server import Server
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.service import Service
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.stores import Stores
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.watch import Watch
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import NotFound
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import NotFound, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import parse_store
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 
 
 class Watched:
@@ -72,6 +77,34 @@ def test_what_is_not_watched_is_not_there(served: tuple[Path, Watched, list[int]
     assert status_of("another", "web", path) is None
     with pytest.raises(NotFound, match="it has web"):
         ask("release", path=path, tag="other")
+
+
+def test_a_reload_moves_no_lease_that_somebody_holds(tmp_path: Path) -> None:
+    """The old configuration is kept then, in one line that says what to do."""
+    files = Store(tmp_path / "resources", tmp_path / "states")
+    files.definitions.mkdir()
+    (files.definitions / "web.json").write_text(json.dumps({"tag": "web", "address": "10.1.0.10/32", "interface": "eth0"}))
+
+    def service(**change: Any) -> Service:
+        settings = {"cluster": "web-prod", "node": "node-a", "store": {"type": "etcd", "endpoints": ["http://127.0.0.1:2379"]}, **change}
+        config = parse_config(settings, "checker.json")
+        return Service(config, files, EventLog(config.cluster, config.node, None), tmp_path / "sock")
+
+    class Standby:
+        """Of a resource that node-b holds."""
+
+        def status(self) -> dict[str, Any]:
+            return {"tag": "web", "address": "10.1.0.10/32", "held": False, "holder": "node-b"}
+
+    running = service()
+    for change in ({"cluster": "web-new"}, {"store": {"type": "etcd", "endpoints": ["http://127.0.0.1:2380"]}}):
+        service(**change).check(running)
+        running.watches["web"] = cast(Watch, Standby())
+        with pytest.raises(Refused, match=r"cannot be changed .*node-b holds web.* Stop holdfast-checker\.service on all nodes"):
+            service(**change).check(running)
+        del running.watches["web"]
+    running.watches["web"] = cast(Watch, Standby())
+    service(timing="fast").check(running)
 
 
 def test_one_client_of_dynamodb_is_for_all_and_one_of_etcd_is_for_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.holdfast.ha.plugins.module_utils._checker import validate as module
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import parse_config
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.validate import main, validate
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
 
@@ -94,6 +96,51 @@ def test_a_node_without_a_store_is_alone() -> None:
     assert validate(changed(alone)).store.type == "none"
     with pytest.raises(HoldfastError, match="type none is for one node"):
         validate(changed(lambda given: given["checker"].update(store={"type": "none"})))
+
+
+_RUNNING = {"tag": "web", "address": "10.1.0.10/32", "held": False, "holder": ""}
+_ETCD = ["https://10.0.0.5:2379", "https://10.0.0.6:2379"]
+
+
+def _elsewhere(**store: Any) -> Callable[[dict[str, Any]], object]:
+    return lambda given: given["checker"].update(store=store)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda given: given["checker"].update(cluster="web-new"), "holdfast_cluster cannot be changed from web-prod to web-new"),
+        (_elsewhere(type="etcd", endpoints=_ETCD[1:]), "holdfast_store cannot be changed to another store"),
+        (_elsewhere(type="dynamodb", table="holdfast"), "holdfast_store cannot be changed to another store"),
+        (lambda given: given["resources"][0].update(tag="www"), "the tag web cannot be changed to www"),
+        (lambda given: given["resources"][0].update(tag="www", address="10.1.0.10/24"), "the tag web cannot be changed to www"),
+        (_elsewhere(type="etcd", endpoints=_ETCD), ""),
+        (lambda given: given["resources"][0].update(tag="www", address="10.1.0.11/32"), ""),
+        (lambda given: given["resources"][0].update(address="10.1.0.11/32"), ""),
+        (lambda given: given["checker"].update(nodes=["node-a", "node-b", "node-c"], peers=None), ""),
+    ],
+)
+@pytest.mark.parametrize("state", [{"held": True, "holder": "node-a"}, {"held": False, "holder": "node-b"}, {"held": False, "holder": ""}], ids=str)
+def test_a_lease_that_somebody_holds_stays_where_it_is(
+    change: Callable[[dict[str, Any]], object],
+    told: str,
+    state: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Also on a standby: it comes first in a rollout, and would take the lease in the new place while the holder goes on in the old one."""
+    reply = {"cluster": "web-prod", "node": "node-a", "resources": [{**_RUNNING, **state}]}
+    monkeypatch.setattr(module, "ask", lambda op: reply)
+    monkeypatch.setattr(module, "read_config", lambda path: parse_config(RIGHT["checker"], str(path)))
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(changed(change))))
+    refused = told if state["holder"] else ""
+    assert main() == (78 if refused else 0)
+    said = capsys.readouterr().err
+    assert refused in said
+    if refused:
+        assert f"{state['holder']} holds web" in said
+        assert "Stop holdfast-checker.service on all nodes" in said
+        assert said.count("\n") == 1
 
 
 def test_as_a_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
