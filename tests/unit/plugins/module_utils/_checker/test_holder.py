@@ -61,19 +61,25 @@ class MemoryStore:
 
 
 class NoAddress:
-    """Stands nowhere, and can be taken down. ``fence``: of its resource."""
+    """Stands nowhere at first, and can be taken down. ``fence``: of its resource. ``done``: what was done with it, in order."""
 
     def __init__(self) -> None:
         self.fence = "stop_instance"
+        self.in_service: bool | None = None
+        self.links: list[str] = []
+        self.done: list[str] = []
+        self.at_take_down: Callable[[], None] = lambda: None
 
     def known(self) -> Any:
-        return SimpleNamespace(in_service=None, resource=SimpleNamespace(fence=self.fence))
+        return SimpleNamespace(in_service=self.in_service, resource=SimpleNamespace(fence=self.fence), interface="eth0", backup_interface=None)
 
     def places(self) -> list[Any]:
-        return []
+        return [(SimpleNamespace(name=name), None) for name in self.links]
 
     def take_down(self) -> None:
-        """It is down."""
+        self.at_take_down()
+        self.links = []
+        self.done.append("down")
 
     def prolong(self, grant: Callable[[Callable[[int], None]], int], last: str | None) -> str | None:
         grant(lambda seconds: None)
@@ -330,3 +336,88 @@ def test_a_defect_of_the_store_is_told_once_and_the_lease_goes_on(bench: Bench, 
     (told,) = [facts for event, facts in bench.events if event == "defect"]
     assert (told["cause"], told["tag"]) == ("KeyError", "web")
     assert "s3cret" not in str(bench.events)
+
+
+def address_of(holder: Holder) -> NoAddress:
+    return cast(NoAddress, holder.address)
+
+
+def test_a_lost_lease_takes_the_address_down(bench: Bench) -> None:
+    """It is not left to the kernel, which waits for the lifetime to end."""
+    bench.store.record = Record("", 7, "other.2")
+    holder = bench.begun()
+    acquire(holder)
+    holder.serve("eth0")
+    bench.store.record = Record("node-b", 99, "other.3", ttl=60)
+    until(lambda: address_of(holder).done, 2, "the address stays")
+    assert not holder.serving
+
+
+@pytest.mark.parametrize("holder_of_it", ["node-b", "node-c"])
+def test_what_is_left_from_before_another_node_took_over_is_cleared(bench: Bench, holder_of_it: str) -> None:
+    """A process begins: the address is here still, and so may be what needs it."""
+    bench.store.record = Record(holder_of_it, 7, "other.1", ttl=60)
+    holder, stopped = bench.holder(), list[float]()
+    address_of(holder).links, address_of(holder).in_service = ["eth0"], True
+
+    def stop(limit: float) -> None:
+        stopped.append(limit)
+        address_of(holder).in_service = None
+
+    holder.stop_dependents = stop
+    holder.start()
+    until(lambda: stopped, 5, "the dependents go on")
+    assert (address_of(holder).links, stopped) == ([], [0.0])
+
+
+def test_nobody_gets_a_lifetime_once_the_address_is_to_go(bench: Bench) -> None:
+    """The lease is held still while the address is taken down for a release; what is under way elsewhere must not put it up again."""
+    bench.store.record = Record("", 7, "other.2")
+    holder = bench.begun()
+    acquire(holder)
+    holder.serve("eth0")
+    refused: list[str] = []
+
+    def meanwhile() -> None:
+        assert holder.state.held is not None
+        assert bench.store.record is not None
+        assert bench.store.record.holder == "node-a", "it was released before the address was down"
+        for late in (lambda: holder.grant(lambda seconds: None), lambda: holder.serve("eth0")):
+            with pytest.raises(LeaseOver, match="about to give it up"):
+                late()
+            refused.append("refused")
+
+    address_of(holder).at_take_down = meanwhile
+    holder.ask(Request("release", "web"))
+    address_of(holder).at_take_down = lambda: None
+    assert refused == ["refused", "refused"]
+
+
+def test_who_has_let_go_does_not_take_it_back_at_once(bench: Bench) -> None:
+    """Another node is to have the time to take it, also where this one is the first by priority."""
+    bench.store.record = Record("", 7, "other.2")
+    holder = bench.holder()
+    holder.claim_at = lambda state: 0.0
+    holder.start()
+    until(lambda: holder.state.held, 5, "it does not take it")
+    holder.ask(Request("release", "web"))
+    released = boottime()
+    until(lambda: holder.state.held, 10, "it does not take it back")
+    assert boottime() - released > TIMING.ttl - 0.5
+
+
+def test_until_it_is_known_what_a_claim_replaces_it_counts_as_not_let_go_of(bench: Bench) -> None:
+    """Others see the lease held a moment before that is known: nothing may be brought into service without a fence in it."""
+    bench.store.record = Record("node-b", 7, "other.1", ttl=0.1)
+    holder = bench.begun()
+    seen: list[bool] = []
+    write = bench.store.write
+
+    def claim(key: str, expected: Hashable, record: Record) -> Hashable | None:
+        seen.append(holder.expired)
+        return write(key, expected, record)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench.store, "write", claim)
+        acquire(holder)
+    assert seen[0]
