@@ -57,7 +57,7 @@ def test_nor_with_what_people_do_to_a_cluster(name: str) -> None:
 @pytest.mark.parametrize("name", ["none", *sorted(FAULTS)])
 def test_nor_in_many_more_schedules(name: str) -> None:
     faults = FAULTS.get(name, Faults())
-    _has_taken_place(_run(range(40_000), faults), faults, 40_000)
+    _has_taken_place(_run(range(10_000), faults), faults, 10_000)
 
 
 def _has_taken_place(tally: Tally, faults: Faults, schedules: int) -> None:
