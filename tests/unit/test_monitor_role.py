@@ -157,6 +157,7 @@ def test_systemd_takes_each_line_of_the_unit(tmp_path: Path) -> None:
     lines = unit.read_text().splitlines()
     assert [line for line in lines if line.startswith("ReadWritePaths")] == [
         'ReadWritePaths="-/proc/sys/net"',
+        'ReadWritePaths="-/run/systemd/system"',
         'ReadWritePaths="-/var/lib/node exporter"',
         'ReadWritePaths="-/srv/100%% full"',
         'ReadWritePaths="-/srv/plain"',
