@@ -29,16 +29,17 @@ SHELL_SCRIPTS = ("tests/front-door", "tests/holdfast-bench", "tests/holdfast-lab
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
 
-def _pip_has_its_own_index() -> bool:
-    """Whether pip was told where to get packages from. uv reads no settings of pip's, so then pip itself has to install."""
-    if {"PIP_INDEX_URL", "PIP_NO_INDEX"} & set(os.environ):
+def _pip_has_settings_of_its_own() -> bool:
+    """Whether pip was told where to get packages from, or which certificates to trust. uv reads no settings of pip's, so then pip itself installs."""
+    names = ["index-url", "no-index", *([] if "SSL_CERT_FILE" in os.environ else ["cert"])]
+    if {f"PIP_{name.upper().replace('-', '_')}" for name in names} & set(os.environ):
         return True
     settings = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False).stdout
-    return re.search(r"^(global|install)\.(index-url|no-index)=", settings, re.MULTILINE) is not None
+    return re.search(rf"^(global|install)\.({'|'.join(names)})=", settings, re.MULTILINE) is not None
 
 
 nox.needs_version = ">=2026.8"
-nox.options.default_venv_backend = "virtualenv" if _pip_has_its_own_index() else "uv|virtualenv"
+nox.options.default_venv_backend = "virtualenv" if _pip_has_settings_of_its_own() else "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
 

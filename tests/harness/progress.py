@@ -48,11 +48,16 @@ def line(elapsed: float, left: float, total: int, done: int, failed: int, runnin
 
 
 class Progress:
-    """A pytest plugin. All hooks run in one thread; a second thread writes the line when nothing happens."""
+    """A pytest plugin.
+
+    With workers, a thread writes the line. Without, it is written after a test, because pytest captures all output while a test runs.
+    """
 
     def __init__(self, reporter: TerminalReporter, workers: int) -> None:
-        self._reporter, self._workers = reporter, workers
+        self._reporter, self._workers, self._has_workers = reporter, workers, False
         self._begin = time.monotonic()
+        self._interval = _LIVELY if reporter.isatty else _QUIET
+        self._next = self._begin + self._interval
         self._expected: dict[str, float] = {}
         self._running: dict[str, float] = {}
         self._done: set[str] = set()
@@ -70,7 +75,9 @@ class Progress:
     def pytest_xdist_node_collection_finished(self, ids: Collection[str]) -> None:
         """With workers: each has found the same tests."""
         if not self._expected:
+            self._has_workers = True
             self._start(ids)
+            threading.Thread(target=self._repeat, name="progress", daemon=True).start()
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """A test begins."""
@@ -82,6 +89,8 @@ class Progress:
         with self._lock:
             self._running.pop(nodeid, None)
             self._done.add(nodeid)
+            if not self._has_workers and time.monotonic() >= self._next:
+                self._show()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Iterator[None]:
@@ -116,16 +125,19 @@ class Progress:
 
     def _start(self, ids: Collection[str]) -> None:
         self._expected = expected(ids)
-        threading.Thread(target=self._repeat, name="progress", daemon=True).start()
 
     def _repeat(self) -> None:
-        while not self._over.wait(_LIVELY if self._is_live else _QUIET):
+        while not self._over.wait(self._interval):
             with self._lock:
-                text = self._line()
-                if self._is_live:
-                    self._reporter.write(f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}", flush=True)
-                else:
-                    self._write(text)
+                self._show()
+
+    def _show(self) -> None:
+        self._next = time.monotonic() + self._interval
+        text = self._line()
+        if self._is_live:
+            self._reporter.write(f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}", flush=True)
+        else:
+            self._write(text)
 
     def _line(self) -> str:
         now = time.monotonic()
