@@ -15,18 +15,23 @@ from lab.waiting import until
 LEASE = "holdfast-lease@web.service"
 
 
+DROP_IN = f"/run/systemd/system/{UNIT}.d/never-again.conf"
+
+
 def killed_for_good(node: BootedNode) -> None:
-    node.run("systemctl", "mask", "--runtime", UNIT)
+    """As one that systemd starts no more, because it is masked or its configuration is refused."""
+    script = f"mkdir -p $(dirname {DROP_IN}) && printf '[Service]\\nRestart=no\\n' > {DROP_IN} && systemctl daemon-reload"
+    node.run("sh", "-c", script)
     node.run("systemctl", "kill", "--signal=KILL", UNIT)
 
 
 def stands_still(node: BootedNode) -> None:
-    node.run("systemctl", "kill", f"--signal={signal.SIGSTOP:d}", UNIT)
+    node.run("systemctl", "kill", "--kill-whom=main", f"--signal={signal.SIGSTOP:d}", UNIT)
 
 
 def restored(node: BootedNode) -> None:
-    node.run("systemctl", "unmask", "--runtime", UNIT)
-    node.run("systemctl", "kill", f"--signal={signal.SIGCONT:d}", UNIT, check=False)
+    node.run("sh", "-c", f"rm -f {DROP_IN}; systemctl daemon-reload")
+    node.run("systemctl", "kill", "--kill-whom=main", f"--signal={signal.SIGCONT:d}", UNIT, check=False)
     node.run("systemctl", "reset-failed", check=False)
     node.run("systemctl", "start", UNIT)
 
