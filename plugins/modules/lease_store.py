@@ -52,6 +52,11 @@ ready:
   returned: success
   type: bool
   sample: true
+table_arn:
+  description: The ARN of the DynamoDB table. Null for another store, and for a table that check mode did not create.
+  returned: success
+  type: str
+  sample: arn:aws:dynamodb:eu-central-1:111122223333:table/holdfast
 """
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store_task import StoreTask

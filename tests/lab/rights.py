@@ -17,7 +17,7 @@ _EC2 = (
     "StopInstances",
     "DescribeInstances",
 )
-_DYNAMODB = ("GetItem", "PutItem", "UpdateItem")
+_DYNAMODB = ("GetItem", "PutItem")
 
 NODE_RIGHTS: dict[str, Any] = {
     "Version": "2012-10-17",

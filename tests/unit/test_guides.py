@@ -41,6 +41,8 @@ from ansible_collections.holdfast.ha.tests.harness.guides import (
 )
 from ansible_collections.holdfast.ha.tests.lab.rights import NODE_RIGHTS
 
+#: Where Ansible finds the collection: beside a checkout, or around a copy that lies where collections do.
+TREE = ROOT / ".tree" if (ROOT / ".tree").exists() else ROOT.parents[2]
 #: Also looked through for playbooks that are named somewhere in a line.
 MENTIONS = [*TEXTS, *sorted((ROOT / "extensions").rglob("*.yml")), *sorted((ROOT / "playbooks").glob("*.yml"))]
 #: Programs of others, whose words are not looked at.
@@ -275,7 +277,8 @@ def printed(folder: Path, **variables: Any) -> dict[str, Any]:
     store = {"type": "dynamodb", "table": "holdfast"}
     given = json.dumps({"holdfast_store": store, "ansible_python_interpreter": sys.executable, **variables})
     argv = [_tool("ansible-playbook"), "-i", "localhost,", "-e", given, str(folder / "play.yml")]
-    done = subprocess.run(argv, env={"PATH": os.environ["PATH"], "HOME": str(folder)}, capture_output=True, text=True, check=False)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "ANSIBLE_COLLECTIONS_PATH": str(TREE)}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     policy: dict[str, Any] = json.loads(answer.read_text())
     return policy
@@ -284,12 +287,14 @@ def printed(folder: Path, **variables: Any) -> dict[str, Any]:
 def test_one_policy_in_readme_and_guide_and_playbook_and_lab(tmp_path: Path) -> None:
     shown = policy_of(ROOT / "README.md")
     assert shown == policy_of(GUIDES / "iam.rst")
-    basic = printed(tmp_path)
+    here = {"region": "eu-central-1"}
+    store = {"type": "dynamodb", "table": "holdfast", **here}
+    basic = printed(tmp_path, holdfast_cluster="web-prod", holdfast_aws=here, holdfast_store=store)
     for policy in (shown, basic):
         for part in policy["Statement"]:
             part["Action"] = sorted(part["Action"])
     assert shown == basic
-    special = {"fence": "stop_instance", "ec2": {"missing": "create"}}
+    special = {"fence": "stop_instance", "ec2": {"route_tables": "all", "elastic_ip": "203.0.113.5", "missing": "create"}}
     most = rights(printed(tmp_path, holdfast_resources=[special], holdfast_instances={"node-a": "i-0123456789abcdef0"}))
     assert most == rights(NODE_RIGHTS)
     role = {"ec2": {"role_arn": "arn:aws:iam::111122223333:role/network"}}

@@ -7,6 +7,8 @@ Each call is one attempt with short time-outs: whether to try again is decided i
 from __future__ import annotations
 
 import os
+import re
+import socket
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -31,7 +33,6 @@ from ansible_collections.holdfast.ha.plugins.module_utils._model import is_url, 
 PARALLEL = 10
 _CONNECT_TIMEOUT, _READ_TIMEOUT = 1.0, 2.0
 _AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn")
-_SESSION_NAME = "holdfast-ha"
 _LONGEST_OPTION = 4096
 _KEYS = ("access_key", "secret_key", "session_token")
 
@@ -179,7 +180,7 @@ def _with_role(session: Any, options: AwsOptions, role_arn: str, region: str) ->
     For where STS is called see `sts_endpoint`.
     """
     endpoint = sts_endpoint(options.endpoint_url, os.environ)
-    extra = {"RoleSessionName": _SESSION_NAME, **({"ExternalId": options.external_id} if options.external_id else {})}
+    extra = {"RoleSessionName": session_name(socket.gethostname()), **({"ExternalId": options.external_id} if options.external_id else {})}
     fetcher = AssumeRoleCredentialFetcher(
         client_creator=lambda service, **_keys: _client(session, service, region, options, endpoint_url=endpoint),
         source_credentials=session.get_credentials() or _none(),
@@ -190,6 +191,11 @@ def _with_role(session: Any, options: AwsOptions, role_arn: str, region: str) ->
     refreshed = DeferredRefreshableCredentials(method="assume-role", refresh_using=fetcher.fetch_credentials)
     core._credentials = refreshed  # the public setter takes fixed keys only, which a long-lived client would outlive
     return boto3.session.Session(botocore_session=core, region_name=region)
+
+
+def session_name(node: str) -> str:
+    """The name of a role's session, by which CloudTrail tells nodes apart. STS takes letters, digits and ``_+=,.@-``, 64 at most."""
+    return re.sub(r"[^A-Za-z0-9_+=,.@-]", "-", f"holdfast-{node}")[:64]
 
 
 def sts_endpoint(endpoint_url: str | None, environ: Mapping[str, str]) -> str | None:

@@ -88,8 +88,20 @@ class DynamoDbStore:
             raise Refused(f"the table {self._table} exists and its key is not the text attribute {KEY}; choose another name for the lease table")
         return str(described["TableStatus"]) in ("ACTIVE", "UPDATING")
 
+    def arn(self) -> str | None:
+        """The table's ARN; None where it is not there."""
+        try:
+            return str(self._call("DescribeTable")["Table"]["TableArn"])
+        except NotFound:
+            return None
+
     def create(self, now: Callable[[], float] = time.monotonic, pause: Callable[[float], None] = time.sleep) -> None:
-        """Create the table, on-demand billing, and wait until it is usable. Another's simultaneous creation counts as ours."""
+        """Create the table, on-demand billing, and wait until it is usable. Another's simultaneous creation counts as ours.
+
+        It is protected from deletion where this botocore knows of that (from 1.29.90 on).
+        """
+        known = self._client.meta.service_model.operation_model("CreateTable").input_shape.members
+        protection = {"DeletionProtectionEnabled": True} if "DeletionProtectionEnabled" in known else {}
         try:
             self._call(
                 "CreateTable",
@@ -97,6 +109,7 @@ class DynamoDbStore:
                 KeySchema=[{"AttributeName": KEY, "KeyType": "HASH"}],
                 AttributeDefinitions=[{"AttributeName": KEY, "AttributeType": "S"}],
                 BillingMode="PAY_PER_REQUEST",
+                **protection,
             )
         except ServiceError as error:
             if not has_code(error, "ResourceInUseException"):

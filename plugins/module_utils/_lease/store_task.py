@@ -73,5 +73,6 @@ class StoreTask:
         )
 
     def result(self, run: Run[StoreReady, CreateTable]) -> dict[str, object]:
-        """``type`` and ``ready``."""
-        return {"type": self._settings.type, "ready": run.after.ready}
+        """``type``, ``ready`` and ``table_arn``."""
+        arn = self._store.arn() if isinstance(self._store, DynamoDbStore) else None
+        return {"type": self._settings.type, "ready": run.after.ready, "table_arn": arn}

@@ -130,7 +130,7 @@ def test_prepare_aws(cluster: Cluster) -> None:
     runs = [run_playbook("prepare_aws", given, where=lab.node_a.namespace, environment=admin) for _time in range(2)]
     assert [(run.status, [task.task for task in run.changed]) for run in runs] == [(0, ["Create the lease table"]), (0, [])], runs
     policy = runs[1].tasks[-1].result["msg"]
-    granted, known = (sorted(action for part in one["Statement"] for action in part["Action"]) for one in (policy, NODE_RIGHTS))
+    granted, known = ({action for part in one["Statement"] for action in part["Action"]} for one in (policy, NODE_RIGHTS))
     assert granted == known
     (fence,) = (part for part in policy["Statement"] if part["Action"] == ["ec2:StopInstances"])
     assert sorted(one.rpartition("/")[2] for one in fence["Resource"]) == sorted(instances(cluster).values()), "it may stop others"

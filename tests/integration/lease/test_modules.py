@@ -195,7 +195,10 @@ def test_lease_store(plane: ControlPlane, etcd: Etcd) -> None:
     created = {"store": dynamodb(plane, table="made-by-module")}
     another = {"store": dynamodb(plane, table="made-again")}
     twelve_steps(lambda args, check: run_module("lease_store", args, check=check), snapshot, created, another, None)
-    assert admin.describe_table(TableName="made-by-module")["Table"]["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+    made = admin.describe_table(TableName="made-by-module")["Table"]
+    assert made["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+    assert made["DeletionProtectionEnabled"], "who deletes the table takes every service of the cluster down"
+    assert run_module("lease_store", created)["table_arn"] == made["TableArn"]
     for setting in ({"type": "etcd", "endpoints": etcd.endpoints}, {"type": "none"}):
         answer = run_module("lease_store", {"store": setting})
         assert (answer["failed"], answer["changed"], answer["ready"]) == (False, False, True)

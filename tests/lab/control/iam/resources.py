@@ -38,7 +38,7 @@ class Resources:
             common["ec2:Region"] = self._region
             found = [target for name in _EC2.get(request.action, ()) for target in self._named(name, request.params)]
         elif request.service == "dynamodb" and isinstance(request.params.get("TableName"), str):
-            found = [Target(f"arn:aws:dynamodb:{self._region}:{self._account}:table/{request.params['TableName']}", {})]
+            found = [Target(f"arn:aws:dynamodb:{self._region}:{self._account}:table/{request.params['TableName']}", _leading_keys(request.params))]
         elif request.service == "sts" and request.action == "AssumeRole":
             external = request.params.get("ExternalId")
             found = [Target(str(request.params.get("RoleArn", "*")), {"sts:ExternalId": external} if external else {})]
@@ -53,6 +53,8 @@ class Resources:
             thing = finder(self._backend, text)
             key = getattr(thing, "id", None) or text
             yield Target(self._arn(kind, key), self._context(kind, thing) if thing is not None else {})
+            if parameter == "AssociationId" and thing is not None and thing.eni is not None:  # disassociating is a right on both ends
+                yield Target(self._arn("network-interface", thing.eni.id), self._context("network-interface", thing.eni))
 
     def _arn(self, kind: str, key: str) -> str:
         return f"arn:aws:ec2:{self._region}:{self._account}:{kind}/{key}"
@@ -75,6 +77,13 @@ class Resources:
         if kind == "elastic-ip":
             context.update({"ec2:AllocationId": str(thing.allocation_id), "ec2:PublicIpAddress": thing.public_ip, "ec2:Domain": thing.domain})
         return context
+
+
+def _leading_keys(params: dict[str, Any]) -> Context:
+    """The partition key of the item that a call on one item names. The lab's tables have a text as their only key."""
+    item = params.get("Key") or params.get("Item") or {}
+    keys = [str(value["S"]) for name, value in item.items() if name == "lease" and "S" in value]
+    return {"dynamodb:LeadingKeys": keys} if keys else {}
 
 
 def _instance(backend: Any, key: str) -> Any:
