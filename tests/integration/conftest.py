@@ -10,6 +10,7 @@ import pytest
 
 from lab import witness
 from lab.oracle import TwoHolders
+from lab.residence import remove_abandoned
 
 _BEGAN = pytest.StashKey[float]()
 
@@ -22,6 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if not marker.kwargs.get("reason"):
                 raise pytest.UsageError(f"{item.nodeid}: the marker rerun requires a reason: rerun(reason=...)")
             item.add_marker(pytest.mark.flaky(reruns=1, rerun_except=TwoHolders))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Remove what a run that was killed has left. Once, before the workers start."""
+    if not hasattr(session.config, "workerinput"):
+        remove_abandoned()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

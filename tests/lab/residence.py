@@ -117,6 +117,21 @@ class Residence:
         self.leave()
 
 
+def remove_abandoned() -> list[str]:
+    """Remove what labs of ended processes have left, whatever their prefix. Returns their prefixes. A lab that runs is not touched."""
+    found = []
+    for lock in sorted(_BASE.glob("*.lock")) if os.geteuid() == 0 else ():
+        for prefix in (lock.stem, f"{lock.stem}-"):  # both have this lock
+            try:
+                residence = Residence(prefix)
+                if residence.owner() is None and residence.take():
+                    found.append(prefix)
+                residence.leave()
+            except LabError:
+                continue  # another process has taken it meanwhile, or it is longer than a prefix can be
+    return found
+
+
 @contextmanager
 def ending_on_sigterm() -> Iterator[None]:
     """Let SIGTERM end this process the way Ctrl-C does, through every ``finally``; unless the process has a handler of its own."""

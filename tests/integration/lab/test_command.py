@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.residence import LabError, Residence
+from lab.residence import LabError, Residence, remove_abandoned
 from lab.vpc import Lab
 from lab.waiting import until
 
@@ -207,6 +207,18 @@ def test_down_removes_what_a_killed_lab_left():
     assert traces(prefix) != []
     assert lab_command("down", prefix=prefix).stdout == "the lab is gone\n"
     assert traces(prefix) == []
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next_and_a_lab_that_runs_stays(running):
+    prefix = f"h{os.getpid()}-"
+    lab_command("up", prefix=prefix)
+    owner = Residence(prefix).owner()
+    assert owner is not None
+    os.kill(owner, signal.SIGKILL)
+    until(lambda: Residence(prefix).owner() is None, 5, "the killed lab still holds its lock")
+    assert prefix in remove_abandoned()
+    assert traces(prefix) == []
+    assert "10.1.0.10/32 is on node-a" in lab_command("status").stdout
 
 
 def test_a_bring_up_that_fails_leaves_nothing(monkeypatch):
