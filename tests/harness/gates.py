@@ -74,7 +74,7 @@ def _list(*words: str) -> list[dict[str, Any]]:
     done = subprocess.run(_nox(*words, "--list-sessions", "--json"), cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"gates: nox cannot list its sessions: {done.stderr.strip()}")
-    return list(json.loads(done.stdout))
+    return [one for one in json.loads(done.stdout) if not one["description"].startswith("Meta session")]  # those start others of the list
 
 
 def _has_python(session: Mapping[str, Any]) -> bool:
