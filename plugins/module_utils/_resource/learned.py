@@ -142,7 +142,8 @@ def to_json(state: State) -> dict[str, object]:
 
 def from_json(content: object, tag: str) -> State:
     """The reverse of `to_json`. Raises `BadInput` for anything else."""
-    if not isinstance(content, Mapping) or type(content.get("version")) is not int or content["version"] != _VERSION:
+    version = content.get("version") if isinstance(content, Mapping) else None
+    if not isinstance(content, Mapping) or not isinstance(version, int) or isinstance(version, bool) or version != _VERSION:
         raise BadInput("it is not a state file of this version")
     inventory, in_service = content.get("inventory"), content.get("in_service")
     if not isinstance(inventory, Mapping):
