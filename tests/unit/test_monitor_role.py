@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,12 @@ def pack(collection: Path, archive: Path) -> str:
     return str(json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)["id"])
 
 
+def unpack(archive: Path, folder: Path) -> None:
+    """As root does it on a node."""
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["tar", "--extract", "-C", str(folder), "-f", str(archive)], check=True)
+
+
 @pytest.mark.parametrize("from_galaxy", [False, True])
 def test_the_packed_collection_is_run_by_its_name(tmp_path: Path, from_galaxy: bool) -> None:
     collection = ROOT
@@ -38,8 +43,7 @@ def test_the_packed_collection_is_run_by_its_name(tmp_path: Path, from_galaxy: b
     name = pack(collection, tmp_path / "one.tar")
     assert pack(collection, tmp_path / "two.tar") == name, "the same files, and yet another version"
     node = tmp_path / "node"
-    with tarfile.open(tmp_path / "one.tar") as archive:
-        archive.extractall(node, filter="data")
+    unpack(tmp_path / "one.tar", node)
     environment = {"PYTHONPATH": str(node), "PYTHONDONTWRITEBYTECODE": "1"}
     told = subprocess.run([sys.executable, "-m", PROGRAM, "--help"], env=environment, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr
@@ -80,8 +84,7 @@ def test_commands_run_no_module_of_the_callers_folder(tmp_path: Path, hostile: P
     home = tmp_path / "home"
     home.mkdir()
     pack(ROOT, tmp_path / "one.tar")
-    with tarfile.open(tmp_path / "one.tar") as archive:
-        archive.extractall(home / "collections", filter="data")
+    unpack(tmp_path / "one.tar", home / "collections")
     (home / "venv").symlink_to(sys.prefix)
     values = {"monitor_home": str(home), "monitor_venv": venv, "monitor_interpreter": sys.executable, "item": {"words": words.format(PROGRAM)}}
     script = rendered("command.j2", **values)

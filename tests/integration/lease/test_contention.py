@@ -87,7 +87,7 @@ def test_lab_that_loses_replies(plane: ControlPlane) -> None:
     arena, unsure = Arena(connect), 0
     for _number in range(5):
         plane.faults.inject(Fault("lost_reply", "dynamodb:PutItem", times=15))
-        unsure = arena.contests(20, keys=2).unsure
+        unsure = arena.contests(20, keys=2, missing=False).unsure
     plane.faults.clear()
     assert unsure > 30
 
@@ -124,7 +124,7 @@ def test_etcd_cluster_whose_leader_is_paused(tmp_path: Path) -> None:
         try:
             arena, rounds = Arena(_etcd(cluster.endpoints)), 0
             while len(pauses) < 5 or rounds < 60:
-                outcome = arena.contests(20, keys=2)
+                outcome = arena.contests(20, keys=2, missing=False)
                 rounds += outcome.rounds
                 assert rounds < 2000, "no leader was ever paused"
         finally:
