@@ -28,7 +28,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.stores import
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.version import version
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.watch import Surroundings, Watch
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import own_options
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper, identity, new_state
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import NOBODY, lease_key
@@ -36,6 +36,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import T
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Resource
 from ansible_collections.holdfast.ha.plugins.module_utils._net import rtnetlink
 from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.schema import refuse_shared_addresses
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 
 #: Seconds: a thread that has not turned for so long is stuck; so long a run that was called off has to end, the lease to be released at an orderly
@@ -68,6 +69,9 @@ class Service:
         :param running: In whose place it is to go on: that has its own ports already.
         """
         config = self._config
+        if running is not None:
+            running.refuse_to_be_replaced()
+        refuse_shared_addresses(self._resources())
         for resource in self._resources():
             self._timing(resource)
             if running is not None and resource.ec2 is not None:  # at a start, EC2 is no reason not to hold a lease
@@ -80,6 +84,13 @@ class Service:
         if running is not None:
             refuse_relocation(running._config, config, running.held(), self._resources())
             self._check_ports(running._config)
+
+    def refuse_to_be_replaced(self) -> None:
+        """Raises `Refused` while a lease that is held here lasts only by the word of the peers: the next process does not have their word."""
+        lost = [watch.tag for watch in self.watches.values() if watch.is_held_without_store]
+        if lost:
+            what = f"{', '.join(sorted(lost))} is held while the store of leases does not answer"
+            raise Refused(f"a reload is refused: {what}, and a new process could not go on with it. Reload when the store answers.")
 
     def _check_ports(self, old: Config) -> None:
         """Those that are new."""

@@ -19,7 +19,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.stores import
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import own_options
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, MissingProgram, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR, Resource
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.schema import parse
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.schema import parse, refuse_shared_addresses
 
 #: As the peers want it, in bytes.
 _SHORTEST_KEY = 32
@@ -32,17 +32,20 @@ def validate(given: Mapping[str, Any]) -> Config:
     if not isinstance(definitions, list) or not definitions:
         raise BadInput("holdfast_resources: there is no resource to watch; define one", path="holdfast_resources")
     seen: dict[str, int] = {}
+    parsed: list[Resource] = []
     for number, definition in enumerate(definitions):
         place = f"holdfast_resources[{number}]"
         resource = parse(definition, place)
         if resource.tag in seen:
             raise BadInput(f"{place}: the tag {resource.tag} is that of holdfast_resources[{seen[resource.tag]}] already", path=place)
         seen[resource.tag] = number
+        parsed.append(resource)
         for node in resource.priority:
             if node not in config.nodes:
                 raise BadInput(f"{place}/priority: {node} is no node of the cluster; it has {', '.join(config.nodes)}", path=f"{place}/priority")
         if config.store.type != "none":
             dataclasses.replace(config.timing, stop_budget=resource.stop_budget).validate()
+    refuse_shared_addresses(parsed)
     if config.peers is not None:
         missing = sorted(set(config.nodes) - set(config.peers.addresses))
         if missing:

@@ -250,6 +250,11 @@ class Watch(threading.Thread):
         return self._machine.paused
 
     @property
+    def is_held_without_store(self) -> bool:
+        """Whether the lease is held here while the store does not answer."""
+        return self.holder.state.held is not None and bool(self.holder.store_error)
+
+    @property
     def is_busy(self) -> bool:
         """Whether something is under way."""
         return self._machine.work is not None

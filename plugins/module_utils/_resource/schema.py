@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
@@ -90,6 +90,18 @@ class _Fields:
                 near = difflib.get_close_matches(str(name)[:_LONGEST_TEXT], self._known, 1)
                 hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(self._known)}"
                 raise BadInput(f"{self._path}: {shown(name)} is not known here; {hint}", path=self._path)
+
+
+def refuse_shared_addresses(resources: Iterable[Resource]) -> None:
+    """Refuse two resources with one address: each has a lease of its own, so two nodes could have the address. Raises `BadInput`."""
+    owners: dict[str, str] = {}
+    for one in resources:
+        address = str(one.address.ip)
+        if owners.setdefault(address, one.tag) != one.tag:
+            raise BadInput(
+                f"{one.tag}: the address {address} is that of {owners[address]} already. Give each address to one resource.",
+                path="holdfast_resources",
+            )
 
 
 def _text(value: object, path: str) -> str:

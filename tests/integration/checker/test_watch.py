@@ -307,6 +307,24 @@ def test_with_a_channel_the_active_node_stays_when_the_store_is_away(pair: Pair)
     assert not a.seen("lost")
 
 
+def test_a_reload_while_the_store_is_away_is_refused(pair: Pair) -> None:
+    """The next process would have no lease, and not the word of the peers by which the address stays."""
+    a = pair.checkers["node-a"]
+    pair.lan.control.faults.inject(Fault("silent", "dynamodb:*"))
+    until(lambda: a.seen("failsafe"), 20, "no failsafe")
+    a.send(signal.SIGHUP)
+    kept = until(lambda: a.seen("kept old configuration"), 20, "it reloads")
+    assert "web is held while the store of leases does not answer" in kept[0]["reason"]
+    end = time.monotonic() + TIMING.ttl
+    while time.monotonic() < end:
+        assert pair.places("node-a") == ["eth0"]
+        time.sleep(0.1)
+    pair.lan.control.faults.clear()
+    until(lambda: pair.status("node-a")["watching"], 10, "the store is not seen again")
+    a.send(signal.SIGHUP)
+    until(lambda: a.seen("reloaded"), 15, "it does not reload")
+
+
 def test_what_was_taken_out_of_service_waits_for_a_person(pair: Pair) -> None:
     pair.ask("node-a", "release", handoff_to="-")
     epoch = pair.record().epoch

@@ -93,6 +93,8 @@ def test_a_reload_moves_no_lease_that_somebody_holds(tmp_path: Path) -> None:
     class Standby:
         """Of a resource that node-b holds."""
 
+        tag, is_held_without_store = "web", False
+
         def status(self) -> dict[str, Any]:
             return {"tag": "web", "address": "10.1.0.10/32", "held": False, "holder": "node-b"}
 

@@ -45,6 +45,7 @@ def test_what_is_right_is_taken() -> None:
     [
         (lambda given: given.update(resources=[]), "no resource to watch"),
         (lambda given: given["resources"].append(given["resources"][0]), "the tag web is that of holdfast_resources[0] already"),
+        (lambda given: given["resources"].append({**given["resources"][0], "tag": "api"}), "is that of web already"),
         (lambda given: given["resources"][0].update(address="10.1.0.10/99"), "holdfast_resources[0]/address"),
         (lambda given: given["resources"][0].update(priority={"node-x": 1}), "node-x is no node of the cluster"),
         (lambda given: given["resources"][0].update(stop_budget=60), "stop_budget"),
