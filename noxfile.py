@@ -24,6 +24,8 @@ import nox
 ROOT = Path(__file__).resolve().parent
 #: Each ansible-core that is tested with, and a Python that it runs on. The first is the oldest that is supported, the last the one that pip finds.
 CORES = {"2.17.7": "3.10", "2.18": "3.11", "2.19": "3.11", "2.20": "3.12", "newest": "3.13"}
+#: The Python of `.venv`, as ansible-test wants it.
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 SHELL_SCRIPTS = ("tests/front-door", "tests/holdfast-bench", "tests/holdfast-lab", ".ci/run")
 # The sessions without an environment of their own use the programs beside nox, also where nobody has put these on PATH.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
@@ -241,15 +243,20 @@ def _ansible_test(session: nox.Session, *words: str) -> None:
 
 @nox.session(name="ansible-test-sanity", venv_backend="none")
 def sanity(session: nox.Session) -> None:
-    """ansible-test's sanity tests, with the ansible-core of `.venv`."""
-    _ansible_test(session, "sanity", "--local")
+    """ansible-test's sanity tests, with the ansible-core and the Python of `.venv`."""
+    _ansible_test(session, "sanity", "--local", "--python", _PYTHON)
+
+
+@nox.session(name="ansible-test-pythons", venv_backend="none", default=False, tags=["all"])
+def pythons(session: nox.Session) -> None:
+    """The sanity tests that differ from Python to Python, with every Python of this machine that ansible-test supports."""
+    _ansible_test(session, "sanity", "--local", "--test", "compile", "--test", "import")
 
 
 @nox.session(name="ansible-test-units", venv_backend="none", default=False, tags=["all"])
 def units(session: nox.Session) -> None:
     """The unit tests once more, in ansible-test's import regime; all but the long simulation of the lease, which imports nothing new."""
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    _ansible_test(session, "units", "--local", "--python", python, "--exclude", "tests/unit/plugins/module_utils/_lease/test_exclusion.py")
+    _ansible_test(session, "units", "--local", "--python", _PYTHON, "--exclude", "tests/unit/plugins/module_utils/_lease/test_exclusion.py")
 
 
 def _requirement(core: str) -> str:
