@@ -5,8 +5,8 @@
 
 help:
 	@echo "make demo       a VPC in a box: two nodes, a service, faults one after another, and the outage that clients saw"
-	@echo "make test       the gates (lint, types, documentation, ansible-test), all unit tests, one integration test for each scenario: 12 minutes"
-	@echo "make test-all   everything: all integration tests, also the long ones: TODO minutes"
+	@echo "make test       the gates, all unit tests, an integration test for each scenario, the exclusivity tests: some 8 minutes on two cores"
+	@echo "make test-all   everything, also nodes that boot and the long tests: some TODO minutes on two cores"
 
 demo test test-all:
 	@tests/front-door $@
