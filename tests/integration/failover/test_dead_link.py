@@ -135,8 +135,9 @@ def test_a_node_that_loses_all_links_on_the_way_goes_on_when_one_is_back(cluster
         assert cluster.holder() == "node-b"
         checker = cluster.checkers["node-b"]
         until(lambda: len(checker.seen("backing off")) > 1, PATIENCE, "its checker does not try on")
-        pause = checker.seen("backing off")[-1]["seconds"]
+        pause, runs = checker.seen("backing off")[-1]["seconds"], len(checker.seen("run started"))
         clear(cluster.lab)
-        until(lambda: checker.seen("serve"), pause, "the link was not noticed")
+        until(lambda: len(checker.seen("run started")) > runs, pause, "the link was not noticed")
+        until(lambda: checker.seen("serve"), PATIENCE, "the run did not put the address up")
         until_on_b(cluster)
     cluster.all_on("node-b")
