@@ -19,7 +19,7 @@ from ansible_collections.holdfast.ha.tests.integration.lease.register import His
 
 #: Held for as long as a contest may last; and one whose wait is no longer than a lease without a record requires.
 LONG = Timing(ttl=60, renew=20, call=1.5, margin=2, poll=0.02)
-SHORT = Timing(ttl=0.2, renew=0.05, call=1.5, margin=0.02, poll=0.02)
+SHORT = Timing(ttl=9, renew=1, call=1.5, margin=1, poll=0.02)
 _PATIENCE = 30.0
 
 
