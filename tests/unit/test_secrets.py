@@ -46,6 +46,7 @@ def test_no_secret_is_logged_or_returned(tmp_path: Path, module: str, options: d
     argv = [sys.executable, "-m", f"ansible_collections.holdfast.ha.plugins.modules.{module}", str(tmp_path / "args")]
     environment = {"PYTHONPATH": f"{tmp_path}:{TREE}", "PATH": os.environ["PATH"]}
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
-    assert json.loads(done.stdout)["invocation"]["module_args"], done
+    answer = json.loads(done.stdout)
+    assert "invocation" not in answer or answer["invocation"]["module_args"], "newer releases of ansible-core return none"
     assert "Invoked with" in log.read_text()
     assert SECRET not in done.stdout + done.stderr + log.read_text()
