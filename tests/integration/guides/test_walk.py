@@ -106,7 +106,10 @@ class Reader:
 
     def waits_until_well(self) -> None:
         """In service on one node, and nothing under way there; the other ready to take over."""
-        until(self._is_well, 120, "the resource does not come to rest", every=0.5)
+        try:
+            until(self._is_well, 120, "the resource does not come to rest", every=0.5)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}: {[self._status(node.name) for node in self.lab.nodes]}") from None
 
     def _is_well(self) -> bool:
         sights = [self._status(node.name) for node in self.lab.nodes]
