@@ -13,9 +13,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.boot import FILE as BOOT_ID
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.boot import boot_id
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import write_private
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _LONGEST = 200
 
 
@@ -23,10 +24,10 @@ class MayRun:
     """The fact for one resource. Safe from several threads and processes.
 
     :param folder: Where the states of the resources are.
-    :param boot_id: The file with the kernel's id of this boot.
+    :param boot_id: The file with the id of this boot.
     """
 
-    def __init__(self, folder: Path, tag: str, boot_id: Path = _BOOT_ID) -> None:
+    def __init__(self, folder: Path, tag: str, boot_id: Path = BOOT_ID) -> None:
         self._path, self._boot_id = folder / f"{tag}.may_run", boot_id
 
     @property
@@ -63,4 +64,4 @@ class MayRun:
             raise HoldfastError(f"removing {self._path} failed: {error.strerror}. See the folder's owner.", path=str(self._path)) from None
 
     def _boot(self) -> bytes:
-        return self._boot_id.read_bytes().strip()
+        return boot_id(self._boot_id).encode("ascii")

@@ -13,21 +13,22 @@ from pathlib import Path
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Resource, parse_tag
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.boot import FILE as BOOT_ID
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.boot import boot_id
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective, State, effective, from_json, to_json
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.schema import parse
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 #: No file of ours comes near this many bytes.
 _LARGEST = 1_000_000
 
 
 @dataclass(frozen=True)
 class Store:
-    """Where the files are. ``boot_id``: the file with the kernel's id of this boot."""
+    """Where the files are. ``boot_id``: the file with the id of this boot."""
 
     definitions: Path = Path("/etc/holdfast/resources")
     states: Path = Path("/var/lib/holdfast")
-    boot_id: Path = _BOOT_ID
+    boot_id: Path = BOOT_ID
 
     def definition(self, tag: str) -> Resource | None:
         """The definition that the monitor role has put there; ``None`` where there is none. Raises `BadInput`."""
@@ -57,8 +58,8 @@ class Store:
         return effective(tag, resource or self.definition(tag), self.state(tag))
 
     def boot(self) -> str:
-        """The kernel's id of this boot."""
-        return self.boot_id.read_text(encoding="ascii").strip()
+        """The id of this boot."""
+        return boot_id(self.boot_id)
 
     def tags(self) -> tuple[str, ...]:
         """Every resource that has a definition or a state here, sorted."""
