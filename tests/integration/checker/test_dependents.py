@@ -250,7 +250,7 @@ def test_one_that_cannot_be_stopped_is_stopped_again_and_again(world: World) -> 
     world.pair.checkers["node-b"].kill()
     world.a.behave(DB, refuses=True)
     world.steal("node-x")
-    until(lambda: sum(call == f"stop {DB}" for call in world.a.calls) >= 3, 20, "it is not stopped again")
+    until(lambda: sum(call == f"stop -- {DB}" for call in world.a.calls) >= 3, 20, "it is not stopped again")
     assert "its dependents have to stop here, and may still run" in world.pair.status("node-a")["reasons"]
     world.a.behave(DB)
     until(lambda: not world.a.runs(DB), SOON, "it still runs")
