@@ -21,6 +21,8 @@ from ansible_collections.holdfast.ha.plugins.module_utils._errors import Holdfas
 
 #: Seconds for one call, for how long a job may not be seen, for calling one off, and for how long one is looked for.
 _CALL, _LOST, _CALL_OFF, _SEARCH = 10.0, 30.0, 5.0, 5.0
+#: Seconds that a look at a job may take at least, also where its time is nearly over: else it fails for no other reason.
+_LEAST = 1.0
 #: What a proxy answers when the controller behind it has not.
 _NO_REPLY = (502, 504)
 _UNDER_WAY = ("new", "pending", "waiting", "running")
@@ -110,7 +112,7 @@ class AwxRunner:
                 why = "it was called off" if cancel.is_set() else f"it did not end within {self._settings.timeout:g} s"
                 return False, f"job {job} was canceled: {why}{'; ' + trouble if trouble else ''}"
             try:
-                reply = self._call("GET", f"{self._api}/v2/jobs/{job}/", None, min(_CALL, left), cancel)
+                reply = self._call("GET", f"{self._api}/v2/jobs/{job}/", None, min(_CALL, max(left, _LEAST)), cancel)
                 status = reply.content.get("status") if reply.status == 200 and isinstance(reply.content, dict) else None
                 trouble = "" if status else self._told(reply)
                 pause = max(self._settings.poll, reply.retry_after or 0.0)

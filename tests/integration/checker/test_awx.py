@@ -18,6 +18,7 @@ import pytest
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger import Order, Outcome, Triggers, parse_triggers
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_awx import AwxRunner
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import AwxTrigger, CannotStart
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
 from lab.awx import TOKEN, AwxServer, Controller, certificate_of
 from lab.waiting import until
 
@@ -237,9 +238,9 @@ def test_an_odd_reply_is_one_more_reason_to_ask_the_next(start: Start, controlle
     assert "defect" not in log.names
 
 
-def test_a_host_that_cannot_be_is_one_too(start: Start, log: Kept) -> None:
-    assert start(url="https://awx..example.org").trigger == "webhook"
-    assert "cannot be used as it is written" in log.of("trigger failed")[0]["reason"]
+def test_a_host_that_cannot_be_is_refused_with_the_settings(start: Start) -> None:
+    with pytest.raises(BadInput, match="this has to be a URL"):
+        start(url="https://awx..example.org")
 
 
 def test_a_job_that_hangs_is_canceled(start: Start, controller: Controller) -> None:
