@@ -15,6 +15,7 @@ from lab.node import Node
 from lab.playbook import PlaybookRun, run_playbook
 from lab.vpc import Lab
 
+ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.skipif(bool(booted.why_not()), reason=booted.why_not() or "-")
 _NOTED = "ExecStart=/bin/sleep infinity\n" + "\n".join(
     f"{when}=/bin/sh -c 'echo %p {when} >> /run/diary'" for when in ("ExecStartPost", "ExecStopPost")
@@ -35,8 +36,12 @@ def put_units(node: Node) -> None:
 
 
 def test_units(tmp_path: Path) -> None:
-    with Lab(f"fu{os.getpid()}-", booted=True) as lab:
+    wheels = booted.wheels(ROOT / "roles/monitor/files/requirements.txt")
+    with Lab(f"fu{os.getpid()}-", booted=True, binds={wheels: booted.WHEELS}) as lab:
         node = lab.booted_nodes[0]
+        node.run(
+            "sh", "-c", f"python3 -m zipfile -e {booted.WHEELS}/netaddr-*.whl /usr/lib/python3/dist-packages"
+        )  # that dependents may run is recorded
         put_units(node)
         told = lab.inventory()
         told["all"]["hosts"] = {node.name: told["all"]["hosts"][node.name]}
