@@ -71,8 +71,9 @@ class Service:
         config = self._config
         if running is not None:
             running.refuse_to_be_replaced()
-        refuse_shared_addresses(self._resources())
-        for resource in self._resources():
+        resources = self._resources()
+        refuse_shared_addresses(resources)
+        for resource in resources:
             self._timing(resource)
             if running is not None and resource.ec2 is not None:  # at a start, EC2 is no reason not to hold a lease
                 options = {**config.aws, **own_options(resource.ec2)}
@@ -82,7 +83,7 @@ class Service:
         if config.peers is not None:
             read_key(config.peers.key_file)
         if running is not None:
-            refuse_relocation(running._config, config, running.held(), self._resources())
+            refuse_relocation(running._config, config, running.held(), resources)
             self._check_ports(running._config)
 
     def refuse_to_be_replaced(self) -> None:
@@ -139,7 +140,6 @@ class Service:
         if self._peers is not None:
             self._peers.start()
         self._metrics.start(lambda: [watch.status() for watch in tuple(self.watches.values())])
-        forget_others([resource.tag for resource in self._resources()], run_command)
         watches = []
         for resource in self._resources():  # each lease is gone on with as soon as it can be: an address may have a second left
             watches.append(self._make_watch(resource, around))
@@ -151,6 +151,7 @@ class Service:
             thread.start()
         if self._triggers is not None and self.watches:
             self._triggers.arm()
+        forget_others(self.watches, run_command)  # last: it may wait for systemd, and an address for the renewal of its lease
 
     def about(self) -> dict[str, Any]:
         """What the status says of the node."""

@@ -196,13 +196,18 @@ def test_nothing_stays_behind(ending):
     assert traces(prefix) == []
 
 
-def test_down_removes_what_a_killed_lab_left():
-    prefix = f"f{os.getpid()}-"
+def killed_lab(prefix: str) -> str:
+    """A lab whose process was killed; returns the prefix."""
     lab_command("up", prefix=prefix)
     owner = Residence(prefix).owner()
     assert owner is not None
     os.kill(owner, signal.SIGKILL)
     until(lambda: Residence(prefix).owner() is None, 5, "the killed lab still holds its lock")
+    return prefix
+
+
+def test_down_removes_what_a_killed_lab_left():
+    prefix = killed_lab(f"f{os.getpid()}-")
     assert "no lab is running" in lab_command("status", prefix=prefix, check=False).stderr
     assert traces(prefix) != []
     assert lab_command("down", prefix=prefix).stdout == "the lab is gone\n"
@@ -210,12 +215,7 @@ def test_down_removes_what_a_killed_lab_left():
 
 
 def test_what_a_killed_run_left_is_removed_by_the_next_and_a_lab_that_runs_stays(running):
-    prefix = f"h{os.getpid()}-"
-    lab_command("up", prefix=prefix)
-    owner = Residence(prefix).owner()
-    assert owner is not None
-    os.kill(owner, signal.SIGKILL)
-    until(lambda: Residence(prefix).owner() is None, 5, "the killed lab still holds its lock")
+    prefix = killed_lab(f"h{os.getpid()}-")
     assert prefix in remove_abandoned()
     assert traces(prefix) == []
     assert "10.1.0.10/32 is on node-a" in lab_command("status").stdout
