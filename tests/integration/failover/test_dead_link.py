@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -105,17 +107,33 @@ def test_a_link_that_is_switched_off_is_switched_on(cluster: Cluster, tmp_path: 
     assert bool(cluster.checkers["node-b"].seen("takeover")) == (way == "reflex")
 
 
-def test_a_link_that_is_switched_off_and_dead_is_tried_once(cluster: Cluster, tmp_path: Path) -> None:
-    """Then it counts as what it is, and the node that is ready has the lease again."""
+@contextmanager
+def kept_off(node: Node, interface: str) -> Iterator[None]:
+    """Something else on the node switches the interface off ten times a second, for a minute at most."""
+    loop = f"for _ in $(seq 600); do ip link set {interface} down; sleep 0.1; done"
+    other = node.namespace.spawn("sh", "-c", loop)
+    try:
+        yield
+    finally:
+        other.kill()
+        other.wait()
+
+
+@pytest.mark.parametrize("off", ["once", "again and again"])
+def test_a_link_that_is_switched_off_and_dead_is_tried_once(cluster: Cluster, tmp_path: Path, off: str) -> None:
+    """The link counts as down afterwards, also if it is off again. The node that is ready acquires the lease once it is on and dead."""
     _a, b = cluster.lab.nodes
     cluster.reset(interface="eth1", backup_interface=None)
     cluster.switch("node-a", tmp_path)
     b.namespace.ip("link set eth1 down")
     cut(cluster, b, "eth1")
     with cluster.oracle():
-        run = cluster.play("switchover", tmp_path, tag=TAG, to="node-b")
+        with nullcontext() if off == "once" else kept_off(b, "eth1"):
+            run = cluster.play("switchover", tmp_path, tag=TAG, to="node-b")
         assert run.status != 0
         assert "web is held by node-b and not in service, as eth1 is down there" in run.message
+        assert cluster.holder() == "node-b"
+        b.namespace.ip("link set eth1 up")
         back = cluster.play("recover", tmp_path, tag=TAG)
     assert back.status == 0, back.message or back.other
     cluster.all_on("node-a")
