@@ -6,6 +6,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import socket
 import ssl
 import threading
 import time
@@ -15,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, ServiceError
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.connection import BoundedConnection, Resolver
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreRefused, StoreUnreachable
 from ansible_collections.holdfast.ha.plugins.module_utils._model import shown
 
@@ -112,6 +114,7 @@ class Gateway:
         self._token = ""
         self._cluster = cluster or ClusterPin()
         self._foreign: set[str] = set()
+        self._resolver = Resolver()
 
     def call(self, path: str, body: dict[str, Any], understand: Callable[[dict[str, Any]], _T], *, write: bool = False) -> Answer[_T]:
         """One call.
@@ -198,38 +201,36 @@ class Gateway:
         )
 
     def _ask(self, endpoint: str, path: str, body: dict[str, Any], write: bool, budget: float) -> dict[str, Any]:
-        deadline = self._now() + budget
         url = urlsplit(endpoint)
-        connection = self._connection(url.hostname or "", url.port, budget)
+        connection = BoundedConnection(url.hostname or "", url.port or 2379, budget, self._resolver, self._tls if url.scheme == "https" else None)
         try:
             try:
                 connection.connect()
             except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:  # hung up on: it may be starting, or ending
-                raise StoreUnreachable(f"{endpoint}: {_cause(error)}", retryable=True) from error
+                raise StoreUnreachable(f"{endpoint}: {_cause(error, connection)}", retryable=True) from error
             except ssl.SSLError as error:
                 raise _TlsFailed(
                     f"etcd: TLS with {endpoint} failed ({_tls_cause(error)}); check store.ca_cert, cert and key", service="etcd"
                 ) from error
             except OSError as error:
-                raise StoreUnreachable(f"{endpoint}: {_cause(error)}", retryable=True) from error
+                raise StoreUnreachable(f"{endpoint}: {_cause(error, connection)}", retryable=True) from error
             headers = {"Content-Type": "application/json", **({"Authorization": self._token} if self._token else {})}
             try:
-                self._limit(connection, deadline)
                 connection.request("POST", url.path.rstrip("/") + path, json.dumps(body), headers)
-                self._limit(connection, deadline)
                 response = connection.getresponse()
-                self._limit(connection, deadline)
                 raw = response.read(_LARGEST_ANSWER + 1)
+                if connection.is_late():
+                    raise TimeoutError("timed out")  # it was cut, so the reply may end too early
             except ssl.SSLError as error:  # with TLS 1.3 a refused client certificate shows here, before anything is read
                 if "alert" in str(error).lower():
                     raise _TlsFailed(
                         f"etcd: {endpoint} refused the TLS connection ({_tls_cause(error)}); check store.cert and key", service="etcd"
                     ) from error
-                raise StoreUnreachable(f"{endpoint}: {_cause(error)}", retryable=True, ambiguous=write) from error
+                raise StoreUnreachable(f"{endpoint}: {_cause(error, connection)}", retryable=True, ambiguous=write) from error
             except (OSError, http.client.HTTPException) as error:
-                raise StoreUnreachable(f"{endpoint}: {_cause(error)}", retryable=True, ambiguous=write) from error
+                raise StoreUnreachable(f"{endpoint}: {_cause(error, connection)}", retryable=True, ambiguous=write) from error
         finally:
-            connection.close()
+            connection.end()
         return _parsed(endpoint, response.status, raw, write)
 
     def _understood(self, endpoint: str, reply: dict[str, Any], understand: Callable[[dict[str, Any]], _T], write: bool) -> _T:
@@ -243,18 +244,6 @@ class Gateway:
             return understand(reply)
         except NotEtcd as error:
             raise StoreUnreachable(f"{endpoint}: answered with something that is not etcd's ({error})", retryable=True, ambiguous=write) from None
-
-    def _connection(self, host: str, port: int | None, timeout: float) -> http.client.HTTPConnection:
-        if self._tls is not None:
-            return http.client.HTTPSConnection(host, port or 2379, timeout=timeout, context=self._tls)
-        return http.client.HTTPConnection(host, port or 2379, timeout=timeout)
-
-    def _limit(self, connection: http.client.HTTPConnection, deadline: float) -> None:
-        left = deadline - self._now()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        if connection.sock is not None:
-            connection.sock.settimeout(left)
 
 
 def whole(value: object) -> int:
@@ -333,7 +322,7 @@ def _tls_cause(error: Exception) -> str:
     return str(verify or getattr(error, "reason", None) or type(error).__name__)
 
 
-def _cause(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
+def _cause(error: Exception, connection: BoundedConnection) -> str:
+    if isinstance(error, TimeoutError) or (connection.is_late() and not isinstance(error, socket.gaierror)):
         return "no answer in time"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

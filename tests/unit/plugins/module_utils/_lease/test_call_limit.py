@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A call of etcd ends within its limit, whatever a name server or a server does. Real HTTP on loopback, and a name server that the test words."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd import EtcdStore
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreUnreachable, parse_store
+from ansible_collections.holdfast.ha.tests.unit.plugins.module_utils._lease.fake_etcd import HEADER, FakeEtcd
+
+NAME = "etcd-1.example.org"
+#: Seconds for one call, and what a busy machine may add.
+LIMIT, MARGIN = 0.6, 0.5
+
+
+class NameServer:
+    """Answers for `NAME` with ``addresses``. ``answers`` is cleared to make it silent; then a lookup hangs until it is set again."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.addresses: list[tuple[str, int]] = []
+        self.answers = threading.Event()
+        self.answers.set()
+        self.refuses = False
+        self.asked = 0
+        real = socket.getaddrinfo
+
+        def getaddrinfo(host: str, port: int, *more: Any, flags: int = 0, **named: Any) -> list[Any]:
+            if host != NAME or flags & socket.AI_NUMERICHOST:
+                return list(real(host, port, *more, flags=flags, **named))
+            self.asked += 1
+            self.answers.wait(10)
+            if self.refuses:
+                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in self.addresses]
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameServer]:
+    server = NameServer(monkeypatch)
+    yield server
+    server.answers.set()
+
+
+@pytest.fixture
+def etcd() -> Iterator[FakeEtcd]:
+    with running() as made:
+        yield made
+
+
+@contextmanager
+def running() -> Iterator[FakeEtcd]:
+    with FakeEtcd() as made:
+        made.answer("range", {"header": HEADER})
+        made.answer("status", {"header": HEADER})
+        yield made
+
+
+def place(etcd: FakeEtcd) -> tuple[str, int]:
+    return "127.0.0.1", int(etcd.url.rpartition(":")[2])
+
+
+def store(*endpoints: str) -> EtcdStore:
+    return EtcdStore.connect(parse_store({"type": "etcd", "endpoints": list(endpoints)}), LIMIT)
+
+
+@contextmanager
+def within_limit() -> Iterator[None]:
+    begun = time.monotonic()
+    yield
+    assert time.monotonic() - begun < LIMIT + MARGIN
+
+
+def test_a_silent_name_server_ends_the_call_in_time(names: NameServer) -> None:
+    names.answers.clear()
+    one = store(f"http://{NAME}:2379")
+    for _ in range(3):
+        with within_limit(), pytest.raises(StoreUnreachable, match=rf"no name server answers for {NAME}") as caught:
+            one.read("c/t")
+        assert not caught.value.ambiguous
+    assert names.asked == 1  # no lookups pile up
+
+
+def test_a_silent_name_server_leaves_time_for_the_next_endpoint(names: NameServer, etcd: FakeEtcd) -> None:
+    names.answers.clear()
+    with within_limit():
+        assert store(f"http://{NAME}:2379", etcd.url).read("c/t").record is None
+
+
+@pytest.mark.parametrize("trouble", ["silent", "refuses"])
+def test_the_last_known_address_is_used_without_a_name_server(names: NameServer, etcd: FakeEtcd, trouble: str) -> None:
+    names.addresses = [place(etcd)]
+    one = store(f"http://{NAME}:2379")
+    one.read("c/t")
+    names.refuses = trouble == "refuses"
+    if trouble == "silent":
+        names.answers.clear()
+    for _ in range(3):
+        with within_limit():
+            assert one.read("c/t").record is None
+    assert etcd.asked.count("range") == 4
+
+
+def test_a_new_address_is_used_once_the_name_server_answers(names: NameServer, etcd: FakeEtcd) -> None:
+    names.addresses = [place(etcd)]
+    one = store(f"http://{NAME}:2379")
+    one.read("c/t")
+    names.answers.clear()
+    one.read("c/t")
+    with running() as moved:
+        names.addresses = [place(moved)]
+        names.answers.set()
+        end = time.monotonic() + 5
+        while not moved.asked and time.monotonic() < end:
+            one.read("c/t")
+        assert moved.asked
+
+
+def test_an_address_that_is_silent_leaves_time_for_the_next_one(names: NameServer, etcd: FakeEtcd) -> None:
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for waiting in (first, second):  # nobody accepts them: the kernel drops the next one
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        names.addresses = [full.getsockname(), place(etcd)]
+        with within_limit():
+            assert store(f"http://{NAME}:2379").read("c/t").record is None
+
+
+@pytest.mark.parametrize(
+    ("scheme", "begin", "drop"),
+    [
+        ("http", b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"),
+        ("http", b"HTTP/1.0 200 OK\r\n\r\n", b" "),
+        ("https", b"\x16\x03\x03\x40\x00", b"\x00"),
+    ],
+    ids=["header", "body", "TLS"],
+)
+def test_a_reply_in_drops_is_cut(scheme: str, begin: bytes, drop: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            line, _peer = server.accept()
+            with line:
+                try:
+                    line.sendall(begin)
+                    for _ in range(50):
+                        time.sleep(0.1)
+                        line.sendall(drop)
+                except OSError:
+                    return  # it was cut
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with within_limit(), pytest.raises(StoreUnreachable, match="no answer in time"):
+            store(f"{scheme}://127.0.0.1:{server.getsockname()[1]}").read("c/t")
+        thread.join(6)
