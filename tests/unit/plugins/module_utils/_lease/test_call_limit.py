@@ -83,7 +83,7 @@ def within_limit() -> Iterator[None]:
 def test_a_silent_name_server_ends_the_call_in_time(names: NameServer) -> None:
     names.answers.clear()
     one = store(f"http://{NAME}:2379")
-    for _ in range(3):
+    for _time in range(3):
         with within_limit(), pytest.raises(StoreUnreachable, match=rf"no name server answers for {NAME}") as caught:
             one.read("c/t")
         assert not caught.value.ambiguous
@@ -104,7 +104,7 @@ def test_the_last_known_address_is_used_without_a_name_server(names: NameServer,
     names.refuses = trouble == "refuses"
     if trouble == "silent":
         names.answers.clear()
-    for _ in range(3):
+    for _time in range(3):
         with within_limit():
             assert one.read("c/t").record is None
     assert etcd.asked.count("range") == 4
@@ -154,7 +154,7 @@ def test_a_reply_in_drops_is_cut(scheme: str, begin: bytes, drop: bytes) -> None
             with line:
                 try:
                     line.sendall(begin)
-                    for _ in range(50):
+                    for _drop in range(50):
                         time.sleep(0.1)
                         line.sendall(drop)
                 except OSError:
