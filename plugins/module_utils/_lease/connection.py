@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 #: One result of `socket.getaddrinfo`: family, type, protocol, canonical name, address.
@@ -87,18 +87,16 @@ class BoundedConnection(http.client.HTTPConnection):
     :param tls: The context for HTTPS; ``None`` for HTTP.
     """
 
-    def __init__(
-        self, host: str, port: int, seconds: float, resolver: Resolver, tls: ssl.SSLContext | None, now: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, host: str, port: int, seconds: float, resolver: Resolver, tls: ssl.SSLContext | None) -> None:
         super().__init__(host, port)
-        self._resolver, self._tls, self._now = resolver, tls, now
-        self._deadline = now() + seconds
+        self._resolver, self._tls = resolver, tls
+        self._deadline = time.monotonic() + seconds
         self._limit: threading.Timer | None = None
         self._line: Any = None
 
     def is_late(self) -> bool:
         """Whether the time limit has passed."""
-        return self._now() >= self._deadline
+        return time.monotonic() >= self._deadline
 
     def connect(self) -> None:
         """Connect to the first address that answers. Raises `OSError`, of which `ssl.SSLError` is one."""
@@ -140,7 +138,7 @@ class BoundedConnection(http.client.HTTPConnection):
         raise failure
 
     def _left(self) -> float:
-        left = self._deadline - self._now()
+        left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("timed out")
         return left

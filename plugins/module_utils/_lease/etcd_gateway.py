@@ -105,10 +105,9 @@ class Gateway:
         username: str | None = None,
         password: str | None = None,
         cluster: ClusterPin | None = None,
-        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._endpoints = list(endpoints)
-        self._timeout, self._now = timeout, now
+        self._timeout = timeout
         self._tls = _tls(ca_cert, cert, key) if any(url.startswith("https:") for url in endpoints) else None
         self._username, self._password = username, password
         self._token = ""
@@ -124,7 +123,7 @@ class Gateway:
         :raises StoreRefused: When etcd answered with an error that the other endpoints would give too.
         :raises StoreUnreachable: When no endpoint gave a proper reply; ``ambiguous`` where a write may have arrived.
         """
-        deadline = self._now() + self._timeout
+        deadline = time.monotonic() + self._timeout
         if not self._cluster.known:
             self._agree(deadline)
         try:
@@ -141,9 +140,9 @@ class Gateway:
     def _agree(self, deadline: float) -> None:
         """Before the first answer decides which cluster it is: refuse endpoints that answer for several. Who does not answer says nothing."""
         found: dict[str, str] = {}
-        end = self._now() + (deadline - self._now()) / 2
+        end = time.monotonic() + (deadline - time.monotonic()) / 2
         for left, endpoint in zip(range(len(self._endpoints), 0, -1), self._endpoints if len(self._endpoints) > 1 else ()):
-            budget = (end - self._now()) / left
+            budget = (end - time.monotonic()) / left
             if budget > 0:
                 try:
                     found.setdefault(_cluster_of(self._ask(endpoint, "/v3/maintenance/status", {}, False, budget)), endpoint)
@@ -168,7 +167,7 @@ class Gateway:
         """
         failures: list[ServiceError] = []
         for left, endpoint in zip(range(len(self._endpoints) - 1, -1, -1), tuple(self._endpoints)):
-            budget = deadline - self._now()
+            budget = deadline - time.monotonic()
             if budget <= 0:
                 break
             if write and endpoint in self._foreign:  # only a read finds out whether it has come back

@@ -39,9 +39,8 @@ def test_units(tmp_path: Path) -> None:
     wheels = booted.wheels(ROOT / "roles/monitor/files/requirements.txt")
     with Lab(f"fu{os.getpid()}-", booted=True, binds={wheels: booted.WHEELS}) as lab:
         node = lab.booted_nodes[0]
-        node.run(
-            "sh", "-c", f"python3 -m zipfile -e {booted.WHEELS}/netaddr-*.whl /usr/lib/python3/dist-packages"
-        )  # that dependents may run is recorded
+        # A module records that dependents may run, and imports netaddr for it.
+        node.run("sh", "-c", f"python3 -m zipfile -e {booted.WHEELS}/netaddr-*.whl /usr/lib/python3/dist-packages")
         put_units(node)
         told = lab.inventory()
         told["all"]["hosts"] = {node.name: told["all"]["hosts"][node.name]}
