@@ -143,6 +143,13 @@ def test_a_module_leaves_the_work_to_the_core(path: Path) -> None:
     assert [name for name in imports(path.read_text(encoding="utf-8")) if not allowed(name)] == []
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "tests/unit/plugins").rglob("*.py")), ids=lambda path: path.stem)
+def test_a_test_of_the_core_runs_without_the_lab(path: Path) -> None:
+    """ansible-test runs these in an environment in which only the collection can be imported."""
+    lab = {"bench", "harness", "lab"}
+    assert [name for name in imports(path.read_text(encoding="utf-8")) if within(name, lab)] == []
+
+
 # --- what every file owes -------------------------------------------------------------------------------------------
 
 #: Text that others wrote, and what a tool writes anew each time.

@@ -15,7 +15,6 @@ import pytest
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd import EtcdStore
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreUnreachable, parse_store
 from ansible_collections.holdfast.ha.tests.unit.plugins.module_utils._lease.fake_etcd import HEADER, FakeEtcd
-from lab.waiting import until
 
 NAME = "etcd-1.example.org"
 #: Seconds for one call, and what a busy machine may add.
@@ -120,7 +119,10 @@ def test_a_new_address_is_used_once_the_name_server_answers(names: NameServer, e
     with running() as moved:
         names.addresses = [place(moved)]
         names.answers.set()
-        until(lambda: one.read("c/t") and moved.asked, 5, "the new address is not used")
+        end = time.monotonic() + 5
+        while not moved.asked and time.monotonic() < end:
+            one.read("c/t")
+        assert moved.asked, "the new address is not used"
 
 
 def test_an_address_that_is_silent_leaves_time_for_the_next_one(names: NameServer, etcd: FakeEtcd) -> None:
