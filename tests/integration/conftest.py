@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from pathlib import Path
 
 import pytest
 
@@ -14,16 +13,11 @@ from lab.oracle import TwoHolders
 from lab.residence import remove_abandoned
 
 _BEGAN = pytest.StashKey[float]()
-#: Folders whose tests are marked as a whole, and why. Take a folder out once its tests have passed some runs without one that ran again.
-MARKED = ("checker", "failover", "guides", "monitor")
-REASON = "checkers with leases of seconds run beside ansible-playbook processes, and the machine may be too busy for their deadlines"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run a test again only where it is marked ``rerun(reason)``, once. Two holders at once are never forgiven."""
     for item in items:
-        if item.path.parent.parent == Path(__file__).parent and item.path.parent.name in MARKED:
-            item.add_marker(pytest.mark.rerun(reason=REASON))
         marker = item.get_closest_marker("rerun")
         if marker is not None:
             if not marker.kwargs.get("reason"):
