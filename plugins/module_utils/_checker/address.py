@@ -14,7 +14,9 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kern
 from ansible_collections.holdfast.ha.plugins.module_utils._net.lifetime import set_lifetime
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe
 from ansible_collections.holdfast.ha.plugins.module_utils._net.plan import plan
+from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import link_of_replies
 from ansible_collections.holdfast.ha.plugins.module_utils._net.simulate import simulate
+from ansible_collections.holdfast.ha.plugins.module_utils._net.source_route import plan_source_route
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import Desired, NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective, since_boot
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
@@ -79,10 +81,20 @@ class ProtectedAddress:
         :param unique: Ask whether another host has it, which takes 0.3 s. Raises `Refused` where one does.
         :raises HoldfastError: And what `grant` raises.
         """
+        self._carry_out(plan(self._desired(gateway, to, unique), observe(self.kernel.run, self.kernel.settings)), grant)
+
+    def _desired(self, gateway: str | None, to: str | None = None, unique: bool = False) -> Desired:
         known = self.known()
         given = gateway or (known.resource.gateway if known.resource else None)
-        desired = Desired(known.address, to or known.interface, valid_lft=_SOME, gateway=given, check_unique=unique, leave_up=True)
-        self._carry_out(plan(desired, observe(self.kernel.run, self.kernel.settings)), grant)
+        return Desired(known.address, to or known.interface, valid_lft=_SOME, gateway=given, check_unique=unique, leave_up=True)
+
+    def replies_by(self, link: Link) -> bool:
+        """Whether the kernel sends the address's replies by this link, or does not tell."""
+        return link_of_replies(self.known().address) in (None, link.index)
+
+    def would_redirect(self, gateway: str | None) -> bool:
+        """Whether `bring_up` would change the link of its replies. Raises `HoldfastError`."""
+        return bool(plan_source_route(self._desired(gateway), observe(self.kernel.run, self.kernel.settings)))
 
     def put_back(self, grant: Grant, net: NetState, to: str | None = None) -> None:
         """As `bring_up`, by the links alone that were seen in ``net``: without asking other hosts, and without routes and rules."""

@@ -12,9 +12,9 @@ from ansible_collections.holdfast.ha.plugins.module_utils._model import Health
 
 NEVER = float("inf")
 LONG_AGO = float("-inf")
-#: The address is not where it should be, or its link is down: what the checker can repair in its own process, without leaving the node.
-ADDRESS, LINK = "address", "link"
-IN_THE_KERNEL = (ADDRESS, LINK)
+#: The address is not where it should be, its link is down, or its replies leave by another link. The checker can repair these in its own process.
+ADDRESS, LINK, SOURCE_ROUTE = "address", "link", "source_route"
+IN_THE_KERNEL = (ADDRESS, LINK, SOURCE_ROUTE)
 #: The lease is held here, and the resource is not in service yet.
 TAKEOVER = "takeover"
 #: The address is here, and another node holds the lease.

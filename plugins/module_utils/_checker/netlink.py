@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the kernel reports of links, addresses and routes, handed to those whom it concerns: one thread for all resources."""
+"""What the kernel reports of links, addresses, routes and rules, handed to those whom it concerns: one thread for all resources."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ansible_collections.holdfast.ha.plugins.module_utils._model import LinkAddr
 from ansible_collections.holdfast.ha.plugins.module_utils._net import rtnetlink
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import OUR_PROTOCOL
 
-#: Multicast groups of rtnetlink(7): links, IPv4 and IPv6 addresses, IPv4 and IPv6 routes.
-_GROUPS = 0x1 | 0x10 | 0x100 | 0x40 | 0x400
+#: Multicast groups of rtnetlink(7): links, IPv4 and IPv6 addresses, IPv4 and IPv6 routes, IPv4 and IPv6 rules.
+_GROUPS = 0x1 | 0x10 | 0x100 | 0x40 | 0x400 | 0x80 | 0x40000
 _BUFFER = 1 << 16
 _QUEUE = 1 << 20
 _RTM_PROTOCOL = 5
@@ -70,6 +70,8 @@ def change_of(kind: int, body: bytes) -> Change | None:
     if kind in (rtnetlink.NEW_ADDRESS, rtnetlink.DEL_ADDRESS):
         message = rtnetlink.parse_address(body)
         return None if message is None else Change(message.index, message.held, kind == rtnetlink.DEL_ADDRESS)
+    if kind in (rtnetlink.NEW_RULE, rtnetlink.DEL_RULE):  # also a foreign one can lead replies elsewhere
+        return ANYTHING
     if kind == rtnetlink.DEL_ROUTE and struct.unpack_from("=B", body, _RTM_PROTOCOL)[0] == int(OUR_PROTOCOL):
         return ANYTHING
     return None

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.address import Grant, ProtectedAddress
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import STRAY
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import SOURCE_ROUTE, STRAY
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.ha.plugins.module_utils._net.probe import targets_of, verify
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
@@ -55,7 +55,8 @@ class Reflexes:
         if link is not None and link.up and not unique:
             self._address.put_back(self._grant, net)
         self._address.bring_up(self._grant, self._gateway(known.interface), unique=unique)
-        return Repaired(f"put it on {known.interface}", known.interface)
+        what = f"made its replies leave by {known.interface}" if faults == (SOURCE_ROUTE,) else f"put it on {known.interface}"
+        return Repaired(what, known.interface)
 
     def swap(self, known: Effective, to: str, net: NetState) -> None:
         """Have the address on the other interface and record that. Raises `HoldfastError`."""

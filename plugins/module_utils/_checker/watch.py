@@ -27,6 +27,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_claim
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import (
     LONG_AGO,
     NEVER,
+    SOURCE_ROUTE,
     TAKEOVER,
     Action,
     Aside,
@@ -50,7 +51,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_value
 )
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.memory import Memory
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.metrics import Metrics
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.netlink import Change
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.netlink import ANYTHING, Change
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.programs import run_command
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.protocol import Request
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.reflex import Reflexes, Repaired
@@ -58,7 +59,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_setti
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import LeaseOver, boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import State as RuleState
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Health
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Health, Link
 from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import AddAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import is_switched_off
@@ -166,6 +167,8 @@ class Watch(threading.Thread):
         self._foresight = Foresight()
         self._first: AddAddress | None = None
         self._was_foreseen = False
+        #: Until when it is known that nothing would change the link of the replies.
+        self._replies_known_until = LONG_AGO
         self._link_up: bool | None = None
         self._reachable, self._is_back = False, False
         self._sight: _Sight | None = None
@@ -224,6 +227,8 @@ class Watch(threading.Thread):
         elif change.index and self._link_indexes and change.index not in self._link_indexes:
             return
         self._foresight.meet(change)
+        if change == ANYTHING:
+            self._replies_known_until = LONG_AGO
         self._looks_wanted.set()
         self.wake()
 
@@ -441,12 +446,27 @@ class Watch(threading.Thread):
         if self.holder.alone and held and not self.holder.serving and known.in_service and (place := next(net.places(known.address), None)):
             self.holder.serve(place[0].name)  # a playbook put it up: where there is no lease, it does so without asking
         look = look_at_kernel(known, net, held=held, elsewhere=elsewhere)
+        if link is not None and held and self.holder.serving and look.health is Health.HEALTHY:
+            look = self._look_at_replies(look, link)
         self._around.metrics.check(self.tag, look.health.value)
         self._emit(LeaseSeen(self._clock(), self._lease()))  # read after the kernel: what is being given up in order is no fault
         self._emit(Looked(self._clock(), look))
         if self._is_back:
             self._is_back = False
             self._emit(LinkBack(self._clock()))
+
+    def _look_at_replies(self, look: Look, link: Link) -> Look:
+        """Whether they leave by the link of the address. Where nothing would change that, it is not asked at each look, unless a rule changes."""
+        now = self._clock()
+        try:
+            if now < self._replies_known_until or self._address.replies_by(link):
+                return look
+            if not self._address.would_redirect(self._gateway(link.name)):
+                self._replies_known_until = now + self._around.checks.deep_interval
+                return look
+        except HoldfastError:
+            return look
+        return Look(look.source, Health.FAILED, (SOURCE_ROUTE,), (f"its replies do not leave by {link.name}: its rule or its routes are missing",))
 
     def _lease(self) -> Lease:
         held, record = self.holder.state.held, self.holder.state.seen.record if self.holder.state.seen else None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Links and addresses straight from the kernel, within this process: the same values as `observe.observe_links`, without starting `ip`.
+"""Links, addresses and the way of a reply straight from the kernel, within this process. Links have the same values as from `observe.observe_links`.
 
 Source: rtnetlink(7), include/uapi/linux/rtnetlink.h, if_link.h, if_addr.h.
 """
@@ -26,11 +26,15 @@ except ImportError:
 _DONE, _ERROR = 3, 2
 NEW_LINK, DEL_LINK, GET_LINK = 16, 17, 18
 NEW_ADDRESS, DEL_ADDRESS, GET_ADDRESS = 20, 21, 22
-NEW_ROUTE, DEL_ROUTE = 24, 25
+NEW_ROUTE, DEL_ROUTE, GET_ROUTE = 24, 25, 26
+NEW_RULE, DEL_RULE = 32, 33
 _REQUEST, _DUMP, _DUMP_INTERRUPTED = 0x1, 0x300, 0x10
 #: So often links that keep changing are listed; one listing takes less than a millisecond.
 _ATTEMPTS = 20
 _HEADER, _LINK, _ADDR, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BxHiII"), struct.Struct("=BBBBI"), struct.Struct("=HH")
+_ROUTE, _RTA_DST, _RTA_SRC, _RTA_OIF = struct.Struct("=BBBBBBBBI"), 1, 2, 4
+#: Addresses that no host has (RFC 5737, RFC 3849), so that the default route leads to them.
+_FAR = {4: "192.0.2.1", 6: "2001:db8::1"}
 _UP, _LOOPBACK, _NOARP, _LOWER_UP = 0x1, 0x8, 0x80, 0x10000
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _INFO_KIND = 1, 3, 10, 18, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_BROADCAST, _IFA_CACHEINFO, _IFA_FLAGS, _IFA_METRIC = 1, 2, 3, 4, 6, 8, 9
@@ -79,6 +83,26 @@ def links(settings: Path = Path("/proc/sys/net")) -> tuple[Link, ...]:
         )
         for raw in found
     )
+
+
+def link_of_replies(address: Address) -> int | None:
+    """The index of the link by which this host sends replies from the address to hosts that are not near.
+
+    The kernel is asked for its decision, so that it does not matter how many routes and rules there are. ``None``: it has no way, or does not tell.
+    """
+    family, far = (socket.AF_INET if address.version == 4 else socket.AF_INET6), _FAR[address.version]
+    body = _ROUTE.pack(family, len(address.ip.packed) * 8, len(address.ip.packed) * 8, 0, 0, 0, 0, 0, 0)
+    for kind, value in ((_RTA_DST, socket.inet_pton(family, far)), (_RTA_SRC, address.ip.packed)):
+        body += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
+            netlink.settimeout(_PATIENCE)
+            netlink.send(_HEADER.pack(_HEADER.size + len(body), GET_ROUTE, _REQUEST, 1, 0) + body)
+            answers = dict(messages(netlink.recv(_BUFFER)))
+    except OSError:
+        return None
+    link = _attributes(answers[NEW_ROUTE][_ROUTE.size :]).get(_RTA_OIF) if NEW_ROUTE in answers else None
+    return None if link is None else int(struct.unpack("=I", link)[0])
 
 
 def messages(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -85,7 +85,7 @@ def plan_source_route(desired: Desired, net: NetState) -> tuple[Action, ...]:
     own = own_rules(desired.address, net)
     good = [rule for rule in own if rule.plain and rule.priority == PRIORITY and not _used_by_others(rule.table, own, net)]
     actions: list[Action] = []
-    rule = good[0] if good else KernelRule(PRIORITY, desired.address.host, _free_table(desired.address, net), OUR_PROTOCOL, desired.address.version)
+    rule = good[0] if good else _fresh_rule(desired.address, net)
     if not good:
         actions.append(AddRule(rule))
     wanted, there = _content(desired, net.link(desired.interface), gateway, rule.table), own_routes(rule, net)
@@ -98,8 +98,9 @@ def plan_source_route(desired: Desired, net: NetState) -> tuple[Action, ...]:
 
 
 def plan_removal(address: Address, net: NetState) -> tuple[Action, ...]:
-    """Delete our rules and tables for the address; the rule last."""
-    return tuple(action for rule in own_rules(address, net) for action in _remove(rule, net, keep_routes=False))
+    """Delete our rules and tables for the address; the rule last. Also a table whose rule somebody else has deleted."""
+    orphans = () if own_rules(address, net) else own_routes(_fresh_rule(address, net), net)
+    return (*(action for rule in own_rules(address, net) for action in _remove(rule, net, keep_routes=False)), *map(DeleteRoute, orphans))
 
 
 def _remove(rule: KernelRule, net: NetState, *, keep_routes: bool) -> list[Action]:
@@ -124,10 +125,17 @@ def _connected(link: Link, version: int) -> list[netaddr.IPNetwork]:
     return sorted({address.network for address in held if address.prefixlen < width}, key=lambda network: (-network.prefixlen, network))
 
 
+def _fresh_rule(address: Address, net: NetState) -> KernelRule:
+    return KernelRule(PRIORITY, address.host, _free_table(address, net), OUR_PROTOCOL, address.version)
+
+
 def _free_table(address: Address, net: NetState) -> int:
-    """The table at the checksum of the address, or the next that nobody uses: the same one on every run."""
+    """The table at the checksum of the address, or the next that nobody uses: the same one on every run.
+
+    No rule leads to a table of ours that lost its own, so it is used again.
+    """
     rules = {rule.table for rule in net.rules if rule.version == address.version}
-    foreign = {route.table for route in net.routes if route.version == address.version}
+    foreign = {route.table for route in net.routes if route.version == address.version and route.protocol != OUR_PROTOCOL}
     start = zlib.crc32(address.host.encode()) % len(_TABLES)
     for step in range(len(_TABLES)):
         table = _TABLES[(start + step) % len(_TABLES)]

@@ -8,6 +8,7 @@ import os
 import pwd
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -86,7 +87,7 @@ class SmallNode:
         with self.namespace.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
-    def reset(self, *, watched: bool = True, **changes: Any) -> None:
+    def reset(self, *, watched: bool = True, checks: Mapping[str, Any] | None = None, **changes: Any) -> None:
         """The resource defined with ``changes``, nothing learned, and the address nowhere. With ``watched`` the checker runs and serves it."""
         self.stop_checker()
         self.run("sh", "-c", "rm -rf /var/lib/holdfast/* /etc/holdfast/* /run/holdfast/*")
@@ -94,7 +95,8 @@ class SmallNode:
             self.router.ip(f"link set {link} up master br0")
             self.namespace.ip(f"link set {link} up")
             self.run("ip", "addr", "del", f"{HOST}/22", "dev", link, check=False)
-        self.checker = Checker(cast(Node, self), {"cluster": CLUSTER, "store": STORE, "timing": "fast"}, [{**WEB, **changes}])
+        settings = {"cluster": CLUSTER, "store": STORE, "timing": "fast", "checks": checks or {}}
+        self.checker = Checker(cast(Node, self), settings, [{**WEB, **changes}])
         if watched:
             self.checker.start()
             self.ask("acquire", tag=TAG, wait=60)
