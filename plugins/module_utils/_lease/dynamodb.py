@@ -10,14 +10,16 @@ import os
 import time
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import AwsOptions, aws_client
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.errors import call, has_code
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.imds import Imds
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import NotConverged, NotFound, Refused, ServiceError
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.limit import Late, TimeLimit
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record, parse_record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Reading
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreRefused, StoreSettings
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreRefused, StoreSettings, StoreUnreachable
 
 KEY = "lease"
 _BUSY = ("ProvisionedThroughputExceededException", "RequestLimitExceeded", "LimitExceededException")
@@ -26,14 +28,16 @@ _CREATION = 120.0
 
 
 class DynamoDbStore:
-    """`Store` over one table.
+    """`Store` over one table. Any thread may use it.
 
     :param client: A boto3 client of DynamoDB that makes one attempt per call.
+    :param timeout: Seconds for one read or write of a lease: botocore limits neither name resolution nor credentials nor a reply in drops.
     """
 
-    def __init__(self, client: Any, table: str) -> None:
+    def __init__(self, client: Any, table: str, timeout: float = 60.0) -> None:
         self._client = client
         self._table = table
+        self._timeout, self._limit = timeout, TimeLimit(timeout)
 
     @classmethod
     def connect(cls, settings: StoreSettings, timeout: float, environ: Mapping[str, str] | None = None) -> DynamoDbStore:
@@ -44,11 +48,11 @@ class DynamoDbStore:
             own["AWS_ENDPOINT_URL"] = environ["AWS_ENDPOINT_URL_DYNAMODB"]
         options = AwsOptions.from_params(settings.values, own)
         client = aws_client("dynamodb", options, lambda: Imds(environ).region(), connect_timeout=timeout / 3, read_timeout=timeout * 2 / 3)
-        return cls(client, settings.values["table"])
+        return cls(client, settings.values["table"], timeout)
 
     def read(self, key: str) -> Reading:
         """See `Store`."""
-        item = self._call("GetItem", Key={KEY: {"S": key}}, ConsistentRead=True).get("Item")
+        item = self._in_time(key, "GetItem", Key={KEY: {"S": key}}, ConsistentRead=True).get("Item")
         if item is None:
             return Reading(None, None)
         remedy = f'aws dynamodb delete-item --table-name {self._table} --key \'{{"{KEY}":{{"S":"{key}"}}}}\''
@@ -67,7 +71,7 @@ class DynamoDbStore:
                 "ExpressionAttributeValues": {":epoch": {"N": str(expected[0])}, ":nonce": {"S": expected[1]}},
             }
         try:
-            self._call("PutItem", write=True, Item=item, **condition)
+            self._in_time(key, "PutItem", write=True, Item=item, **condition)
         except ServiceError as error:
             if has_code(error, "ConditionalCheckFailedException"):
                 return None
@@ -121,6 +125,16 @@ class DynamoDbStore:
                     f"the table {self._table} was created, yet is not usable after {_CREATION:g} s; look at its status in the AWS console"
                 )
             pause(0.5)
+
+    def _in_time(self, key: str, operation: str, *, write: bool = False, **parameters: Any) -> dict[str, Any]:
+        try:
+            return self._limit.call(key, lambda: self._call(operation, write=write, **parameters))
+        except Late as late:
+            host = urlsplit(self._client.meta.endpoint_url).hostname
+            what = f"{host} did not answer within {self._timeout:g} s, or its name was not resolved" if late.begun else f"a call to {host} hangs"
+            raise StoreUnreachable(
+                f"{operation}: {what}; see the network and the name servers", retryable=True, ambiguous=write and late.begun
+            ) from None
 
     def _call(self, operation: str, *, write: bool = False, **parameters: Any) -> dict[str, Any]:
         try:

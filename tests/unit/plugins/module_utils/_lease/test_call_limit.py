@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A call of etcd ends within its limit, whatever a name server or a server does. Real HTTP on loopback, and a name server that the test words."""
+"""A call of a store ends within its limit, whatever a name server or a server does. Real HTTP on loopback, and a name server that the test words."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd import EtcdStore
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreUnreachable, parse_store
 from ansible_collections.holdfast.ha.tests.unit.plugins.module_utils._lease.fake_etcd import HEADER, FakeEtcd
 
@@ -147,6 +150,13 @@ def test_an_address_that_is_silent_leaves_time_for_the_next_one(names: NameServe
     ids=["header", "body", "TLS"],
 )
 def test_a_reply_in_drops_is_cut(scheme: str, begin: bytes, drop: bytes) -> None:
+    with in_drops(begin, drop) as port, within_limit(), pytest.raises(StoreUnreachable, match="no answer in time"):
+        store(f"{scheme}://127.0.0.1:{port}").read("c/t")
+
+
+@contextmanager
+def in_drops(begin: bytes, drop: bytes) -> Iterator[int]:
+    """A port where one request is answered with ``begin``, and then with a drop every 0.1 s, 50 times, unless it is cut."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -162,6 +172,77 @@ def test_a_reply_in_drops_is_cut(scheme: str, begin: bytes, drop: bytes) -> None
 
         thread = threading.Thread(target=serve)
         thread.start()
-        with within_limit(), pytest.raises(StoreUnreachable, match="no answer in time"):
-            store(f"{scheme}://127.0.0.1:{server.getsockname()[1]}").read("c/t")
+        yield int(server.getsockname()[1])
         thread.join(6)
+
+
+# --- DynamoDB ---------------------------------------------------------------------------------------------------------
+
+
+def table(host: str, port: int) -> DynamoDbStore:
+    keys = {"access_key": "key", "secret_key": "secret", "region": "eu-central-1"}
+    return DynamoDbStore.connect(parse_store({"type": "dynamodb", "table": "leases", "endpoint_url": f"http://{host}:{port}", **keys}), LIMIT, {})
+
+
+@contextmanager
+def empty_table() -> Iterator[int]:
+    """A port where DynamoDB answers that it has no such record, and takes each one."""
+
+    class Answers(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Type", "application/x-amz-json-1.0")
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Be silent."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join(5)
+
+
+def test_dynamodb_ends_in_time_without_a_name_server(names: NameServer) -> None:
+    with empty_table() as port:
+        names.addresses = [("127.0.0.1", port)]
+        names.answers.clear()
+        one = table(NAME, port)
+        for number in range(3):
+            with within_limit(), pytest.raises(StoreUnreachable) as caught:
+                one.write("c/t", None, Record("n1", 1, "boot.a.0"))
+            assert caught.value.ambiguous is (number == 0), "only the first one is on its way"
+        assert names.asked == 1  # no calls pile up
+        names.answers.set()
+        assert one.read("c/t").record is None
+
+
+def test_dynamodb_ends_in_time_if_the_reply_comes_in_drops() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: 1000\r\n\r\n"
+    with in_drops(head, b" ") as port:
+        begun = time.monotonic()
+        with within_limit(), pytest.raises(StoreUnreachable, match=r"127\.0\.0\.1 did not answer within 0\.6 s, or its name was not resolved"):
+            table("127.0.0.1", port).read("c/t")
+        assert time.monotonic() - begun > LIMIT * 0.9
+
+
+def test_calls_of_another_lease_go_on_while_one_hangs(names: NameServer) -> None:
+    with empty_table() as port:
+        names.addresses = [("127.0.0.1", port)]
+        names.answers.clear()
+        one = table(NAME, port)
+        with pytest.raises(StoreUnreachable):
+            one.read("c/t")
+        late = names.answers
+        names.answers = threading.Event()
+        names.answers.set()
+        with within_limit():
+            assert one.read("c/other").record is None
+        late.set()
