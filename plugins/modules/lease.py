@@ -136,6 +136,7 @@ renewed_by:
 taken_from:
   description:
     - The node that held the lease until this run took it, and that had not released it. Whether it still serves is not known, so fence it if need be.
+    - Also a node that was to be fenced before, if the resource was not in service since. Several are separated by commas.
     - Empty where it was released, where it had no record, and where it was held already.
   returned: success
   type: str

@@ -70,6 +70,12 @@ record:
       returned: when there is a record
       type: float
       sample: 10
+    unfenced:
+      description: The nodes that held the lease and did not release it, until the resource is in service again. C(fence) applies to them.
+      returned: when there is a record
+      type: list
+      elements: str
+      sample: []
 checker:
   description: What the checker of this host says of the lease; null where none runs or it does not watch this lease.
   returned: success

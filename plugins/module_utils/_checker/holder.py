@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -213,7 +213,7 @@ class Holder(threading.Thread):
             "tag": self.tag,
             "held": held is not None and left is not None and left > 0,
             "epoch": held.epoch if held else None,
-            "over": held.over if held else "",
+            "over": ",".join(held.unfenced) if held else "",
             "expires_in": left,
             "serving": self.serving,
             "holder": record.holder if record else None,
@@ -238,6 +238,7 @@ class Holder(threading.Thread):
             self._settle()
             self._attend()
             self._consider()
+            self._end_fence()
             self._notice(before)
             try:
                 job = self._inbox.get(timeout=min(_LONGEST_SLEEP, max(0.0, self._next_due() - self._clock())))
@@ -370,7 +371,8 @@ class Holder(threading.Thread):
                 self.serving, self._link = bool(places), places[0][0].name if places else None
                 self._keeper.tell(Intent.CLAIM)
                 self._resuming = True
-                self.since, self.taken, self.expired = self._clock(), False, not (self.alone or self.was_orderly(record.epoch))
+                orderly = self.alone or (self.was_orderly(record.epoch) and not self._others(record.unfenced))
+                self.since, self.taken, self.expired = self._clock(), False, not orderly
                 self._log("resumed", tag=self.tag, epoch=record.epoch)
             elif record is not None and record.holder not in ("", state.me.name):
                 if places:
@@ -413,6 +415,12 @@ class Holder(threading.Thread):
             self._claiming = False
             self._keeper.tell(Intent.WATCH)
 
+    def _end_fence(self) -> None:
+        """Once the resource is in service, its record no longer asks for a fence."""
+        held = self._keeper.state.held
+        if held is not None and held.unfenced and self.serving and not self.fence_first():
+            self._keeper.fenced()
+
     def _beware(self) -> None:
         """Until it is known what a claim replaces, it counts as not let go of: other threads see the lease held a moment before that is known."""
         state = self._keeper.state
@@ -426,7 +434,13 @@ class Holder(threading.Thread):
             return  # this node's own: how it came here is known already
         self.since, self.taken, self._closing = self._clock(), True, False
         self.handed = record is not None and not before.fell and not record.holder and record.handoff_to == me.name
-        self.expired = before.fell or (record is not None and record.holder not in ("", me.name))  # what a restored record says is out of date
+        if record is None:  # somebody deleted it, if there ever was one
+            self.expired = before.highest > 0 and not self.alone
+        else:  # what a restored record says is out of date
+            self.expired = before.fell or bool(self._others((record.holder, *record.unfenced)))
+
+    def _others(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if name not in ("", self._keeper.state.me.name)]
 
     # --- what people and playbooks want ----------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values imp
     Action,
     Asked,
     Event,
+    Fenced,
     Identity,
     Intent,
     Nudged,
@@ -108,6 +109,10 @@ class Keeper:
     def look(self) -> None:
         """Have the next `turn` read the record, since somebody says that it has changed. Nothing for a holder."""
         self._emit(Nudged)
+
+    def fenced(self) -> None:
+        """What is held is in service: no former holder has to be fenced any more. The next `turn` has the record say so."""
+        self._emit(Fenced)
 
     @property
     def asking(self) -> int | None:

@@ -38,6 +38,7 @@ class Record:
     :param nonce: New with every write: tells the writer that a write was its own, and a standby that the holder lives.
     :param handoff_to: After a release: the node that is to follow at once; empty for any; `NOBODY`.
     :param ttl: Seconds that the writer was promised, so that others wait long enough whatever their own setting.
+    :param unfenced: Nodes that held the lease and did not release it. Each is here until the resource was put in service after the fence.
     """
 
     holder: str
@@ -45,10 +46,12 @@ class Record:
     nonce: str
     handoff_to: str = ""
     ttl: float = 10.0
+    unfenced: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The record as a store keeps it, without empty values and the version 1. The name of `ttl` is such that no clean-up takes it for a date."""
         full = {"holder": self.holder, "epoch": self.epoch, "nonce": self.nonce, "handoff_to": self.handoff_to, "valid_for": self.ttl}
+        full["unfenced"] = ",".join(self.unfenced)
         return {name: value for name, value in full.items() if value != ""}
 
 
@@ -90,7 +93,10 @@ def parse_record(raw: Mapping[str, Any], where: str, remedy: str) -> Record:
         raise corrupt(f"valid_for is {shown(ttl)}")
     if raw.get("holder") and raw.get("handoff_to"):
         raise corrupt("it is held and handed off at once")
-    return Record(raw.get("holder", ""), epoch, nonce, raw.get("handoff_to", ""), float(ttl))
+    unfenced = raw.get("unfenced", "")
+    if not isinstance(unfenced, str) or (unfenced and not all(_NODE.fullmatch(name) for name in unfenced.split(","))):
+        raise corrupt(f"unfenced is {shown(unfenced)}")
+    return Record(raw.get("holder", ""), epoch, nonce, raw.get("handoff_to", ""), float(ttl), tuple(unfenced.split(",")) if unfenced else ())
 
 
 def parse_node(text: str, path: str) -> str:

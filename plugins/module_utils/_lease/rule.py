@@ -20,6 +20,8 @@ Invariants
 * A missing record is waited for like one that is held, for as long as the longest profile: somebody may have deleted it under a live holder. The
   holder that finds it gone puts it back with a higher epoch. A node that takes a missing record and remembers no epoch begins at
   ``first_epoch``, the date in seconds, which is above the count of changes of any earlier record.
+* Every record names the nodes that held the lease and did not release it, until the holder says `Fenced`. A node's own name leaves the list when it
+  holds the lease itself.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values imp
     Contact,
     Demote,
     Event,
+    Fenced,
     Held,
     Identity,
     Intent,
@@ -73,6 +76,9 @@ def step(state: State, event: Event) -> Step:
         return _acknowledged(state, event)
     if isinstance(event, Nudged):
         return _nudged(state, event.now), ()
+    if isinstance(event, Fenced):
+        return _fenced(state, event.now), ()
+    state = replace(state, fenced=state.fenced and state.held is not None)
     if event.intent is Intent.CLAIM:
         return replace(state, intent=Intent.CLAIM, next_at=event.now), ()
     return replace(state, intent=event.intent, handoff_to=event.handoff_to, held=None, next_at=event.now), ()
@@ -103,11 +109,27 @@ def _tick(state: State, now: float) -> Step:
 def _write(state: State, now: float, holder: str, epoch: int) -> Step:
     expected = state.seen.token if state.seen else None
     nonce = f"{state.me.origin}.{state.session}.{state.nonces}"
-    record = Record(holder, epoch, nonce, "" if holder else state.handoff_to, state.timing.ttl)
-    before = state.seen.record if state.seen else None
-    over = before.holder if before is not None and before.holder != state.me.name else ""
-    attempt = Attempt(record, expected, now, over)
+    record = Record(holder, epoch, nonce, "" if holder else state.handoff_to, state.timing.ttl, _unfenced(state))
+    attempt = Attempt(record, expected, now)
     return replace(state, busy=True, sent=attempt, nonces=state.nonces + 1), (Write(attempt.expected, record),)
+
+
+def _unfenced(state: State) -> tuple[str, ...]:
+    """See `Record`, for this node's next write."""
+    before = state.seen.record if state.seen else None
+    if state.fenced:
+        return ()
+    if before is None:
+        return state.held.unfenced if state.held is not None else ()
+    names = dict.fromkeys((*before.unfenced, before.holder))
+    return tuple(name for name in names if name not in ("", state.me.name))
+
+
+def _fenced(state: State, now: float) -> State:
+    """The record is to say so at once: whoever takes the lease next would fence in vain."""
+    if state.held is None or not state.held.unfenced:
+        return state
+    return replace(state, fenced=True, held=replace(state.held, unfenced=()), next_at=min(state.next_at, now))
 
 
 def _write_ended(state: State, event: WriteEnded) -> Step:
@@ -140,8 +162,9 @@ def _succeeded(state: State, attempt: Attempt, now: float) -> Step:
         deadline = max(deadline, state.held.deadline)  # what the peers have acknowledged since stays good
     if now >= deadline - state.timing.stop_budget:
         return _demote(state, "the renewal was confirmed too late") if state.held else (replace(state, next_at=now), ())
-    held = Held(record.epoch, deadline, state.held.over if state.held is not None else attempt.over)
-    return replace(state, held=held, next_at=attempt.sent_at + state.timing.renew), (Serve(record.epoch, deadline),)
+    held = Held(record.epoch, deadline, () if state.fenced else record.unfenced)
+    at = now if held.unfenced != record.unfenced else attempt.sent_at + state.timing.renew
+    return replace(state, held=held, next_at=at), (Serve(record.epoch, deadline),)
 
 
 def _read_ended(state: State, event: ReadEnded) -> Step:

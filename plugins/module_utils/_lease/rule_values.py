@@ -66,25 +66,20 @@ class Reading:
 
 @dataclass(frozen=True)
 class Held:
-    """The node may serve, with this epoch, until ``deadline`` on its clock.
-
-    ``over``: the other node that held by the record which this one replaced, so that it was not let go of; empty after a release, for a record
-    that was missing, and where another process of this node took the lease.
-    """
+    """The node may serve, with this epoch, until ``deadline`` on its clock. ``unfenced``: see `Record`."""
 
     epoch: int
     deadline: float
-    over: str = ""
+    unfenced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One of this node's writes, counted from before it was sent. ``over``: see `Held`."""
+    """One of this node's writes, counted from before it was sent."""
 
     record: Record
     expected: Hashable
     sent_at: float
-    over: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,7 +99,7 @@ class State:
     """All that the rule remembers.
 
     ``nonces`` counts this process's writes; ``session`` tells them from those of other processes. ``seen`` is what the last good read showed, at
-    ``read_at``; it has been the same since ``since``, as far as the reads can tell.
+    ``read_at``; it has been the same since ``since``, as far as the reads can tell. ``fenced``: no earlier holder has to be fenced any more.
     """
 
     me: Identity
@@ -128,6 +123,7 @@ class State:
     contact: Contact = Contact.GOOD
     promise: Promise | None = None
     nudged: bool = False
+    fenced: bool = False
 
     @property
     def bound_until(self) -> float:
@@ -206,6 +202,13 @@ class WriteEnded:
     now: float
     outcome: Outcome
     token: Hashable = None
+
+
+@dataclass(frozen=True)
+class Fenced:
+    """What this node holds is in service, so no former holder has to be fenced any more."""
+
+    now: float
 
 
 @dataclass(frozen=True)
@@ -292,7 +295,7 @@ class Notice:
         return self.text
 
 
-Event = Union[Tick, Told, ReadEnded, WriteEnded, Nudged, Asked, Acknowledged]
+Event = Union[Tick, Told, ReadEnded, WriteEnded, Fenced, Nudged, Asked, Acknowledged]
 Action = Union[Read, Write, Serve, Demote, Released, Notice, Promise]
 Step = tuple[State, tuple[Action, ...]]
 

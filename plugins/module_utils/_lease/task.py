@@ -162,7 +162,7 @@ class LeaseTask:
                     raise NotConverged(f"the lease {self._key} could not be held: {action.reason}; run it again")
             if self._keeper.state.held is None:
                 self._rest(give_up, self._not_held)
-        self._over = self._keeper.state.held.over
+        self._over = ",".join(self._keeper.state.held.unfenced)
 
     def _release(self, action: Release) -> None:
         give_up = self._clock() + _PATIENCE
@@ -231,4 +231,5 @@ def lease_info(params: Mapping[str, Any]) -> dict[str, object]:
     if record is None:
         return {"record": None, "checker": checker}
     shown = {"holder": record.holder, "epoch": record.epoch, "nonce": record.nonce, "handoff_to": record.handoff_to, "ttl": record.ttl}
+    shown["unfenced"] = list(record.unfenced)
     return {"record": shown, "checker": checker}

@@ -104,6 +104,35 @@ def test_a_fence_that_fails_keeps_the_address_down(cluster: Cluster, tmp_path: P
     assert (record.holder, record.handoff_to) == ("", NOBODY)
 
 
+@pytest.mark.parametrize("way", ["once it can succeed", "the node is off"])
+def test_a_fence_that_failed_is_tried_again(cluster: Cluster, tmp_path: Path, way: str) -> None:
+    """By every takeover, until it succeeds, or until a person says that the old node is off."""
+    a = cluster.lab.node_a
+    cluster.resource["fence"] = "stop_instance"
+    cluster.place_on(a)
+    cluster.lab.control.faults.inject(Fault("deny", "StopInstances"))
+    cluster.kill(a)
+    for _time in range(2):
+        run = cluster.play("switchover", tmp_path, tag=TAG, to="node-b", holdfast_instances=instances(cluster))
+        assert run.status != 0
+        assert "node-a was not fenced: see to the cause, or make sure that node-a is off" in run.message
+        assert "holdfast.ha.switchover -e tag=web -e to=node-b, with -e powered_off=node-a if it is off" in run.message
+        assert cluster.where()["address"] == set()
+    record = cluster.record()
+    assert record is not None
+    assert (record.holder, record.unfenced) == ("", ("node-a",))
+    cluster.lab.control.faults.clear()
+    said = {"powered_off": "node-a"} if way == "the node is off" else {}
+    try:
+        run = cluster.play("switchover", tmp_path, tag=TAG, to="node-b", holdfast_instances=instances(cluster), **said)
+        assert run.status == 0, run.message
+        states = {one.id: one.state for one in cluster.lab.control.snapshot(cluster.lab.place.vpc_id).instances}
+        assert states[a.place.instance_id] == ("stopped" if way == "once it can succeed" else "running")
+        until(lambda: (record := cluster.record()) and record.unfenced == (), 5, "the record still asks for a fence")
+    finally:
+        cluster.start_instances()
+
+
 @pytest.mark.scenario("E3")
 def test_the_killed_node_returns_and_leaves_the_resource_where_it_is(cluster: Cluster) -> None:
     a, b = cluster.lab.nodes

@@ -144,6 +144,32 @@ def test_what_was_not_let_go_of_has_expired(bench: Bench) -> None:
     assert (holder.expired, holder.handed, holder.fence_first()) == (True, False, True)
 
 
+def test_a_fence_is_owed_until_it_is_in_service_whoever_released_it_since(bench: Bench) -> None:
+    bench.store.record = Record("", 7, "other.1", unfenced=("node-b",))
+    holder = bench.begun()
+    acquire(holder)
+    assert (holder.expired, holder.fence_first(), holder.status()["over"]) == (True, True, "node-b")
+    holder.ask(Request("release", "web"))
+    assert bench.store.record is not None
+    assert bench.store.record.unfenced == ("node-b",)
+
+
+def test_a_node_owes_no_fence_of_itself(bench: Bench) -> None:
+    bench.store.record = Record("", 7, "other.1", unfenced=("node-a",))
+    holder = bench.begun()
+    acquire(holder)
+    assert (holder.expired, holder.status()["over"]) == (False, "")
+
+
+def test_what_had_a_record_that_was_deleted_was_not_let_go_of(bench: Bench) -> None:
+    bench.store.record = Record("", 7, "other.1")
+    holder = bench.begun()
+    until(lambda: holder.state.seen is not None, 5, "it was not read")
+    bench.store.record = None
+    acquire(holder, wait=30)
+    assert holder.expired
+
+
 @pytest.mark.parametrize(("orderly", "expired"), [(True, False), (False, True)])
 def test_the_next_process_knows_how_the_lease_came(bench: Bench, tmp_path: Path, orderly: bool, expired: bool) -> None:
     """Killed in the middle of a takeover that was handed over, it must not fence who has let go."""

@@ -195,6 +195,9 @@ GOOD = {"lease": {"S": "c/t"}, "holder": {"S": "n1"}, "epoch": {"N": "7"}, "nonc
         {"nonce": {"BOOL": True}},
         {"valid_for": {"N": "nan"}},
         {"valid_for": {"N": "inf"}},
+        {"unfenced": {"N": "1"}},
+        {"unfenced": {"S": "node-a,"}},
+        {"unfenced": {"S": "node a"}},
     ],
     ids=lambda change: str(change)[:40],
 )

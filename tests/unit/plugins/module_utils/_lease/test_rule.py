@@ -16,6 +16,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values imp
     Contact,
     Demote,
     Event,
+    Fenced,
     Identity,
     Intent,
     Notice,
@@ -91,7 +92,8 @@ def test_when_a_standby_may_take_over(record: Record | None, free_after: float) 
         assert state.due == pytest.approx(100.0 + free_after)
     _state, actions = after(Tick(100.0 + free_after + 1e-6), state=state)
     epoch = 1000 if record is None else 8
-    assert actions == (Write("t1", Record("me", epoch, "boot.s.0", ttl=10.0)),)
+    unfenced = ("other",) if record is not None and record.holder == "other" else ()
+    assert actions == (Write("t1", Record("me", epoch, "boot.s.0", ttl=10.0, unfenced=unfenced)),)
 
 
 def test_a_renewal_seen_starts_the_wait_again() -> None:
@@ -117,17 +119,21 @@ def test_a_confirmation_after_the_deadline_serves_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "over"),
+    ("record", "unfenced"),
     [
-        (OTHERS, "other"),
-        (FREE, ""),
-        (None, ""),
-        (Record("", 7, "far.s.3", handoff_to="third"), ""),
-        (MINE, ""),
+        (OTHERS, ("other",)),
+        (FREE, ()),
+        (None, ()),
+        (Record("", 7, "far.s.3", handoff_to="third"), ()),
+        (MINE, ()),
+        (replace(OTHERS, unfenced=("third",)), ("third", "other")),
+        (replace(OTHERS, unfenced=("me",)), ("other",)),
+        (replace(FREE, unfenced=("third", "me")), ("third",)),
+        (replace(MINE, unfenced=("third",)), ("third",)),
     ],
 )
-def test_it_knows_whom_it_took_the_lease_from(record: Record | None, over: str) -> None:
-    """Not from who had released it; and for as long as it holds, also where the reply was lost."""
+def test_the_record_names_who_held_it_and_did_not_release_it(record: Record | None, unfenced: tuple[str, ...]) -> None:
+    """For as long as it is held, also where the reply was lost, and after a release."""
     waited = after(Tick(120), state=polling(claiming(record), 120, record))[0]
     state = after(WriteEnded(120.1, Outcome.WRITTEN, "t2"), state=waited)[0]
     sent = waited.sent
@@ -136,7 +142,49 @@ def test_it_knows_whom_it_took_the_lease_from(record: Record | None, over: str) 
     renewed = after(Tick(122.1), WriteEnded(122.2, Outcome.WRITTEN, "t3"), state=state)[0]
     for each in (state, unsure, renewed):
         assert each.held is not None
-        assert each.held.over == over
+        assert each.held.unfenced == unfenced
+        assert each.seen is not None
+        assert each.seen.record is not None
+        assert each.seen.record.unfenced == unfenced
+    _state, released = after(Told(122.3, Intent.RELEASE), Tick(122.3), state=renewed)
+    assert isinstance(released[-1], Write)
+    assert released[-1].record.unfenced == unfenced
+
+
+def test_once_it_is_in_service_the_record_says_so_at_once() -> None:
+    waited = after(Tick(120), state=polling(claiming(OTHERS), 120, OTHERS))[0]
+    held = after(WriteEnded(120.1, Outcome.WRITTEN, "t2"), state=waited)[0]
+    state, actions = after(Fenced(120.2), Tick(120.2), state=held)
+    assert isinstance(actions[-1], Write)
+    assert (actions[-1].record.holder, actions[-1].record.unfenced) == ("me", ())
+    state, actions = after(WriteEnded(120.3, Outcome.WRITTEN, "t3"), Told(120.4, Intent.RELEASE), Tick(120.4), state=state)
+    assert isinstance(actions[-1], Write)
+    assert (actions[-1].record.holder, actions[-1].record.unfenced) == ("", ())
+
+
+def test_it_says_so_too_if_a_renewal_was_under_way() -> None:
+    waited = after(Tick(120), state=polling(claiming(OTHERS), 120, OTHERS))[0]
+    renewing = after(WriteEnded(120.1, Outcome.WRITTEN, "t2"), Tick(122.1), state=waited)[0]
+    _state, actions = after(Fenced(122.15), WriteEnded(122.2, Outcome.WRITTEN, "t3"), Tick(122.2), state=renewing)
+    assert isinstance(actions[-1], Write)
+    assert actions[-1].record.unfenced == ()
+
+
+def test_what_was_fenced_before_a_loss_says_nothing_of_the_next_hold() -> None:
+    waited = after(Tick(120), state=polling(claiming(OTHERS), 120, OTHERS))[0]
+    held = after(WriteEnded(120.1, Outcome.WRITTEN, "t2"), Fenced(120.2), state=waited)[0]
+    lost = after(Tick(130), Told(131, Intent.CLAIM), state=held)[0]
+    assert (lost.held, lost.fenced) == (None, False)
+
+
+def test_a_record_that_was_deleted_is_put_back_with_who_is_to_be_fenced() -> None:
+    waited = after(Tick(120), state=polling(claiming(OTHERS), 120, OTHERS))[0]
+    held = after(WriteEnded(120.1, Outcome.WRITTEN, "t2"), state=waited)[0]
+    _state, actions = after(
+        Tick(122.1), WriteEnded(122.2, Outcome.CONFLICT), Tick(122.2), ReadEnded(122.3, Reading(None, None)), Tick(122.3), state=held
+    )
+    assert isinstance(actions[-1], Write)
+    assert actions[-1].record.unfenced == ("other",)
 
 
 def test_the_node_goes_on_with_its_own_lease_after_a_restart() -> None:
@@ -206,7 +254,9 @@ def test_the_epoch_never_falls() -> None:
     ]
     for record in (FREE, None, MINE, OTHERS):
         state, _actions = after(Told(0, Intent.CLAIM), Tick(0), ReadEnded(0, Reading(record, "t1")), state=remembers)
-        assert after(Tick(11), state=polling(state, 11, record))[1] == (Write("t1", Record("me", 42, "boot.s.0")),)
+        _state, (written,) = after(Tick(11), state=polling(state, 11, record))
+        assert isinstance(written, Write)
+        assert (written.record.holder, written.record.epoch) == ("me", 42)
 
 
 RESTORED = [MINE, FREE, replace(FREE, handoff_to="me"), replace(FREE, handoff_to="-"), OTHERS, replace(MINE, nonce="clone.s.1")]
@@ -218,7 +268,9 @@ def test_a_record_that_was_restored_is_waited_for_whatever_it_says(record: Recor
     seen = claiming(replace(OTHERS, epoch=8, ttl=20.0))
     state = polling(after(Tick(101), ReadEnded(101, Reading(record, "t2")), state=seen)[0], 121.3, record, "t2")
     assert state.due == pytest.approx(121.4), "the holder of epoch 8 may serve until then"
-    assert after(Tick(121.5), state=state)[1] == (Write("t2", Record("me", 9, "boot.s.0")),)
+    assert after(Tick(121.5), state=state)[1] == (
+        Write("t2", Record("me", 9, "boot.s.0", unfenced=(record.holder,) if record.holder == "other" else ())),
+    )
 
 
 def test_a_holder_puts_a_restored_record_of_its_own_back_at_once() -> None:
@@ -360,7 +412,7 @@ def test_an_acknowledgement_is_a_promise() -> None:
     assert actions == (Read(),), "without the promise it would be free at 110.2"
     state, _actions = after(ReadEnded(110.4, Reading(OTHERS, "t1")), state=state)
     assert state.due == pytest.approx(111.4)
-    assert after(Tick(115.3), state=polling(state, 115.3, OTHERS))[1] == (Write("t1", Record("me", 8, "boot.s.0")),)
+    assert after(Tick(115.3), state=polling(state, 115.3, OTHERS))[1] == (Write("t1", Record("me", 8, "boot.s.0", unfenced=("other",))),)
 
 
 def test_a_promise_lasts_as_long_as_the_longest_lease() -> None:
