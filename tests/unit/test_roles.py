@@ -54,6 +54,12 @@ def known(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     return found
 
 
+@pytest.mark.parametrize("playbook", sorted((ROOT / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
+def test_a_play_names_the_strategy_that_it_needs(playbook: Path) -> None:
+    """An ansible.cfg may set another one, and then a host does not wait for the others."""
+    assert [play["name"] for play in read(playbook) if play.get("strategy") != "ansible.builtin.linear"] == []
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_defaults_are_those_of_the_argument_specs(role: str) -> None:
     """What stands in defaults/main.yml is documented; where both name a value it is the same, and none is documented alone."""

@@ -142,12 +142,14 @@ class Cluster:
         resources: Sequence[Mapping[str, Any]] = (),
         ways: Mapping[str, str] | None = None,
         began: Callable[[str], object] = lambda task: None,
+        environment: Mapping[str, str] | None = None,
         **variables: Any,
     ) -> PlaybookRun:
         """Run a playbook from a controller, over SSH against both nodes. No traceback, no template error, no defect.
 
         :param ways: The addresses of nodes that are to be reached by another one than that of their first interface.
         :param began: Is given each task's name as it begins.
+        :param environment: More of the controller's environment.
         """
         inventory = folder / "inventory.json"
         told = self.lab.inventory()
@@ -159,7 +161,7 @@ class Cluster:
             name,
             {**shared, **variables},
             where=self.lab.router.namespace,
-            environment={**self.lab.node_a.environment, "ANSIBLE_PIPELINING": "1"},
+            environment={**self.lab.node_a.environment, "ANSIBLE_PIPELINING": "1", **(environment or {})},
             inventory=inventory,
             words=words,
             began=began,

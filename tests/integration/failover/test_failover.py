@@ -55,6 +55,14 @@ def test_switchover_and_back_under_a_client(cluster: Cluster, tmp_path: Path) ->
     assert [call for call in cluster.lab.control.calls.mutating() if not call.action.endswith("Item")] == []
 
 
+def test_the_strategy_of_the_controller_does_not_matter(cluster: Cluster, tmp_path: Path) -> None:
+    """With `free`, one host would be tasks ahead of the other."""
+    cluster.place_on(cluster.lab.node_a)
+    for node in ("node-b", "node-a", "node-b"):
+        cluster.switch(node, tmp_path, environment={"ANSIBLE_STRATEGY": "free"})
+        cluster.all_on(node)
+
+
 @pytest.mark.parametrize("fence", ["source_dest_check", "stop_instance"])
 def test_the_active_node_is_killed_and_fenced(cluster: Cluster, tmp_path: Path, fence: str) -> None:
     """The standby waits for the lease, not for SSH; the run succeeds although one node cannot be reached."""

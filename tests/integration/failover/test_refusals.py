@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -168,3 +169,11 @@ def test_a_playbook_that_cannot_be_meant(in_service: Cluster, playbook: str, cha
     assert after is not None
     assert (after.holder, after.epoch) == (before.holder, before.epoch)
     assert in_service.has_address(in_service.lab.node_a)
+
+
+@pytest.mark.parametrize(("name", "words"), [("switchover", {"tag": TAG, "to": "node-b"}), ("failover", {"tag": TAG}), ("recover", {})])
+def test_a_run_that_reaches_no_node_fails(cluster: Cluster, tmp_path: Path, name: str, words: dict[str, str]) -> None:
+    """A job template, a pipeline or a rulebook goes by the exit code."""
+    run = cluster.play(name, tmp_path, **words, ansible_user="nobody-of-that-name")
+    assert run.status != 0
+    assert "node-a, node-b cannot be reached, so nothing was done; see to the network, to SSH and to ansible_user" in run.message
