@@ -87,10 +87,11 @@ def _has_python(session: Mapping[str, Any]) -> bool:
 
 def _run(name: str) -> Gate:
     begin = time.monotonic()
-    with tempfile.TemporaryFile("w+") as output:
-        done = subprocess.run(
-            _nox(*_OPTIONS, "--session", name), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False
-        )
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryDirectory(prefix="holdfast-") as home:
+        # Each has a folder of Ansible's own: at its end, ansible-lint removes there what another one, in another session, still needs.
+        environment = {**os.environ, "ANSIBLE_HOME": home}
+        command = _nox(*_OPTIONS, "--session", name)
+        done = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False)
         output.seek(0)
         return Gate(name, done.returncode == 0, time.monotonic() - begin, output.read())
 

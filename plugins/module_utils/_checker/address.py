@@ -9,7 +9,14 @@ from dataclasses import replace
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Link, LinkAddress
-from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import Action, AddAddress, AddRoute, RefreshAddress, RemoveAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import (
+    Action,
+    AddAddress,
+    AddRoute,
+    Announce,
+    RefreshAddress,
+    RemoveAddress,
+)
 from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel, apply, await_detection
 from ansible_collections.holdfast.ha.plugins.module_utils._net.lifetime import set_lifetime
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe
@@ -130,10 +137,19 @@ class ProtectedAddress:
                     await_detection(action.address, action.interface, self.kernel)
                 if isinstance(action, AddAddress):
                     apply(tuple(AddRoute(route) for route in action.restore), self.kernel)
-                continue
-            for attempt in apply((action,), self.kernel):
-                if attempt.error is not None:
-                    raise attempt.error
+            elif isinstance(action, Announce):
+                self._announce(action, grant)
+            else:
+                self._apply(action)
+
+    def _announce(self, action: Announce, grant: Grant) -> None:
+        """Within the lease too: who is stopped before this, and goes on after it, must not lead the neighbours away from the next holder."""
+        grant(lambda seconds: self._apply(action))
+
+    def _apply(self, action: Action) -> None:
+        for attempt in apply((action,), self.kernel):
+            if attempt.error is not None:
+                raise attempt.error
 
     def prolong(self, grant: Grant, last: str | None) -> str | None:
         """Let it live on wherever it stands; where it stands nowhere, on the link ``last``. The link, or ``None`` where it stands on none."""

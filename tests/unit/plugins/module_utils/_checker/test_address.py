@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is told to the neighbours when the lease has run out in the middle of putting an address up. No kernel, and a clock that the test moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from ansible_collections.holdfast.ha.plugins.module_utils._checker import address as module
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.address import ProtectedAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import LeaseOver
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Link
+from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import Action, Announce
+from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel
+from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
+
+VIP = Address.parse("10.1.0.10/24")
+UP = Link(name="eth0", index=2, mac="02:00:00:00:00:01", admin_up=True, carrier=True)
+
+
+@pytest.mark.parametrize(("stopped", "told"), [(0.0, 1), (20.0, 0)], ids=["in time", "stopped for longer than the lease"])
+def test_nothing_is_announced_after_the_lease(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stopped: float, told: int) -> None:
+    now, announced = [99.0], []
+
+    def apply(actions: tuple[Action, ...], kernel: Kernel) -> tuple[()]:
+        announced.extend(action for action in actions if isinstance(action, Announce))
+        return ()
+
+    def grant(give: Callable[[int], None]) -> int:
+        if now[0] >= 110:
+            raise LeaseOver("the lease was not renewed in time")
+        give(1)
+        now[0] += stopped
+        return 1
+
+    monkeypatch.setattr(module, "apply", apply)
+    monkeypatch.setattr(module, "observe", lambda run, settings: NetState((UP,)))
+    monkeypatch.setattr(module, "set_lifetime", lambda *given, **more: None)
+    one = ProtectedAddress("web", Kernel(lambda argv: pytest.fail(str(argv))), Store(tmp_path, tmp_path))
+    monkeypatch.setattr(one, "known", lambda: cast(object, SimpleNamespace(address=VIP, interface="eth0", resource=None)))
+    if told:
+        one.bring_up(grant, unique=False)
+    else:
+        with pytest.raises(LeaseOver):
+            one.bring_up(grant, unique=False)
+    assert len(announced) == told
