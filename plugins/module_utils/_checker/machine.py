@@ -2,12 +2,14 @@
 """When the checker acts on a resource, and when it leaves it alone: a pure function from (state, event) to (state, actions) (DESIGN.md section 7).
 
 Invariants
-* One thing at a time: neither a reflex nor a run begins while another is under way.
+* A repair in the kernel that works is never withheld: neither by a limit, nor by a pause between runs, nor by a run that is under way. If repairs are
+  undone again and again, the resource moves to a standby that is ready.
+* No run begins while another is under way, and no takeover.
 * Nothing begins while paused, and only what a person asks for while somebody else is at work on the resource.
 * What is not known triggers nothing: a failed look does, and the lease being held by a node that does not serve.
 * The flap limit counts what was begun because of a fault: not what a person asks for, nor a failback, nor the end of a takeover.
 * A fault that stays is attended to in bounded time, whatever came before: each look at the state decides anew.
-* A fault that a reflex repaired and that is back within the window is the playbook's.
+* A fault that a few reflexes in a row did not mend is the playbook's.
 """
 
 from __future__ import annotations
@@ -48,6 +50,10 @@ from ansible_collections.holdfast.ha.plugins.module_utils._model import Health
 
 #: Doubling goes no further; `Checks.backoff_max` comes long before.
 _MOST_DOUBLINGS = 30
+#: So many reflexes in a row are made without the fault being seen to be well in between: it may come back while one is at work.
+_MOST_IN_A_ROW = 10
+#: So many repairs in the kernel within so many seconds do not stay: something on this node undoes them.
+_MOST_REPAIRS, _WITHIN = 10, 60.0
 
 
 def step(state: State, event: Event) -> Step:
@@ -69,7 +75,9 @@ def step(state: State, event: Event) -> Step:
         state = replace(state, next_at=min(state.next_at, state.untold_until))
     elif isinstance(event, Asked):
         state, told = _asked(state, event)
-    state = replace(state, attempts=tuple(at for at in state.attempts if at > event.now - state.checks.window))
+    attempts = tuple(at for at in state.attempts if at > event.now - state.checks.window)
+    verified = tuple(at for at in state.verified if at > event.now - state.checks.window)
+    state = replace(state, attempts=attempts, verified=verified, repairs=tuple(at for at in state.repairs if at > event.now - _WITHIN))
     state, begun = _decide(state, event.now)
     return _name_phase(state, event.now, told + begun)
 
@@ -129,6 +137,10 @@ def due(state: State, now: float) -> float:
     lease, checks = state.lease, state.checks
     times = [state.began + checks.grace, state.next_at, held_down_until(state), state.aside_until]
     times += [lease.hands_off_until, lease.since + checks.hold_down]
+    if state.owed:
+        times.append(_verify_at(state))
+    if lease.standby and len(state.repairs) >= _MOST_REPAIRS:
+        times.append(state.failback.next_at)
     if lease.better is not None:
         times += [lease.better[1] + checks.failback_delay, state.failback.next_at]
     return min((at for at in times if at > now), default=NEVER)
@@ -149,6 +161,8 @@ def _looked(state: State, look: Look) -> Step:
     else:
         confirmed = failed  # nothing is counted, and until it is known again nothing is done about it
     state = replace(state, tracks={**state.tracks, look.source: Track(look, bad, good, confirmed)})
+    if look.source == "kernel" and look.health is Health.HEALTHY:
+        state = replace(state, mended=())
     told: tuple[Action, ...] = ()
     if confirmed and not failed:
         facts = {"faults": list(look.faults), "reasons": list(look.reasons)}
@@ -180,7 +194,13 @@ def _lease_seen(state: State, lease: Lease) -> Step:
 
 def _reflex_ended(state: State, event: ReflexEnded) -> State:
     """The playbook follows in any case: it verifies, finishes what is left and records. Who is at work on the resource does so anyway."""
-    faults_done = state.work.faults if state.work is not None else ()
+    alone = state.work is not None and state.work.kind == "reflex"
+    faults_done = state.work.faults if state.work is not None and alone else tuple(name for name, _at in state.mended)
+    if not event.ok:
+        vain = tuple((fault, event.now) for fault in faults_done if fault in IN_THE_KERNEL)
+        state = replace(state, reflexed=(*state.reflexed, *vain), mended=())
+    if not alone:  # it came in the middle of a run, which verifies
+        return state
     if not state.may_run:
         return replace(state, work=None, next_at=_later(state, 1.0, event.now))
     left_to_others = _is_left_to_others(state, event.now) or faults_done == (STRAY,)
@@ -220,8 +240,10 @@ def _asked(state: State, event: Asked) -> Step:
 
 def _decide(state: State, now: float) -> Step:
     """At most one thing to begin."""
-    if state.work is not None or state.paused:
+    if state.paused:
         return state, ()
+    if state.work is not None:
+        return _put_back(state, now) if state.work.kind != "reflex" else (state, ())
     if not state.lease.held:
         return _clear_stray(state, now)
     if now < state.aside_until:
@@ -230,8 +252,13 @@ def _decide(state: State, now: float) -> Step:
         state = replace(state, aside_until=LONG_AGO)  # with its lease the address has gone, and the move with it
     if _is_left_to_others(state, now):
         return _bring_up(state, now)
-    if state.owed and not _too_soon_to_move_again(state, state.owed, now):
-        return _run(state, now, state.owed, counted=False)
+    repaired, repairs = _put_back(state, now)
+    if repairs:
+        return repaired, repairs
+    if _does_not_stay(state, now):
+        return _leave(state)
+    if state.owed and now >= _verify_at(state) and not _too_soon_to_move_again(state, state.owed, now):
+        return _run(replace(state, verified=(*state.verified, now)), now, state.owed, counted=False)
     found = _wanted(state)
     if not found:
         return _fail_back(state, now)
@@ -249,6 +276,32 @@ def _decide(state: State, now: float) -> Step:
     if not state.may_run or _too_soon_to_move_again(state, found, now):
         return state, ()
     return _run(state, now, found, counted=True)
+
+
+def _verify_at(state: State) -> float:
+    """When the run may begin that a reflex left to be done: at once, but not again and again."""
+    often = len(state.verified) >= state.checks.max_recoveries
+    return state.verified[-1] + state.checks.hold_down if often else LONG_AGO
+
+
+def _put_back(state: State, now: float) -> Step:
+    """What is in service here and the kernel lacks, at once."""
+    if not state.lease.held or _unfinished(state) or now < max(state.began + state.checks.grace, state.aside_until):
+        return state, ()
+    found = faults(state)
+    fresh = tuple(fault for fault in _for_reflex(state, found, now) if fault in IN_THE_KERNEL)
+    return _reflex(state, now, fresh, found) if fresh else (state, ())
+
+
+def _does_not_stay(state: State, now: float) -> bool:
+    """Whether another node should have it, as what is repaired here is undone."""
+    lease, earliest = state.lease, max(state.failback.next_at, state.lease.since + state.checks.hold_down)
+    return bool(lease.standby) and state.may_run and state.may_switch and len(state.repairs) >= _MOST_REPAIRS and now >= earliest
+
+
+def _leave(state: State) -> Step:
+    reason = f"it was repaired in the kernel {len(state.repairs)} times within {_WITHIN:.0f} s, as something on this node undoes that"
+    return replace(state, work=Work("switchover", ()), owed=()), (StartRun("switchover", reason, (), state.lease.standby),)
 
 
 def _is_left_to_others(state: State, now: float) -> bool:
@@ -272,16 +325,17 @@ def _unfinished(state: State) -> tuple[str, ...]:
 
 
 def _for_reflex(state: State, found: tuple[str, ...], now: float) -> tuple[str, ...]:
-    """What a reflex may repair: not what one has repaired within the window, unless nobody else would."""
+    """What a reflex may repair: not what it has tried in vain within the window, or within the pause where nobody else would."""
     if not state.may_reflex:
         return ()
     if state.lease.fence_first and not state.lease.serving:
         return ()
     mine = tuple(fault for fault in found if fault in IN_THE_KERNEL or (fault == TAKEOVER and not state.lease.serving))
-    if not state.may_run:
+    if not state.may_run and state.work is None and now >= state.next_at:
         return mine
     recent = {name for name, at in state.reflexed if at > now - state.checks.window}
-    return tuple(fault for fault in mine if _key(state, fault) not in recent)
+    again = [name for name, at in state.mended if at > now - state.checks.window]
+    return tuple(fault for fault in mine if _key(state, fault) not in recent and again.count(fault) < _MOST_IN_A_ROW)
 
 
 def _key(state: State, fault: str) -> str:
@@ -295,10 +349,12 @@ def _too_soon_to_move_again(state: State, found: tuple[str, ...], now: float) ->
 
 
 def _reflex(state: State, now: float, fresh: tuple[str, ...], found: tuple[str, ...]) -> Step:
-    state = _count(state, now, found)
-    old = tuple((name, at) for name, at in state.reflexed if at > now - state.checks.window)
-    state = replace(state, work=Work("reflex", fresh), reflexed=(*old, *((_key(state, fault), now) for fault in fresh)))
-    return state, (Reflex(fresh),)
+    kept = tuple((name, at) for name, at in state.reflexed if at > now - state.checks.window)
+    begun = tuple((_key(state, fault), now) for fault in fresh)
+    work = state.work or Work("reflex", fresh)
+    if TAKEOVER in fresh:
+        return replace(_count(state, now, found), work=work, reflexed=(*kept, *begun)), (Reflex(fresh),)
+    return replace(state, work=work, reflexed=kept, mended=(*state.mended, *begun), repairs=(*state.repairs, now)), (Reflex(fresh),)
 
 
 def _run(state: State, now: float, found: tuple[str, ...], *, counted: bool) -> Step:

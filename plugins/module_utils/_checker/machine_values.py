@@ -86,6 +86,7 @@ class Lease:
 
     :param since: When it came to be held here. ``taken``: from another node, or it was free.
     :param serving: The address is kept up here.
+    :param standby: The other node that is ready and preferred most; empty where none is known to be.
     :param fence_first: Who had it before has to be fenced before the address is up, which is the playbook's work.
     :param handed: It came by a hand-off, and nobody has taken the resource out of service here since.
     :param on_ec2: Parts of it are on EC2, so it is healthy only once those were looked at.
@@ -104,6 +105,7 @@ class Lease:
     hands_off_until: float = LONG_AGO
     handed: bool = False
     better: tuple[str, float] | None = None
+    standby: str = ""
     fence_first: bool = False
     on_ec2: bool = False
 
@@ -132,8 +134,11 @@ class State:
     :param may_reflex: Repairs in the checker's own process are wanted. ``may_run``: there is a trigger. ``may_switch``: one that can switch over.
     :param attempts: When the recoveries of the last ``window`` began that the checker decided on because of a fault.
     :param failures: Recoveries since the resource was healthy last.
-    :param reflexed: What was repaired by a reflex, and when.
+    :param reflexed: What a reflex tried to repair in vain, and when.
+    :param mended: What a reflex has repaired, and when, as long as the kernel was not seen to be well since.
+    :param repairs: When the reflexes of the last minute began that were not a takeover.
     :param owed: A run that a reflex left to be done: its faults.
+    :param verified: When the runs of the last ``window`` began that a reflex left to be done.
     :param failback: How returning to a node of better priority went.
     :param aside_until: Until when the address is left to somebody on this host who moves it.
     :param untold_until: Until when a run whose end was not told may be under way still.
@@ -152,7 +157,10 @@ class State:
     failures: int = 0
     next_at: float = LONG_AGO
     reflexed: tuple[tuple[str, float], ...] = ()
+    mended: tuple[tuple[str, float], ...] = ()
+    repairs: tuple[float, ...] = ()
     owed: tuple[str, ...] = ()
+    verified: tuple[float, ...] = ()
     failback: Failback = field(default_factory=Failback)
     aside_until: float = LONG_AGO
     untold_until: float = LONG_AGO

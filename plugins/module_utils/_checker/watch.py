@@ -481,6 +481,7 @@ class Watch(threading.Thread):
             hands_off_until=self.holder.hands_off_until,
             handed=self.holder.handed,
             better=self._better_node(),
+            standby=self._standby(),
             fence_first=self.holder.fence_first(),
             on_ec2=self._has_ec2(),
         )
@@ -813,6 +814,18 @@ class Watch(threading.Thread):
         elif self._better is None or self._better[0] != best.node:
             self._better = (best.node, self._clock())
         return self._better
+
+    def _standby(self) -> str:
+        """The other node that says it is ready and is preferred most; empty where none is heard of."""
+        if self._around.peers is None or self.holder.state.held is None:
+            return ""
+        heard = {str(one["node"]) for one in self._around.peers()}
+        try:
+            resource = self._address.known().resource
+        except HoldfastError:
+            return ""
+        ready = [one for one in self._candidates(resource.priority if resource is not None else {}) if one.able and one.node in heard]
+        return min(ready, key=lambda one: (one.priority, one.node)).node if ready else ""
 
     def _tell_peers(self) -> None:
         ready, reason = self.readiness()

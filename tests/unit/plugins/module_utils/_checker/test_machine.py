@@ -72,12 +72,52 @@ def test_a_reflex_comes_first_and_the_playbook_after_it() -> None:
     assert (done, end.phase, len(end.attempts)) == ([], Phase.WATCHING, 0)
 
 
-def test_the_same_fault_again_is_the_playbooks() -> None:
-    end, _done = after(state(), Looked(1, GONE), ReflexEnded(1.1, True), RunEnded(6, True, 0.5), Looked(6.1, WELL))
-    _end, done = after(end, Looked(60, GONE))
+def test_what_a_reflex_repairs_is_repaired_by_it_every_time() -> None:
+    """However often, also while a run is under way. The runs that verify it are limited."""
+    end, runs, ends = state(), 0, NEVER
+    for number in range(200):
+        now = float(number)
+        if now >= ends:
+            end, done = after(end, RunEnded(now, True, 0.5))
+            runs, ends = runs + len(done), NEVER
+        end, done = after(end, Looked(now, GONE), Looked(now + 0.001, WELL), ReflexEnded(now + 0.002, True))
+        assert done[0] == Reflex(("address",)), f"the deletion number {number}"
+        runs += len(done) - 1
+        ends = now + 3 if len(done) > 1 else ends
+    assert end.attempts == ()
+    assert runs == CHECKS.max_recoveries + 200 // CHECKS.hold_down
+
+
+def test_what_a_reflex_does_not_repair_is_the_playbooks() -> None:
+    end, done = after(state(), *(event for _time in range(10) for event in (Looked(1, GONE), ReflexEnded(1.1, True))), Looked(1.2, GONE))
+    assert [type(action) for action in done] == [*[Reflex] * 10, StartRun]
+    end, done = after(end, RunEnded(6, True, 0.5), Looked(6.1, GONE), Tick(6 + CHECKS.backoff))
     assert done == [StartRun("recover", GONE.reasons[0], ("address",))]
-    _end, done = after(end, Looked(1 + CHECKS.window + 1, GONE))
-    assert done == [Reflex(("address",))]
+    end, done = after(state(), Looked(1, GONE), ReflexEnded(1.1, False), RunEnded(6, True, 0.5), Looked(6.1, WELL), Looked(60, GONE))
+    assert [type(action) for action in done] == [Reflex, StartRun, StartRun], "it has failed, so it is not tried again soon"
+
+
+def test_what_does_not_stay_moves_to_a_standby_that_is_ready() -> None:
+    end = state(lease=replace(HELD, standby="node-b"), verified=(0.0,) * CHECKS.max_recoveries)
+    for now in range(1, 10):
+        end, done = after(end, Looked(now, GONE), Looked(now + 0.001, WELL), ReflexEnded(now + 0.002, True))
+        assert done == [Reflex(("address",))]
+    end, done = after(end, Looked(10, GONE), Looked(10.001, WELL), ReflexEnded(10.002, True))
+    reason = "it was repaired in the kernel 10 times within 60 s, as something on this node undoes that"
+    assert done == [Reflex(("address",)), StartRun("switchover", reason, (), "node-b")]
+    end, done = after(end, Looked(11, GONE), Looked(11.001, WELL), ReflexEnded(11.002, True))
+    assert done == [Reflex(("address",))], "it goes on while the run is under way"
+    end, done = after(end, RunEnded(12, False, 1.0), Tick(16.9))
+    assert done == [], "a run that failed is not repeated at once"
+    _end, done = after(end, Tick(17))
+    assert [getattr(action, "playbook", "") for action in done] == ["switchover"]
+
+
+def test_without_a_ready_standby_it_stays_and_is_repaired() -> None:
+    end = state(verified=(0.0,) * CHECKS.max_recoveries)
+    for now in range(1, 50):
+        end, done = after(end, Looked(now, GONE), Looked(now + 0.001, WELL), ReflexEnded(now + 0.002, True))
+        assert done == [Reflex(("address",))]
 
 
 @pytest.mark.parametrize(
@@ -89,9 +129,8 @@ def test_the_same_fault_again_is_the_playbooks() -> None:
         {"lease": replace(HELD, serving=False)},
         {"checks": replace(CHECKS, grace=60)},
         {"checks": replace(CHECKS, fall=2)},
-        {"work": Work("recover")},
+        {"work": Work("reflex")},
         {"reflexed": (("address", 0.5),)},
-        {"next_at": 60.0},
         {"aside_until": 60.0},
     ],
     ids=" ".join,
@@ -106,7 +145,7 @@ def test_it_is_not_put_back_ahead_where_no_reflex_would_follow(changes: dict[str
 
 
 def test_without_a_trigger_the_reflex_tries_on() -> None:
-    end, done = after(state(may_run=False), Looked(1, GONE), ReflexEnded(1.1, True), Looked(1.2, GONE))
+    end, done = after(state(may_run=False), Looked(1, GONE), ReflexEnded(1.1, False), Looked(1.2, GONE))
     assert done == [Reflex(("address",))]
     _end, done = after(end, Tick(1.1 + CHECKS.backoff))
     assert done == [Reflex(("address",))]
@@ -324,7 +363,7 @@ def test_a_link_that_is_back_ends_a_pause_and_no_more() -> None:
     end, done = after(state(lease=taken, may_reflex=False), Looked(1, dark), RunEnded(3, False, 1.0, final=False), LinkBack(4), Tick(60))
     assert (done, due(end, 60)) == ([again], 3 + CHECKS.hold_down), "the run may be under way still"
     held_down = state(attempts=(1.0,) * CHECKS.max_recoveries)
-    _end, done = after(held_down, Looked(2, GONE), LinkBack(3))
+    _end, done = after(held_down, Looked(2, WRONG_ROUTE), LinkBack(3))
     assert done == []
 
 
@@ -445,6 +484,13 @@ class World:
         before = self.state
         self.state, actions = step(self.state, event)
         for action in actions:
+            if isinstance(action, Reflex) and self.ends != NEVER:
+                assert self.kind != "reflex", "two at once"
+                assert "takeover" not in action.faults
+                ok = self.dice.random() < self.works
+                self.broken -= {"address", "link"} if ok else set()
+                self.tell(ReflexEnded(self.now, ok))
+                continue
             if isinstance(action, (Reflex, StartRun)):
                 assert self.ends == NEVER, "two at once"
                 assert not self.state.paused, "begun while paused"
