@@ -32,6 +32,13 @@ options:
       - Set it before the first dependent starts and once more after the start. Set V(false) only after all of them have stopped.
       - While it is recorded on a host that does not hold the resource, the checker stops the dependents until it observes that none runs.
     type: bool
+  dependents_stopping:
+    description:
+      - Record that dependents are being stopped on purpose. Until O(dependents_may_run=true) is recorded again, the checker starts none of them.
+      - It has an effect only if it is recorded that dependents may run.
+    type: bool
+    default: false
+    version_added: 0.1.0
   state:
     description: With V(absent) the state file is removed, and with it what was learned of primary and backup interface.
     type: str
@@ -89,7 +96,8 @@ def build(host: Host) -> RegistrationTask:
     tag, resource = parse_given(host.params)
     present, node = host.params["state"] == "present", parse_node(host.params)
     in_service, may_run = host.params["in_service"], host.params["dependents_may_run"]
-    return RegistrationTask(str(tag), resource, node, present=present, in_service=in_service, may_run=may_run, store=Store())
+    stopping = host.params["dependents_stopping"]
+    return RegistrationTask(str(tag), resource, node, present=present, in_service=in_service, may_run=may_run, stopping=stopping, store=Store())
 
 
 def main() -> None:
@@ -98,6 +106,7 @@ def main() -> None:
         "tag": {"type": "str", "required": True},
         "in_service": {"type": "bool"},
         "dependents_may_run": {"type": "bool"},
+        "dependents_stopping": {"type": "bool", "default": False},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         **RESOURCE_OPTIONS,
     }

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import ADDRESS, LINK, STRAY, Look
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.dependents import INACTIVE
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import ADDRESS, DEPENDENTS, LINK, STRAY, Look
 from ansible_collections.holdfast.ha.plugins.module_utils._command import Runner
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import own_options
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, ProbeFailed, Refused
@@ -42,6 +43,23 @@ def look_at_kernel(known: Effective, net: NetState, *, held: bool, elsewhere: bo
     down = link is None or not link.up
     missing = len(reasons) > (1 if down else 0)
     return Look("kernel", health, ((LINK,) if down else ()) + ((ADDRESS,) if missing else ()), reasons)
+
+
+def look_at_dependents(states: Mapping[str, str], *, meant_to_run: bool) -> Look | None:
+    """Whether the dependents that are units run, on the node where the resource is in service; ``None`` where there are none.
+
+    :param states: ActiveState by unit.
+    :param meant_to_run: Nobody has stopped them, or is about to.
+    """
+    if not states:
+        return None
+    dead = tuple(f"{unit} is {state}" for unit, state in states.items() if state in INACTIVE)
+    if dead and meant_to_run:
+        return Look("dependents", Health.FAILED, (DEPENDENTS,), dead)
+    others = tuple(f"{unit} is {state}" for unit, state in states.items() if state not in (*INACTIVE, "active", "reloading"))
+    if dead or others:
+        return Look("dependents", Health.UNKNOWN, (), (*(f"{one}: it was stopped on purpose" for one in dead), *others))
+    return Look("dependents", Health.HEALTHY)
 
 
 def look_by_probe(known: Effective, net: NetState, run: Runner, *, answered: bool) -> Look | None:

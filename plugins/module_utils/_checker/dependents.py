@@ -117,12 +117,17 @@ class Dependents:
         """Whether a dependent may run here."""
         return self._fact.is_set
 
+    @property
+    def are_meant_to_run(self) -> bool:
+        """Whether they were started here, and nobody is stopping them."""
+        return self._fact.is_set and self._fact.is_of_this_boot and not self._fact.is_stopping and not self.is_stopping and not self._insists
+
     def adopt(self) -> None:
         """Set the fact where the state says that the resource is in service here: an earlier version may have started the dependents."""
         try:
             known = self._known()
             if known.in_service and known.resource is not None and known.resource.dependents and not self._fact.is_set:
-                self._fact.set()
+                self._fact.set(stopping=True)  # or somebody has stopped them on purpose
         except HoldfastError as error:
             self._tell(error.message)
 

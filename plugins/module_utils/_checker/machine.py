@@ -19,6 +19,7 @@ from dataclasses import replace
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import (
     ADDRESS,
+    DEPENDENTS,
     IN_THE_KERNEL,
     LONG_AGO,
     NEVER,
@@ -54,6 +55,8 @@ _MOST_DOUBLINGS = 30
 _MOST_IN_A_ROW = 10
 #: So many repairs in the kernel within so many seconds do not stay: something on this node undoes them.
 _MOST_REPAIRS, _WITHIN = 10, 60.0
+#: So many times within `Checks.window` a dependent is started again; the next time the resource moves.
+_MOST_RESTARTS = 2
 
 
 def step(state: State, event: Event) -> Step:
@@ -77,7 +80,9 @@ def step(state: State, event: Event) -> Step:
         state, told = _asked(state, event)
     attempts = tuple(at for at in state.attempts if at > event.now - state.checks.window)
     verified = tuple(at for at in state.verified if at > event.now - state.checks.window)
-    state = replace(state, attempts=attempts, verified=verified, repairs=tuple(at for at in state.repairs if at > event.now - _WITHIN))
+    restarts = tuple(at for at in state.restarts if at > event.now - state.checks.window)
+    repairs = tuple(at for at in state.repairs if at > event.now - _WITHIN)
+    state = replace(state, attempts=attempts, verified=verified, restarts=restarts, repairs=repairs)
     state, begun = _decide(state, event.now)
     return _name_phase(state, event.now, told + begun)
 
@@ -139,7 +144,7 @@ def due(state: State, now: float) -> float:
     times += [lease.hands_off_until, lease.since + checks.hold_down]
     if state.owed:
         times.append(_verify_at(state))
-    if lease.standby and len(state.repairs) >= _MOST_REPAIRS:
+    if lease.standby and _undone(state, now):
         times.append(state.failback.next_at)
     if lease.better is not None:
         times += [lease.better[1] + checks.failback_delay, state.failback.next_at]
@@ -184,7 +189,7 @@ def _lease_seen(state: State, lease: Lease) -> Step:
     fresh = (state.lease.held and not lease.held) or lease.epoch != state.lease.epoch
     served = not fresh and state.lease.serving and state.lease.in_service
     if fresh:
-        state = replace(state, owed=(), failures=0, next_at=LONG_AGO, tracks={}, failback=Failback())
+        state = replace(state, owed=(), failures=0, next_at=LONG_AGO, tracks={}, restarts=(), failback=Failback())
     elif lease.better != state.lease.better:
         state = replace(state, failback=Failback())
     state = replace(state, lease=lease)
@@ -256,7 +261,7 @@ def _decide(state: State, now: float) -> Step:
     if repairs:
         return repaired, repairs
     if _does_not_stay(state, now):
-        return _leave(state)
+        return _leave(state, now)
     if state.owed and now >= _verify_at(state) and not _too_soon_to_move_again(state, state.owed, now):
         return _run(replace(state, verified=(*state.verified, now)), now, state.owed, counted=False)
     found = _wanted(state)
@@ -296,11 +301,20 @@ def _put_back(state: State, now: float) -> Step:
 def _does_not_stay(state: State, now: float) -> bool:
     """Whether another node should have it, as what is repaired here is undone."""
     lease, earliest = state.lease, max(state.failback.next_at, state.lease.since + state.checks.hold_down)
-    return bool(lease.standby) and state.may_run and state.may_switch and len(state.repairs) >= _MOST_REPAIRS and now >= earliest
+    return bool(lease.standby and _undone(state, now)) and state.may_run and state.may_switch and now >= earliest
 
 
-def _leave(state: State) -> Step:
-    reason = f"it was repaired in the kernel {len(state.repairs)} times within {_WITHIN:.0f} s, as something on this node undoes that"
+def _undone(state: State, now: float) -> str:
+    """What does not stay repaired on this node, in words; empty for nothing."""
+    if len(state.repairs) >= _MOST_REPAIRS:
+        return f"it was repaired in the kernel {len(state.repairs)} times within {_WITHIN:.0f} s, as something on this node undoes that"
+    if DEPENDENTS in faults(state) and len(state.restarts) >= _MOST_RESTARTS and now >= state.next_at:  # it was looked at since the last one
+        return f"a dependent was started again {len(state.restarts)} times within {state.checks.window:.0f} s, and does not run"
+    return ""
+
+
+def _leave(state: State, now: float) -> Step:
+    reason = _undone(state, now)
     return replace(state, work=Work("switchover", ()), owed=()), (StartRun("switchover", reason, (), state.lease.standby),)
 
 
@@ -362,7 +376,8 @@ def _run(state: State, now: float, found: tuple[str, ...], *, counted: bool) -> 
         state = _count(state, now, found)
     if not state.may_run:
         return replace(state, owed=()), ()
-    return replace(state, work=Work("recover", found), owed=()), (StartRun("recover", _why(state, found), _names(found)),)
+    restarts = (*state.restarts, now) if DEPENDENTS in found else state.restarts
+    return replace(state, work=Work("recover", found), owed=(), restarts=restarts), (StartRun("recover", _why(state, found), _names(found)),)
 
 
 def _why(state: State, found: tuple[str, ...]) -> str:

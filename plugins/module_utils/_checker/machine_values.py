@@ -15,6 +15,8 @@ LONG_AGO = float("-inf")
 #: The address is not where it should be, its link is down, or its replies leave by another link. The checker can repair these in its own process.
 ADDRESS, LINK, SOURCE_ROUTE = "address", "link", "source_route"
 IN_THE_KERNEL = (ADDRESS, LINK, SOURCE_ROUTE)
+#: A dependent that may run here does not.
+DEPENDENTS = "dependents"
 #: The lease is held here, and the resource is not in service yet.
 TAKEOVER = "takeover"
 #: The address is here, and another node holds the lease.
@@ -138,6 +140,7 @@ class State:
     :param mended: What a reflex has repaired, and when, as long as the kernel was not seen to be well since.
     :param repairs: When the reflexes of the last minute began that were not a takeover.
     :param owed: A run that a reflex left to be done: its faults.
+    :param restarts: When the runs of the last ``window`` began that were to start a dependent again.
     :param verified: When the runs of the last ``window`` began that a reflex left to be done.
     :param failback: How returning to a node of better priority went.
     :param aside_until: Until when the address is left to somebody on this host who moves it.
@@ -160,6 +163,7 @@ class State:
     mended: tuple[tuple[str, float], ...] = ()
     repairs: tuple[float, ...] = ()
     owed: tuple[str, ...] = ()
+    restarts: tuple[float, ...] = ()
     verified: tuple[float, ...] = ()
     failback: Failback = field(default_factory=Failback)
     aside_until: float = LONG_AGO

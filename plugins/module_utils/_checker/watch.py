@@ -16,7 +16,7 @@ from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker import machine
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.alone import REFUSAL
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import Ec2Eyes, Ec2Sight, look_at_kernel, look_by_probe
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import Ec2Eyes, Ec2Sight, look_at_dependents, look_at_kernel, look_by_probe
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.cli_status import advice_for
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.defects import Containment
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.dependents import INACTIVE, Dependents, Standing, states
@@ -664,6 +664,7 @@ class Watch(threading.Thread):
                 pause = min(2 * pause, interval) if failed else _FIRST_PAUSE
             else:
                 self._probe()
+                self._look_at_dependents()
             self._deep.wait(max(0.05, min(self._around.checks.interval, deep_at - self._clock())))
 
     def _look_once(self, since: float | None = None) -> None:
@@ -681,13 +682,27 @@ class Watch(threading.Thread):
             self._around.metrics.check(self.tag, sight.look.health.value)
             if epoch is not None:
                 self._inbox.put(Looked(self._clock(), sight.look, epoch))
-        if known.resource is not None and known.resource.dependents:
-            dependents = known.resource.dependents
-            self._dependents = self._dependents_contained.run(lambda: states(dependents), lambda cause: self._dependents)
+        self._look_at_dependents()
         if known.resource is not None and not self.holder.alone:
             running = any(one["state"] not in INACTIVE for one in self._dependents if one["kind"] == "service")
             self._lease_unit.bind(known.resource.dependents, held=epoch is not None, running=running)
         self._probe(known)
+
+    def _look_at_dependents(self) -> None:
+        try:
+            resource = self._address.known().resource
+        except HoldfastError:
+            return
+        if resource is None or not resource.dependents:
+            return
+        epoch, meant = self._epoch(), self.dependents.are_meant_to_run
+        self._dependents = self._dependents_contained.run(lambda: states(resource.dependents), lambda cause: self._dependents)
+        if epoch is None or not self.holder.serving or not self._in_service() or self.holder.alone:
+            return
+        units = {one.service: seen["state"] for one, seen in zip(resource.dependents, self._dependents) if one.service}
+        look = look_at_dependents(units, meant_to_run=meant and self.dependents.are_meant_to_run)
+        if look is not None:
+            self._inbox.put(Looked(self._clock(), look, epoch))
 
     def _probe(self, known: Effective | None = None) -> None:
         epoch = self._epoch()

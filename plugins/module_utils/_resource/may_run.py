@@ -18,6 +18,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._resource.boot import 
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import write_private
 
 _LONGEST = 200
+_STOPPING = b"stopping"
 
 
 class MayRun:
@@ -36,20 +37,32 @@ class MayRun:
         return self._path.is_symlink() or self._path.exists()
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether somebody is stopping dependents, so that one that does not run is no fault."""
+        try:
+            return _STOPPING in self._path.read_bytes()[:_LONGEST].split()[1:]
+        except OSError:
+            return False
+
+    @property
     def is_of_this_boot(self) -> bool:
         """Whether it was set since the machine started. A file that cannot be read counts as such, which is the more careful answer."""
         try:
             with self._path.open("rb") as file:
-                return file.read(_LONGEST).strip() == self._boot()
+                return file.read(_LONGEST).split()[:1] == [self._boot()]
         except OSError:
             return True
 
-    def set(self) -> None:
-        """Record that a dependent may run from now on. Raises `HoldfastError`: then nothing may be started."""
+    def set(self, *, stopping: bool = False) -> None:
+        """Record that a dependent may run from now on. Raises `HoldfastError`: then nothing may be started.
+
+        :param stopping: Somebody is stopping them on purpose; until the next start.
+        """
         try:
             if self._path.is_symlink():
                 raise Refused(f"{self._path} is a symbolic link; remove it", path=str(self._path))
-            write_private(self._path, self._boot().decode("ascii") + "\n")
+            words = [self._boot(), *([_STOPPING] if stopping else [])]
+            write_private(self._path, b" ".join(words).decode("ascii") + "\n")
         except OSError as error:
             raise HoldfastError(
                 f"recording that dependents may run failed: {self._path}: {error.strerror}. See the folder's owner and free space.",

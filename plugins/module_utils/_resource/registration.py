@@ -28,25 +28,28 @@ class Forget:
 
 @dataclass(frozen=True)
 class Note:
-    """Record whether dependents may run here."""
+    """Record whether dependents may run here, and whether they are being stopped."""
 
     tag: str
     may_run: bool
+    stopping: bool = False
 
     def __str__(self) -> str:
-        return f"recording that dependents of {self.tag} {'may run' if self.may_run else 'do not run'} here"
+        what = "are being stopped" if self.stopping else "may run" if self.may_run else "do not run"
+        return f"recording that dependents of {self.tag} {what} here"
 
 
 @dataclass(frozen=True)
 class Registered:
     """What is recorded, and what the resource amounts to with it. Both are ``None`` for one that is not known.
 
-    ``may_run``: whether dependents may run here since this boot.
+    ``may_run``: whether dependents may run here since this boot. ``stopping``: whether somebody is stopping them.
     """
 
     state: State | None
     known: Effective | None
     may_run: bool = False
+    stopping: bool = False
 
 
 RegistrationAction = Union[Record, Forget, Note]
@@ -56,6 +59,7 @@ class RegistrationTask:
     """A `Reconciler` for the state file of one resource.
 
     :param in_service: What to record; ``None`` leaves that as it is. So is ``may_run``, of the dependents.
+    :param stopping: Record that they are being stopped, if they may run.
     """
 
     def __init__(
@@ -68,10 +72,11 @@ class RegistrationTask:
         in_service: bool | None,
         store: Store,
         may_run: bool | None = None,
+        stopping: bool = False,
     ) -> None:
         self._tag, self._resource, self._node = tag, resource, node
         self._present, self._in_service, self._store = present, in_service, store
-        self._wanted_may_run, self._fact = may_run, MayRun(store.states, tag)
+        self._wanted_may_run, self._stopping, self._fact = may_run, stopping, MayRun(store.states, tag)
 
     def observe(self) -> Registered:
         """Read the definition and the state. Raises `NotFound` where a resource that is to be recorded has neither."""
@@ -80,15 +85,17 @@ class RegistrationTask:
             return Registered(state, None)
         known = effective(self._tag, self._resource or self._store.definition(self._tag), state)
         if self._wanted_may_run is False:  # what is left from another boot is removed too
-            return Registered(state, known, self._fact.is_set)
-        return Registered(state, known, self._fact.is_set and self._fact.is_of_this_boot)
+            return Registered(state, known, self._fact.is_set, self._fact.is_stopping)
+        return Registered(state, known, self._fact.is_set and self._fact.is_of_this_boot, self._fact.is_stopping)
 
     def plan(self, state: Registered) -> tuple[RegistrationAction, ...]:
         """At most one record of each kind, or one removal."""
         if state.known is None:
             return (Forget(self._tag),) if state.state is not None else ()
         wanted = self._wanted(state.known)
-        note = () if self._wanted_may_run in (None, state.may_run) else (Note(self._tag, not state.may_run),)
+        may_run = state.may_run if self._wanted_may_run is None else self._wanted_may_run
+        stopping = may_run and (self._stopping or (state.stopping and self._wanted_may_run is None))
+        note = () if (may_run, stopping) == (state.may_run, state.may_run and state.stopping) else (Note(self._tag, may_run, stopping),)
         return (*note, *(() if wanted == state.state else (Record(wanted),)))
 
     def simulate(self, state: Registered, actions: tuple[RegistrationAction, ...]) -> Registered:
@@ -98,7 +105,7 @@ class RegistrationTask:
             if isinstance(action, Forget) or known is None:
                 state = Registered(None, None)
             elif isinstance(action, Note):
-                state = replace(state, may_run=action.may_run)
+                state = replace(state, may_run=action.may_run, stopping=action.stopping)
             else:
                 state = replace(state, state=action.state, known=replace(known, in_service=action.state.in_service, state=action.state))
         return state
@@ -132,7 +139,7 @@ class RegistrationTask:
             if isinstance(action, Forget):
                 self._store.forget(action.tag)
             elif isinstance(action, Note):
-                self._fact.set() if action.may_run else self._fact.clear()
+                self._fact.set(stopping=action.stopping) if action.may_run else self._fact.clear()
             else:
                 self._store.save(action.state)
         except HoldfastError as error:

@@ -243,6 +243,45 @@ def test_what_the_kernel_lacks_is_put_back_at_once(cluster: Installed, active: s
     repaired_in_place(cluster, active, fault, told=("fault: is not on eth" if fault != "link-down" else "fault", "reflex", "run started"))
 
 
+def test_a_dependent_that_dies_is_started_again(cluster: Installed, active: str) -> None:
+    node, record, begin = cluster.node(active), cluster.record(), since_now()
+    with cluster.oracle():
+        node.run("systemctl", "kill", "--signal=KILL", APP)
+        cluster.wait_told(node, begin, f"fault: {APP} is failed", "run started")
+        assert cluster.status(node)["health"] == "failed"
+        cluster.wait_settled(active)
+        cluster.wait_told(node, begin, "fault", "recovered")
+    cluster.stays(record)
+
+
+def test_a_dependent_that_was_stopped_on_purpose_stays_stopped(cluster: Installed, active: str) -> None:
+    """The status says so, and nothing is done about it."""
+    node, record, begin = cluster.node(active), cluster.record(), since_now()
+    assert cluster.play("dependents", tag=TAG, state="stopped").status == 0
+    until(lambda: cluster.status(node)["health"] == "unknown", 30, "the status says that all is well")
+    assert any("it was stopped on purpose" in reason for reason in cluster.status(node)["reasons"])
+    throughout(lambda: not cluster.is_active(node), 15, "it was started again", every=0.5)
+    assert not cluster.tells(node, begin, "fault"), cluster.story()
+    assert cluster.play("dependents", tag=TAG, state="started").status == 0
+    cluster.wait_settled(active)
+    cluster.stays(record)
+
+
+def test_a_dependent_that_does_not_start_again_moves_it_to_the_other_node(cluster: Installed, active: str) -> None:
+    node, other, begin = cluster.node(active), cluster.other(active), since_now()
+    folder = f"/etc/systemd/system/{APP}.d"
+    broken = f"mkdir -p {folder} && printf '[Service]\\nExecStartPre=/bin/false\\n' > {folder}/broken.conf && systemctl daemon-reload"
+    node.run("sh", "-euc", broken)
+    try:
+        with cluster.oracle():
+            node.run("systemctl", "kill", "--signal=KILL", APP)
+            until(lambda: cluster.holder() == other, 120, cluster.story())
+            cluster.wait_settled(other)
+        cluster.wait_told(node, begin, f"fault: {APP} is failed", "run started", "released")
+    finally:
+        node.run("sh", "-euc", f"rm -r {folder}; systemctl daemon-reload; systemctl reset-failed {APP} || true")
+
+
 def test_a_dead_primary_interface_moves_it_to_the_backup(cluster: Installed, active: str) -> None:
     node, record, begin = cluster.node(active), cluster.record(), since_now()
     link = next(link for link, cidr in node.addresses() if cidr == cluster.lab.place.vip)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import Ec2Sight, judge, look_at_kernel
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import Ec2Sight, judge, look_at_dependents, look_at_kernel
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.netlink import ANYTHING, Change, change_of
 from ansible_collections.holdfast.ha.plugins.module_utils._model import (
     Address,
@@ -122,3 +122,24 @@ def test_an_address_going_is_told() -> None:
 @pytest.mark.parametrize(("protocol", "worth"), [(int(OUR_PROTOCOL), ANYTHING), (2, None), (186, None)])
 def test_of_routes_only_our_own_matter(protocol: int, worth: Change | None) -> None:
     assert change_of(DEL_ROUTE, struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, 254, protocol, 0, 1, 0)) is worth
+
+
+@pytest.mark.parametrize(
+    ("states", "meant", "health", "reasons"),
+    [
+        ({"a.service": "active", "b.service": "reloading"}, True, Health.HEALTHY, ()),
+        ({"a.service": "active", "b.service": "failed"}, True, Health.FAILED, ("b.service is failed",)),
+        ({"a.service": "inactive"}, False, Health.UNKNOWN, ("a.service is inactive: it was stopped on purpose",)),
+        ({"a.service": "activating"}, True, Health.UNKNOWN, ("a.service is activating",)),
+        ({"a.service": "unknown"}, True, Health.UNKNOWN, ("a.service is unknown",)),
+    ],
+)
+def test_dependents(states: dict[str, str], meant: bool, health: Health, reasons: tuple[str, ...]) -> None:
+    look = look_at_dependents(states, meant_to_run=meant)
+    assert look is not None
+    assert (look.health, look.reasons) == (health, reasons)
+    assert look.faults == (("dependents",) if health is Health.FAILED else ())
+
+
+def test_without_units_nothing_is_said_of_dependents() -> None:
+    assert look_at_dependents({}, meant_to_run=True) is None

@@ -113,6 +113,26 @@ def test_what_does_not_stay_moves_to_a_standby_that_is_ready() -> None:
     assert [getattr(action, "playbook", "") for action in done] == ["switchover"]
 
 
+DEAD = Look("dependents", Health.FAILED, ("dependents",), ("app.service is failed",))
+ALIVE = Look("dependents", Health.HEALTHY)
+
+
+def test_a_dependent_that_does_not_stay_up_moves_the_resource() -> None:
+    """Twice it is started again, the third time it moves; without a ready standby it is started again, as often as the flap limit allows."""
+    for standby, last in (("node-b", "switchover"), ("", "recover")):
+        end = state(lease=replace(HELD, standby=standby))
+        for now in (100.0, 200.0):
+            end, done = after(end, Looked(now, DEAD), RunEnded(now + 5, True, 1.0), Looked(now + 6, ALIVE), Looked(now + 6, WELL))
+            assert done == [StartRun("recover", "app.service is failed", ("dependents",))]
+        _end, done = after(end, Looked(300, DEAD))
+        assert [(type(action), getattr(action, "playbook", "")) for action in done] == [(StartRun, last)]
+
+
+def test_a_dependent_that_died_is_started_at_once_also_right_after_a_takeover() -> None:
+    _end, done = after(state(lease=replace(HELD, taken=True, since=0.0)), Looked(1, DEAD))
+    assert done == [StartRun("recover", "app.service is failed", ("dependents",))]
+
+
 def test_without_a_ready_standby_it_stays_and_is_repaired() -> None:
     end = state(verified=(0.0,) * CHECKS.max_recoveries)
     for now in range(1, 50):

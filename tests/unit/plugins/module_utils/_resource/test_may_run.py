@@ -34,6 +34,22 @@ def test_it_outlives_the_process_and_knows_the_boot(tmp_path: Path) -> None:
     assert not fact.is_set
 
 
+def test_they_are_stopping_until_the_next_start(tmp_path: Path) -> None:
+    store = Store(tmp_path / "definitions", tmp_path / "states")
+    fact = MayRun(store.states, "web")
+    converge(task(store, stopping=True))
+    assert not fact.is_set, "none may run, so none is stopping"
+    converge(task(store, may_run=True))
+    assert (fact.is_set, fact.is_stopping, fact.is_of_this_boot) == (True, False, True)
+    assert preview(task(store, stopping=True)).changed
+    run = converge(task(store, stopping=True))
+    assert (run.changed, fact.is_set, fact.is_stopping, fact.is_of_this_boot) == (True, True, True, True)
+    assert not converge(task(store)).changed
+    assert fact.is_stopping
+    assert converge(task(store, may_run=True)).changed
+    assert (fact.is_set, fact.is_stopping) == (True, False)
+
+
 def test_whatever_is_in_its_place_counts(tmp_path: Path) -> None:
     (tmp_path / "web.may_run").symlink_to(tmp_path / "nothing")
     fact = MayRun(tmp_path, "web")
@@ -45,8 +61,8 @@ def test_whatever_is_in_its_place_counts(tmp_path: Path) -> None:
         MayRun(tmp_path / "file", "web").set()
 
 
-def task(store: Store, **more: bool | None) -> RegistrationTask:
-    return RegistrationTask("web", WEB, "node-a", present=True, in_service=None, store=store, **more)
+def task(store: Store, *, may_run: bool | None = None, stopping: bool = False) -> RegistrationTask:
+    return RegistrationTask("web", WEB, "node-a", present=True, in_service=None, store=store, may_run=may_run, stopping=stopping)
 
 
 def test_the_module_records_it(tmp_path: Path) -> None:
