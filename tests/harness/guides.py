@@ -156,6 +156,7 @@ RUN: dict[str, tuple[str, ...]] = {
 _INDEX = "wants a package index; the front door makes the same environment from pins"
 _DEBIAN = "wants Debian's mirror"
 _ETCDCTL = "the same calls are made through etcd's gateway by integration/failover/etcd.py, whose store is then used with that user"
+_DEPENDENTS = "integration/monitor/test_life.py, with these variables and an inventory"
 #: What no test runs as it is there, and why.
 EXCUSED: dict[str, str] = {
     "pip install 'ansible-core>=2.17.7,!=2.18.0' netaddr": _INDEX,
@@ -194,6 +195,12 @@ EXCUSED: dict[str, str] = {
     "ansible-playbook holdfast.ha.backup_interface -e tag=web -e operation=add -e interface=eth1": (
         "integration/recovery/test_backup_interface.py, with these variables and an inventory"
     ),
+    "ansible-playbook holdfast.ha.switchover -e tag=web -e to=node-b -e powered_off=node-a": (
+        "integration/failover/test_failover.py, with these variables and an inventory"
+    ),
+    "ansible-playbook holdfast.ha.dependents -e tag=web -e state=stopped": _DEPENDENTS,
+    "ansible-playbook holdfast.ha.dependents -e tag=web -e state=started": _DEPENDENTS,
+    "holdfast pause web": "integration/checker/test_commands.py, with the other words of maintenance",
     "holdfast backup": "the beginning of the commands that are run",
     "holdfast backup add": "the beginning of a command that is run",
     "holdfast switchover": "the beginning of a command that is run",
