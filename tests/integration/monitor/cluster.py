@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
+from lab import booted
 from lab.booted import WHEELS, BootedNode
 from lab.faults import clear
 from lab.oracle import Oracle, lease_writes
@@ -24,6 +29,7 @@ CLUSTER, TABLE, TAG, UNIT, APP = "web-prod", "holdfast", "web", "holdfast-checke
 API = f"http://{API_ADDRESS}"
 TOKEN = "no-secret-of-anybody"
 EVENTS = "/var/log/holdfast/events.jsonl"
+_ROOT = Path(__file__).resolve().parents[3]
 #: A unit that notes when it is started and stopped.
 _APP = """[Service]
 Type=exec
@@ -249,6 +255,42 @@ def _says(event: Mapping[str, Any], wanted: str) -> bool:
     return event["event"] == name and text in json.dumps({key: value for key, value in event.items() if key not in ("event", "cluster", "time")})
 
 
+def margin(cluster: Installed, name: str, signal: str) -> float:
+    """End the checker of the active node for good, or have it hang, until the other node has taken over.
+
+    :param name: The active node. At the end its checker runs again.
+    :param signal: ``KILL`` or ``STOP``.
+    :returns: Seconds from the end of the dependent on the old node to the lease of the new one.
+    """
+    node, other, begin = cluster.node(name), cluster.node(cluster.other(name)), since_now()
+    for_good = f"/run/systemd/system/{UNIT}.d"
+    node.run("sh", "-euc", f"mkdir -p {for_good}; printf '[Service]\\nRestart=no\\n' > {for_good}/bench.conf; systemctl daemon-reload")
+    node.run("systemctl", "kill", "--kill-whom=main", f"--signal={signal}", UNIT)
+    until(lambda: cluster.holder() == other.name, 60, f"nobody took over\n{cluster.story()}", every=0.05)
+    cluster.wait_told(other, begin, "acquired")
+    acquired = next(one["time"] for one in cluster.events(other, begin) if one["event"] == "acquired" and one["tag"] == TAG)
+    ended = [line.split()[0] for line in node.run("cat", "/var/log/app").stdout.splitlines() if line.endswith(" stopped")]
+    node.run("sh", "-euc", f"systemctl kill --signal=KILL {UNIT} || true; rm -r {for_good}; systemctl daemon-reload; systemctl start {UNIT}")
+    assert ended, "the dependent did not end on the old node"
+    assert float(ended[-1]) > begin, "the dependent did not end on the old node"
+    return datetime.fromisoformat(acquired.replace("Z", "+00:00")).timestamp() - float(ended[-1])
+
+
 def since_now() -> float:
     """For `Installed.events`: now, in seconds of the epoch."""
     return time.time()
+
+
+@contextmanager
+def two_nodes(folder: Path) -> Iterator[Installed]:
+    """A lab with two nodes that boot. Nothing is installed on them yet."""
+    wheels = booted.wheels(_ROOT / "roles/monitor/files/requirements.txt")
+    version = folder / "collection"  # what a release has; a copy, so that a test can make a newer one of it
+    for name in ("plugins", "roles", "playbooks", "meta"):
+        shutil.copytree(_ROOT / name, version / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("galaxy.yml", "LICENSE", "README.md"):
+        shutil.copy(_ROOT / name, version)
+    with Lab(f"mo{os.getpid()}-", booted=True, binds={wheels: booted.WHEELS}) as lab:
+        made = Installed(lab, folder)
+        made.variables["monitor_collection"] = str(version)
+        yield made
