@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.leash import below
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.run import Run
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.run import Run, write_configuration
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import Order, PlaybookTrigger
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.version import version
 
@@ -146,7 +145,7 @@ class Armed:
     def _arm(self) -> None:
         fits = self._fingerprint()
         try:
-            run = Run(self._settings, PLAYBOOK, {}, armed=True, configuration=self._configuration())
+            run = Run(self._settings, PLAYBOOK, {}, armed=True, configuration=write_configuration(self._folder, "ansible.cfg", _CONFIGURATION))
         except OSError as error:
             self._log("trouble", what="armed run", reason=str(error.strerror))
             return
@@ -155,17 +154,6 @@ class Armed:
                 self._run, self._fits, self._since = run, fits, time.monotonic()
                 return
         run.kill()
-
-    def _configuration(self) -> Path | None:
-        path = self._folder / "ansible.cfg"
-        try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError:
-            return None  # it works without, and costs more
-        with open(handle, "w", encoding="ascii") as file:
-            file.write(_CONFIGURATION)
-        return path
 
     def _fingerprint(self) -> str:
         """Of all that a waiting run has read already: collection, variables, definitions, the program."""

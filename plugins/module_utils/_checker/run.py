@@ -33,8 +33,22 @@ _SIGNALED = 128
 _TASK = re.compile(r"(?:TASK|RUNNING HANDLER) \[(.*)\] \**$")
 #: The first half of a mark that begins a template, also where marks overlap; and a header that makes any text a template.
 _TEMPLATE_MARK, _TEMPLATE_HEADER = re.compile(r"\{(?=[{%#])"), "#jinja2:"
-#: The user's own settings, where there are some, stand; else a run that waits looks around less often.
-_OWN_CONFIGURATION = Path("/etc/ansible/ansible.cfg")
+
+
+def write_configuration(folder: Path, name: str, text: str) -> Path | None:
+    """An ansible.cfg for runs of the checker alone: the host's own is meant for something else, and may name what is not there.
+
+    ``None`` if it cannot be written: then the host's own counts.
+    """
+    path = folder / name
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return None
+    with open(handle, "w", encoding="ascii") as file:
+        file.write(text)
+    return path
 
 
 def argv_of(settings: PlaybookTrigger, playbook: str, variables: Mapping[str, Any]) -> list[str]:
@@ -66,7 +80,7 @@ def environment_of(report: int, configuration: Path | None) -> dict[str, str]:
         "ANSIBLE_NOCOLOR": "1",
         REPORT: str(report),
     }
-    if configuration is not None and "ANSIBLE_CONFIG" not in kept and not _OWN_CONFIGURATION.exists():
+    if configuration is not None and "ANSIBLE_CONFIG" not in kept:  # which the role `monitor` can set
         ours["ANSIBLE_CONFIG"] = str(configuration)
     return {**kept, **ours}
 

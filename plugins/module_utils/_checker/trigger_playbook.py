@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.armed import PLAYBOOK as RECOVER
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.armed import Armed
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.run import Run, cut, variables_of
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.run import Run, cut, variables_of, write_configuration
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import CannotStart, Order, Outcome, PlaybookTrigger
 
 Log = Callable[..., None]
@@ -66,7 +66,7 @@ class _Turns:
 class PlaybookRunner:
     """Runs orders, each in the thread of who asks. Recoveries take turns: a node that takes over twenty resources has to go on renewing their leases.
 
-    :param folder: A private folder of the checker's for what an armed run needs.
+    :param folder: A private folder of the checker's for what its runs need.
     :param definitions: Where the resources are defined: an armed run that has read other ones is started anew.
     """
 
@@ -75,6 +75,7 @@ class PlaybookRunner:
 
     def __init__(self, settings: PlaybookTrigger, log: Log, *, folder: Path, definitions: Path) -> None:
         self._settings, self._log = settings, log
+        self._folder = folder
         self._turns = _Turns(settings.at_once)
         self._armed = Armed(settings, log, folder=folder, definitions=definitions) if settings.armed else None
 
@@ -113,7 +114,8 @@ class PlaybookRunner:
         while True:
             if run is None:
                 try:
-                    run = Run(self._settings, order.playbook, variables_of(order))
+                    plain = write_configuration(self._folder, "ansible-plain.cfg", "[defaults]\n")
+                    run = Run(self._settings, order.playbook, variables_of(order), configuration=plain)
                 except OSError as error:
                     raise CannotStart(f"no process can be started: {error.strerror}") from None
             self._log("run started", tag=order.tag, trigger=self.name, playbook=order.playbook, reason=order.reason, armed=armed, pid=run.pid)

@@ -134,6 +134,33 @@ def test_a_cold_run_knows_its_order_and_its_end(place: Place, make: Make, log: K
     assert started["armed"] is False
 
 
+#: What a machine has that was a controller, or got it with its image. A user's file is read where there is none in /etc/ansible, and counts as much.
+FOREIGN = {
+    "a callback that is missing": "[defaults]\nstdout_callback = community.general.yaml\n",
+    "a vault password that is missing": "[defaults]\nvault_password_file = ~/.vault_pass\n",
+    "a strategy that is missing": "[defaults]\nstrategy = mitogen_linear\n",
+    "a limit for every task": "[defaults]\ntask_timeout = 1\n",
+    "another user": "[defaults]\nremote_user = ansible\n[privilege_escalation]\nbecome = True\nbecome_method = community.general.doas\n",
+}
+
+
+@pytest.mark.parametrize("armed", [False, True], ids=["cold", "armed"])
+@pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
+def test_the_configuration_of_the_host_does_not_matter(
+    place: Place, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, armed: bool
+) -> None:
+    (tmp_path / ".ansible.cfg").write_text(content)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    place.write("recover", {"name": "Take longer than a second", "ansible.builtin.pause": {"seconds": 1.5}}, NOTE)
+    triggers = make(armed=armed)
+    if armed:
+        triggers.arm()
+        waiting(triggers)
+    outcome = go(triggers)
+    assert outcome.ok, outcome
+    assert place.left("note")
+
+
 def test_a_failure_is_told_in_the_words_of_the_module(place: Place, make: Make) -> None:
     recovered = {"block": [{"ansible.builtin.fail": {"msg": "this one is rescued"}}], "rescue": [NOTE]}
     place.write("recover", recovered)
