@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -292,6 +293,17 @@ def test_every_playbook_is_one_for_the_engine(playbook: str, tmp_path: Path) -> 
         check=False,
     )
     assert (tmp_path / "artifacts/check/rc").read_text() == "0", done.stdout + (tmp_path / "artifacts/check/stdout").read_text()
+
+
+@pytest.mark.parametrize("playbook", sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml")))
+def test_a_run_with_tags_is_refused(playbook: str, tmp_path: Path) -> None:
+    """`--tags web` is easily typed for `-e tag=web`. No task has a tag, so nothing would run, and that would count as success."""
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(TREE), "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"), "HOME": str(tmp_path)}
+    (tmp_path / "ansible.cfg").touch()
+    argv = [_tool("ansible-playbook"), "-i", "node-a,", "-c", "local", f"holdfast.ha.{playbook}", "--tags", "web"]
+    done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "--tags web is refused: no task has a tag. Name the resource with -e tag=web" in done.stdout + done.stderr
 
 
 def _tool(name: str) -> str:
