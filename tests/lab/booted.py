@@ -20,7 +20,7 @@ from pathlib import Path
 
 from lab import witness
 from lab.netns import DIES_WITH_PARENT, Inside, Namespace
-from lab.node import Node
+from lab.node import DEBIAN, Node
 from lab.place import Machine
 from lab.residence import LabError
 from lab.ssh import Keys
@@ -132,6 +132,11 @@ class BootedNode(Node, witness.Witness):
     :param keys: The host key that its sshd has, and the client's that it lets in.
     :param binds: Folders of this machine that it sees, read only: where they are, and where it sees them.
     """
+
+    @staticmethod
+    def settings() -> dict[str, str]:
+        """The kernel's defaults and Debian's: the role has yet to come."""
+        return DEBIAN
 
     def __init__(
         self, namespace: Namespace, place: Machine, environment: Mapping[str, str], folder: Path, keys: Keys, binds: Mapping[Path, str]

@@ -16,10 +16,9 @@ from lab.place import Machine
 from lab.ssh import Keys, start_sshd
 from lab.view import VpcView
 
-#: As cloud images set them, or as the kernel does where they do not.
-_SETTINGS = {f"net.ipv4.conf.{scope}.{name}": value for scope in ("all", "default") for name, value in
-             (("rp_filter", 2), ("ignore_routes_with_linkdown", 1), ("promote_secondaries", 1))}  # fmt: skip
-_SETTINGS.update({f"net.ipv6.conf.{scope}.ignore_routes_with_linkdown": 1 for scope in ("all", "default")})
+#: As Debian sets it. All else is the kernel's default, and what the role `monitor` sets.
+DEBIAN = {"net.ipv4.conf.all.rp_filter": "2", "net.ipv4.conf.default.rp_filter": "2"}
+_ROLE = Path(__file__).resolve().parents[2] / "roles/monitor/files/60-holdfast.conf"
 _RESPONDER = Path(responder.__file__)
 
 
@@ -30,6 +29,12 @@ class Node:
     :param environment: What its programs find in their environment beside PATH and HOME.
     """
 
+    @staticmethod
+    def settings() -> dict[str, str]:
+        """The switches of the kernel, as on a node where the role `monitor` was applied."""
+        lines = [line.partition("=") for line in _ROLE.read_text().splitlines() if not line.startswith("#")]
+        return {**DEBIAN, **{name.strip(): value.strip() for name, _equals, value in lines}}
+
     def __init__(self, namespace: Namespace, place: Machine, environment: Mapping[str, str], folder: Path) -> None:
         self.namespace, self.place, self.folder = namespace, place, folder
         self.name = place.name
@@ -38,7 +43,7 @@ class Node:
         self.environment = {**kept, "PATH": path, **environment}
         self.imds: Imds | None = None
         self._running: dict[str, subprocess.Popen[str]] = {}
-        namespace.sysctl(_SETTINGS)
+        namespace.sysctl(self.settings())
 
     def configure(self) -> None:
         """Links, addresses and default routes as a cloud image makes them: the first interface preferred by its metric. Safe to repeat."""

@@ -292,7 +292,10 @@ def test_without_its_checker_the_dependent_ends_before_another_node_may_take_ove
 
 
 def test_a_dead_primary_interface_moves_it_to_the_backup(cluster: Installed, active: str) -> None:
+    """The node began with the kernel's defaults, so what keeps its own way to the store open, the role has set."""
     node, record, begin = cluster.node(active), cluster.record(), since_now()
+    for name in ("ignore_routes_with_linkdown", "promote_secondaries"):
+        assert node.run("cat", f"/proc/sys/net/ipv4/conf/all/{name}").stdout.strip() == "1"
     link = next(link for link, cidr in node.addresses() if cidr == cluster.lab.place.vip)
     backup = "eth1" if link == "eth0" else "eth0"
     with cluster.oracle():
