@@ -231,8 +231,8 @@ def test_modules_of_a_controller_get_every_field() -> None:
             assert set(item) == set(task[module]), module
 
 
-def parts(playbook: Path) -> Iterator[dict[str, Any]]:
-    """The plays of a playbook, and their tasks."""
+def parts(path: Path) -> Iterator[dict[str, Any]]:
+    """The plays of a playbook and their tasks, or the tasks of a role's file."""
 
     def tasks(found: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for task in found:
@@ -240,15 +240,16 @@ def parts(playbook: Path) -> Iterator[dict[str, Any]]:
             for name in ("block", "rescue", "always"):
                 yield from tasks(task.get(name, []))
 
-    for play in yaml.safe_load(playbook.read_text()):
-        yield play
-        yield from tasks(play.get("tasks", []))
+    for part in yaml.safe_load(path.read_text()):
+        yield from tasks([part])
+        yield from tasks(part.get("tasks", []))
 
 
 def test_become_is_for_the_nodes() -> None:
     """A controller is no node: with ansible_become in `all`, what is done there would want a user that it does not have."""
-    here = [part for path in PLAYBOOKS.values() for part in parts(path) if "localhost" in (part.get("hosts"), part.get("delegate_to"))]
-    assert len(here) >= 2
+    paths = [*PLAYBOOKS.values(), *(ROOT / "roles").glob("*/tasks/*.yml")]
+    here = [part for path in paths for part in parts(path) if "localhost" in (part.get("hosts"), part.get("delegate_to"))]
+    assert len(here) >= 4
     assert [part["name"] for part in here if part.get("vars", {}).get("ansible_become") is not False] == []
 
 
