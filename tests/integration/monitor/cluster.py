@@ -263,14 +263,18 @@ def margin(cluster: Installed, name: str, signal: str) -> float:
     :returns: Seconds from the end of the dependent on the old node to the lease of the new one.
     """
     node, other, begin = cluster.node(name), cluster.node(cluster.other(name)), since_now()
-    for_good = f"/run/systemd/system/{UNIT}.d"
-    node.run("sh", "-euc", f"mkdir -p {for_good}; printf '[Service]\\nRestart=no\\n' > {for_good}/bench.conf; systemctl daemon-reload")
-    node.run("systemctl", "kill", "--kill-whom=main", f"--signal={signal}", UNIT)
-    until(lambda: cluster.holder() == other.name, 60, f"nobody took over\n{cluster.story()}", every=0.05)
-    cluster.wait_told(other, begin, "acquired")
+    folder = f"/run/systemd/system/{UNIT}.d"
+    for_good = f"mkdir -p {folder}; printf '[Service]\\nRestart=no\\n' > {folder}/for-good.conf; systemctl daemon-reload"
+    node.run("sh", "-euc", for_good)
+    try:
+        node.run("systemctl", "kill", "--kill-whom=main", f"--signal={signal}", UNIT)
+        until(lambda: cluster.holder() == other.name, 60, f"nobody took over\n{cluster.story()}", every=0.05)
+        cluster.wait_told(other, begin, "acquired")
+    finally:
+        end = f"systemctl kill --signal=KILL {UNIT} || true; rm -r {folder}; systemctl daemon-reload"
+        node.run("sh", "-euc", f"{end}; systemctl reset-failed {UNIT} || true; systemctl start {UNIT}")
     acquired = next(one["time"] for one in cluster.events(other, begin) if one["event"] == "acquired" and one["tag"] == TAG)
     ended = [line.split()[0] for line in node.run("cat", "/var/log/app").stdout.splitlines() if line.endswith(" stopped")]
-    node.run("sh", "-euc", f"systemctl kill --signal=KILL {UNIT} || true; rm -r {for_good}; systemctl daemon-reload; systemctl start {UNIT}")
     assert ended, "the dependent did not end on the old node"
     assert float(ended[-1]) > begin, "the dependent did not end on the old node"
     return datetime.fromisoformat(acquired.replace("Z", "+00:00")).timestamp() - float(ended[-1])

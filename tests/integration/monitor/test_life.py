@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.holdfast.ha.tests.integration.monitor.cluster import APP, EVENTS, TAG, TOKEN, UNIT, Installed, margin, since_now
+from ansible_collections.holdfast.ha.tests.integration.monitor.cluster import APP, EVENTS, TAG, TOKEN, UNIT, Installed, since_now
 from lab.booted import BootedNode
 from lab.control import Fault
 from lab.faults import clear, strike
@@ -280,15 +280,6 @@ def test_a_dependent_that_does_not_start_again_moves_it_to_the_other_node(cluste
         cluster.wait_told(node, begin, f"fault: {APP} is failed", "run started", "released")
     finally:
         node.run("sh", "-euc", f"rm -r {folder}; systemctl daemon-reload; systemctl reset-failed {APP} || true")
-
-
-@pytest.mark.parametrize("signal", ["KILL", "STOP"])
-def test_without_its_checker_the_dependent_ends_before_another_node_may_take_over(cluster: Installed, active: str, signal: str) -> None:
-    with cluster.oracle():
-        seconds = margin(cluster, active, signal)
-        cluster.wait_settled(cluster.other(active))
-    print(f"{signal}: the dependent had ended {seconds:.2f} s before")
-    assert seconds > 0
 
 
 def test_a_dead_primary_interface_moves_it_to_the_backup(cluster: Installed, active: str) -> None:
