@@ -65,6 +65,7 @@ def rendered(name: str, **values: Any) -> str:
     """A template of the role, as Ansible makes it."""
     environment = jinja2.sandbox.SandboxedEnvironment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
     environment.filters.update(bool=bool, to_json=json.dumps)
+    environment.tests["search"] = lambda text, pattern: re.search(pattern, text) is not None
     return environment.from_string((ROOT / "roles/monitor/templates" / name).read_text(encoding="utf-8")).render(values)
 
 
@@ -193,6 +194,21 @@ def test_systemd_reads_the_environment_as_it_was_given(tmp_path: Path) -> None:
         quoted = value.startswith('"') and value.endswith('"') and len(value) > 1
         found[name] = re.sub(r"\\(.)", lambda escape: "\n" if escape[1] == "n" else escape[1], value[1:-1]) if quoted else value
     assert {name: found.get(name) for name in ODD} == {name: str(value) for name, value in ODD.items()}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"HTTPS_PROXY": "http://192.0.2.9:3128"}, {"NO_PROXY": '"169.254.169.254,fd00:ec2::254"'}),
+        ({"http_proxy": "http://192.0.2.9:3128"}, {"NO_PROXY": '"169.254.169.254,fd00:ec2::254"'}),
+        ({"HTTPS_PROXY": "http://192.0.2.9:3128", "no_proxy": ".example.org"}, {"no_proxy": '".example.org"'}),
+        ({"LANG": "C"}, {}),
+    ],
+)
+def test_a_proxy_is_not_asked_for_instance_metadata(tmp_path: Path, given: dict[str, str], expected: dict[str, str]) -> None:
+    lines = written(tmp_path, "environment.j2", {"monitor_environment": given}).read_text().splitlines()
+    found = dict(line.split("=", 1) for line in lines if "=" in line)
+    assert {name: value for name, value in found.items() if name.lower() == "no_proxy"} == expected
 
 
 def test_secrets_that_are_named_stay_and_no_others(tmp_path: Path) -> None:
