@@ -77,6 +77,8 @@ _LONGEST_ASIDE = 120.0
 _TOGETHER = 0.5
 #: Seconds that a playbook may take beside its tasks: to start cold on a small machine, and from task to task.
 _PLAYBOOK = 30.0
+#: So many intervals between looks at EC2 pass until all routes are read again, where no gateway is known that could change the way of replies.
+_SELDOM = 10
 #: Seconds for which a look at the links is as good as a new one.
 _FRESH = 0.05
 
@@ -461,8 +463,10 @@ class Watch(threading.Thread):
         try:
             if now < self._replies_known_until or self._address.replies_by(link):
                 return look
-            if not self._address.would_redirect(self._gateway(link.name)):
-                self._replies_known_until = now + self._around.checks.deep_interval
+            gateway = self._gateway(link.name)
+            if not self._address.would_redirect(gateway):
+                pause = self._around.checks.deep_interval * (1 if gateway else _SELDOM)  # to read all routes takes long where there are many
+                self._replies_known_until = now + pause
                 return look
         except HoldfastError:
             return look
