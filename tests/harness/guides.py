@@ -112,7 +112,8 @@ RUN: dict[str, tuple[str, ...]] = {
         "echo 'ETCD_ADVERTISE_CLIENT_URLS=http://192.0.2.21:2379' >> /etc/default/etcd",
     ),
     "integration/guides/test_etcd.py::test_three_members_with_tls": (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj /CN=etcd-ca -keyout etcd-ca.key -out etcd-ca.pem",
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj /CN=etcd-ca "
+        "-addext keyUsage=critical,keyCertSign,cRLSign -keyout etcd-ca.key -out etcd-ca.pem",
         "openssl req -x509 -CA etcd-ca.pem -CAkey etcd-ca.key -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj /CN=etcd "
         "-addext basicConstraints=critical,CA:FALSE -addext subjectAltName=IP:192.0.2.21,IP:192.0.2.22,IP:192.0.2.23 -keyout etcd.key -out etcd.pem",
     ),
