@@ -166,7 +166,8 @@ def certificate_of(folder: Path, name: str) -> tuple[Path, Path]:
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
     subject = ["-subj", "/CN=controller", "-addext", f"subjectAltName={name}"]
-    subprocess.run([*words, "-keyout", key, "-out", certificate, *subject], check=True, capture_output=True)
+    usage = ["-addext", "keyUsage=critical,digitalSignature,keyCertSign"]  # from Python 3.13 on, a CA's certificate has to have one
+    subprocess.run([*words, "-keyout", key, "-out", certificate, *subject, *usage], check=True, capture_output=True)
     return certificate, key
 
 

@@ -43,7 +43,8 @@ class LabEtcd:
         self._inside, self._address, self._token = inside, address, ""
         url, peer = f"https://{address}:{PORT}", "http://127.0.0.1:2380"
         key, cert = folder / "server.key", folder / "server.pem"
-        names = ("-subj", "/CN=etcd", "-addext", f"subjectAltName=IP:{address}")
+        usage = ("-addext", "keyUsage=critical,digitalSignature,keyEncipherment,keyCertSign")
+        names = ("-subj", "/CN=etcd", "-addext", f"subjectAltName=IP:{address}", *usage)
         fresh = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", str(key), "-out", str(cert))
         subprocess.run([*fresh, *names], check=True, capture_output=True)
         self._tls = ssl.create_default_context(cafile=str(cert))

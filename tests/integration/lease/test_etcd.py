@@ -260,8 +260,9 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     fresh = ("req", "-newkey", "rsa:2048", "-nodes")
     for name in ("ca", "other"):
-        openssl(*fresh, "-x509", "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}", "-days", "2")
-    (folder / "san").write_text("subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n")
+        usage = ("-addext", "keyUsage=critical,keyCertSign")
+        openssl(*fresh, "-x509", "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}", "-days", "2", *usage)
+    (folder / "san").write_text("subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\nauthorityKeyIdentifier=keyid\n")
     for name in ("server", "client"):
         openssl(*fresh, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
         signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "san")

@@ -84,7 +84,8 @@ class Rulebook:
 def rulebook(name: str, where: Inside, folder: Path, *words: str, environment: Mapping[str, str]) -> Iterator[Rulebook]:
     """``holdfast.ha.NAME`` listens; ended with the context."""
     fresh = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem", "-days", "2", "-subj", "/CN=localhost")
-    subprocess.run(["openssl", *fresh, "-addext", "subjectAltName=DNS:localhost"], cwd=folder, check=True, capture_output=True)
+    extensions = ("-addext", "subjectAltName=DNS:localhost", "-addext", "keyUsage=critical,digitalSignature,keyEncipherment,keyCertSign")
+    subprocess.run(["openssl", *fresh, *extensions], cwd=folder, check=True, capture_output=True)
     with where.socket() as free:
         free.bind(("", 0))
         port = free.getsockname()[1]
