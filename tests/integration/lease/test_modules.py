@@ -65,8 +65,8 @@ def test_twelve_steps(store: tuple[dict[str, Any], Store]) -> None:
     last: list[dict[str, Any]] = []
 
     def run(args: dict[str, Any], check: bool) -> dict[str, Any]:
-        last.append(lease("twelve", args.pop("holder"), setting, check=check, **args))
-        args["holder"] = last[-1]["invocation"]["module_args"]["holder"]
+        more = {name: value for name, value in args.items() if name != "holder"}
+        last.append(lease("twelve", args["holder"], setting, check=check, **more))
         return last[-1]
 
     def snapshot() -> object:
@@ -172,7 +172,7 @@ def test_info(store: tuple[dict[str, Any], Store]) -> None:
     setting, client = store
     write(client, "info", Record("", 7, "seed.1", "node-c", 12.5))
     info = run_module("lease_info", {"cluster": "web-prod", "tag": "info", "store": setting})
-    assert info["record"] == {"holder": "", "epoch": 7, "nonce": "seed.1", "handoff_to": "node-c", "ttl": 12.5}
+    assert info["record"] == {"holder": "", "epoch": 7, "nonce": "seed.1", "handoff_to": "node-c", "ttl": 12.5, "unfenced": []}
 
 
 def test_a_lost_reply_is_settled_by_the_nonce(plane: ControlPlane) -> None:
