@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ansible import constants as C
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.holdfast.ha.plugins.module_utils._run import Asked, answer_here
@@ -34,6 +36,8 @@ class InWorker(ActionBase):  # type: ignore[misc]
         answer = self._answer_here() if self._may_stay(task_vars or {}) else None
         if answer is None:
             answer = self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val)
+        elif not _returns_invocation(task_vars or {}):
+            answer = {name: value for name, value in answer.items() if name != "invocation"}
         return {**result, **answer}
 
     def _may_stay(self, task_vars: dict[str, Any]) -> bool:
@@ -53,6 +57,14 @@ class InWorker(ActionBase):  # type: ignore[misc]
         name = type(self).__module__.rpartition(".")[2]
         module = importlib.import_module(f"ansible_collections.holdfast.ha.plugins.modules.{name}")
         return answer_here(module.main, Asked(self._task.action, args, bool(self._task.check_mode), bool(self._task.diff)))
+
+
+def _returns_invocation(task_vars: dict[str, Any]) -> bool:
+    """Whether a module's answer has the arguments that it was given: from ansible-core 2.21 on only if somebody asks for it."""
+    try:
+        return bool(C.config.get_config_value("INJECT_INVOCATION", variables=task_vars))
+    except AnsibleError:
+        return True
 
 
 def _is_ours(interpreter: str) -> bool:
