@@ -668,7 +668,8 @@ class Watch(threading.Thread):
                 pause = min(2 * pause, interval) if failed else _FIRST_PAUSE
             else:
                 self._probe()
-                self._look_at_dependents()
+                if self._epoch() is not None:  # a standby only shows them, and starts no program for that at each interval
+                    self._look_at_dependents()
             self._deep.wait(max(0.05, min(self._around.checks.interval, deep_at - self._clock())))
 
     def _look_once(self, since: float | None = None) -> None:
@@ -811,8 +812,7 @@ class Watch(threading.Thread):
         found = []
         for name in {*self._around.nodes, *told} - {self._around.node}:
             about = told.get(name)
-            mine = about["resources"].get(self.tag) if about is not None else None
-            able = about is None or bool(about["alive"] and mine is not None and mine.get("ready") and not mine.get("paused"))
+            able = about is None or self._is_ready(about)
             found.append(Candidate(name, priorities.get(name, WORST_PRIORITY), able))
         return found
 
@@ -838,13 +838,18 @@ class Watch(threading.Thread):
         """The other node that says it is ready and is preferred most; empty where none is heard of."""
         if self._around.peers is None or self.holder.state.held is None:
             return ""
-        heard = {str(one["node"]) for one in self._around.peers()}
         try:
             resource = self._address.known().resource
         except HoldfastError:
             return ""
-        ready = [one for one in self._candidates(resource.priority if resource is not None else {}) if one.able and one.node in heard]
-        return min(ready, key=lambda one: (one.priority, one.node)).node if ready else ""
+        priorities = resource.priority if resource is not None else {}
+        ready = [str(one["node"]) for one in self._around.peers() if self._is_ready(one)]
+        return min(ready, key=lambda name: (priorities.get(name, WORST_PRIORITY), name), default="")
+
+    def _is_ready(self, about: Mapping[str, Any]) -> bool:
+        """Whether another node says that it could take the resource over."""
+        mine = about["resources"].get(self.tag)
+        return bool(about["alive"] and mine is not None and mine.get("ready") and not mine.get("paused"))
 
     def _tell_peers(self) -> None:
         ready, reason = self.readiness()

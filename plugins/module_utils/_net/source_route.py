@@ -99,8 +99,10 @@ def plan_source_route(desired: Desired, net: NetState) -> tuple[Action, ...]:
 
 def plan_removal(address: Address, net: NetState) -> tuple[Action, ...]:
     """Delete our rules and tables for the address; the rule last. Also a table whose rule somebody else has deleted."""
-    orphans = () if own_rules(address, net) else own_routes(_fresh_rule(address, net), net)
-    return (*(action for rule in own_rules(address, net) for action in _remove(rule, net, keep_routes=False)), *map(DeleteRoute, orphans))
+    rules = own_rules(address, net)
+    if not rules:
+        return tuple(map(DeleteRoute, own_routes(_fresh_rule(address, net), net)))
+    return tuple(action for rule in rules for action in _remove(rule, net, keep_routes=False))
 
 
 def _remove(rule: KernelRule, net: NetState, *, keep_routes: bool) -> list[Action]:
