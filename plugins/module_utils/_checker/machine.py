@@ -189,7 +189,7 @@ def _lease_seen(state: State, lease: Lease) -> Step:
     fresh = (state.lease.held and not lease.held) or lease.epoch != state.lease.epoch
     served = not fresh and state.lease.serving and state.lease.in_service
     if fresh:
-        state = replace(state, owed=(), failures=0, next_at=LONG_AGO, tracks={}, restarts=(), failback=Failback())
+        state = replace(state, owed=(), failures=0, next_at=LONG_AGO, tracks={}, reflexed=(), mended=(), repairs=(), restarts=(), failback=Failback())
     elif lease.better != state.lease.better:
         state = replace(state, failback=Failback())
     state = replace(state, lease=lease)
@@ -201,6 +201,9 @@ def _reflex_ended(state: State, event: ReflexEnded) -> State:
     """The playbook follows in any case: it verifies, finishes what is left and records. Who is at work on the resource does so anyway."""
     alone = state.work is not None and state.work.kind == "reflex"
     faults_done = state.work.faults if state.work is not None and alone else tuple(name for name, _at in state.mended)
+    put_back = any(fault in IN_THE_KERNEL for fault in faults_done) and TAKEOVER not in faults_done
+    repairs = (*state.repairs, event.now) if event.ok and put_back else state.repairs
+    state = replace(state, reflexing=False, repairs=repairs)
     if not event.ok:
         vain = tuple((fault, event.now) for fault in faults_done if fault in IN_THE_KERNEL)
         state = replace(state, reflexed=(*state.reflexed, *vain), mended=())
@@ -291,7 +294,7 @@ def _verify_at(state: State) -> float:
 
 def _put_back(state: State, now: float) -> Step:
     """What is in service here and the kernel lacks, at once."""
-    if not state.lease.held or _unfinished(state) or now < max(state.began + state.checks.grace, state.aside_until):
+    if not state.lease.held or state.reflexing or _unfinished(state) or now < max(state.began + state.checks.grace, state.aside_until):
         return state, ()
     found = faults(state)
     fresh = tuple(fault for fault in _for_reflex(state, found, now) if fault in IN_THE_KERNEL)
@@ -367,8 +370,8 @@ def _reflex(state: State, now: float, fresh: tuple[str, ...], found: tuple[str, 
     begun = tuple((_key(state, fault), now) for fault in fresh)
     work = state.work or Work("reflex", fresh)
     if TAKEOVER in fresh:
-        return replace(_count(state, now, found), work=work, reflexed=(*kept, *begun)), (Reflex(fresh),)
-    return replace(state, work=work, reflexed=kept, mended=(*state.mended, *begun), repairs=(*state.repairs, now)), (Reflex(fresh),)
+        return replace(_count(state, now, found), work=work, reflexing=True, reflexed=(*kept, *begun)), (Reflex(fresh),)
+    return replace(state, work=work, reflexing=True, reflexed=kept, mended=(*state.mended, *begun)), (Reflex(fresh),)
 
 
 def _run(state: State, now: float, found: tuple[str, ...], *, counted: bool) -> Step:

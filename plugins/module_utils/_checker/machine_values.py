@@ -138,7 +138,8 @@ class State:
     :param failures: Recoveries since the resource was healthy last.
     :param reflexed: What a reflex tried to repair in vain, and when.
     :param mended: What a reflex has repaired, and when, as long as the kernel was not seen to be well since.
-    :param repairs: When the reflexes of the last minute began that were not a takeover.
+    :param reflexing: A reflex is under way.
+    :param repairs: When the reflexes of the last minute ended that were not a takeover and repaired something.
     :param owed: A run that a reflex left to be done: its faults.
     :param restarts: When the runs of the last ``window`` began that were to start a dependent again.
     :param verified: When the runs of the last ``window`` began that a reflex left to be done.
@@ -156,6 +157,7 @@ class State:
     lease: Lease = field(default_factory=Lease)
     tracks: Mapping[str, Track] = field(default_factory=dict)
     work: Work | None = None
+    reflexing: bool = False
     attempts: tuple[float, ...] = ()
     failures: int = 0
     next_at: float = LONG_AGO

@@ -113,6 +113,25 @@ def test_what_does_not_stay_moves_to_a_standby_that_is_ready() -> None:
     assert [getattr(action, "playbook", "") for action in done] == ["switchover"]
 
 
+def test_what_no_repair_could_undo_does_not_move_it() -> None:
+    """The repairs fail, say because the lease was not renewed in time. Nothing undid them, so the standby would help nobody."""
+    end = state(lease=replace(HELD, standby="node-b"))
+    end, done = after(end, Looked(1, GONE), ReflexEnded(1, False), *(Looked(1 + number / 1000, GONE) for number in range(20)))
+    assert [getattr(action, "playbook", "reflex") for action in done] == ["reflex", "recover"]
+    taken = replace(HELD, epoch=8, since=3, standby="node-b")
+    end, done = after(end, RunEnded(2, False, 1.0), LeaseSeen(3, taken), Looked(3, WELL), Looked(4, WELL), Looked(100, GONE))
+    assert done == [Reflex(("address",))], "with a new lease it is repaired at once again"
+
+
+def test_one_reflex_at_a_time() -> None:
+    """Also in the middle of a run: what is seen before it has ended is what it repairs."""
+    end, _done = after(state(), Looked(1, WRONG_ROUTE))
+    end, done = after(end, *(Looked(2 + number / 1000, GONE) for number in range(20)))
+    assert done == [Reflex(("address",))]
+    _end, done = after(end, ReflexEnded(2.1, True))
+    assert done == [Reflex(("address",))], "it is gone again"
+
+
 DEAD = Look("dependents", Health.FAILED, ("dependents",), ("app.service is failed",))
 ALIVE = Look("dependents", Health.HEALTHY)
 
