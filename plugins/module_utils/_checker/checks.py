@@ -13,7 +13,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.dependents im
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import ADDRESS, DEPENDENTS, LINK, STRAY, Look
 from ansible_collections.holdfast.ha.plugins.module_utils._command import Runner
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import own_options
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, ProbeFailed, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, NotFound, ProbeFailed, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Association, Ec2Parts, Eip, Health, LocalEni, Route, RouteState
 from ansible_collections.holdfast.ha.plugins.module_utils._net.probe import targets_of, verify
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
@@ -22,12 +22,16 @@ from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned impo
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.probing import probe_from, probe_of
 
 if TYPE_CHECKING:  # boto3 is loaded only where EC2 is asked
+    from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import RouteWish
+    from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan_interface import EipAction, EipWish
     from ansible_collections.holdfast.ha.plugins.module_utils._model import Eni, RouteTable
 
 #: Seconds for which it is remembered which network interface is behind a link: it changes only with the hardware.
 _REMEMBERED = 3600.0
 #: So many wrong route tables are named; of more only the number is told.
 _MOST_TOLD = 5
+#: Seconds for which a standby believes that EC2 would let it take over, and the most resources for which it asks within so many seconds.
+_ALLOWED_FOR, _MOST_ASKED, _ASKED_WITHIN = 3600.0, 10, 20.0
 
 
 def look_at_kernel(known: Effective, net: NetState, *, held: bool, elsewhere: bool) -> Look:
@@ -83,9 +87,10 @@ def look_by_probe(known: Effective, net: NetState, run: Runner, *, answered: boo
 
 @dataclass(frozen=True)
 class Ec2Sight:
-    """What EC2 shows of a resource. ``error``: why it could not be asked. On a standby only whether it answers."""
+    """What EC2 shows of a resource. ``error``: why it could not be asked. ``refusal``: on a standby, why a takeover would fail there."""
 
     error: str = ""
+    refusal: str = ""
     faults: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     routes_right: int | None = None
@@ -144,6 +149,8 @@ class Ec2Eyes:
         self._enis: dict[str, tuple[float, str | None, LocalEni]] = {}
         self._reads: dict[Any, _Read] = {}
         self._next = float("-inf")
+        self._refusals: dict[Any, tuple[float, str]] = {}
+        self._asked: list[float] = []
 
     def next_look(self, interval: float) -> float:
         """When all resources look again: about ``interval`` seconds from now, at the same moment for all of them and not for all nodes."""
@@ -154,7 +161,7 @@ class Ec2Eyes:
             return self._next
 
     def look(self, known: Effective, parts: Ec2Parts, *, active: bool, since: float | None = None) -> Ec2Sight:
-        """What is wrong; for a standby whether EC2 answers this node. Never raises `HoldfastError`.
+        """What is wrong; for a standby whether EC2 answers this node, and would let it take over. Never raises `HoldfastError`.
 
         :param since: What another resource has asked for since then is as good as asking again; by default only what is asked for from now on.
         """
@@ -177,14 +184,53 @@ class Ec2Eyes:
         here = self._eni(known.interface)
         eni = self._read((id(client), here.id), since, lambda: observe.network_interface(client, here.id))
         if not active:
-            return Ec2Sight(elastic_ip=parts.elastic_ip)
-        tables: tuple[RouteTable, ...] | None = None
+            return Ec2Sight(elastic_ip=parts.elastic_ip, refusal=self._refusal(client, known, parts, here, eni, since))
+        return judge(known, parts, here, eni, self._tables(client, parts, here, since))
+
+    def _tables(self, client: Any, parts: Ec2Parts, here: LocalEni, since: float) -> tuple[RouteTable, ...] | None:
+        from ansible_collections.holdfast.ha.plugins.module_utils._ec2 import observe
+
         ids, vpc = parts.route_tables, parts.extra.get("vpc_id") or here.vpc_id
-        if ids == ("all",):
-            tables = self._read((id(client), vpc), since, lambda: observe.route_tables(client, vpc_id=vpc))
-        elif ids is not None:
-            tables = self._read((id(client), ids), since, lambda: observe.route_tables(client, ids=ids))
-        return judge(known, parts, here, eni, tables)
+        if ids is None:
+            return None
+        which, wanted = (vpc, {"vpc_id": vpc}) if ids == ("all",) else (ids, {"ids": ids})
+        found: tuple[RouteTable, ...] = self._read((id(client), which), since, lambda: observe.route_tables(client, **wanted))
+        return found
+
+    def _refusal(self, client: Any, known: Effective, parts: Ec2Parts, here: LocalEni, eni: Eni, since: float) -> str:
+        """Why a takeover would fail here. What the interface shows is looked at each time, all else once an hour, or again while it fails."""
+        from ansible_collections.holdfast.ha.plugins.module_utils._ec2 import observe, plan, plan_interface
+        from ansible_collections.holdfast.ha.plugins.module_utils._ec2.rehearse import denial
+
+        key = (id(client), known.address, parts.route_tables, parts.elastic_ip, eni.id)
+        try:
+            if parts.elastic_ip is not None:
+                _plan_elastic_ip(known, parts, parts.elastic_ip, eni)
+            if not self._may_ask(key):
+                return self._refusals.get(key, (0.0, ""))[1]
+            actions: list[Any] = list(plan_interface.plan_source_dest_check(False, eni))
+            tables = self._tables(client, parts, here, since)
+            if tables is not None:
+                actions += plan.plan_routes(_route_wish(known, parts, here, eni), tables)
+            if parts.elastic_ip is not None:
+                eip = observe.elastic_ip(client, public_ip=parts.elastic_ip)
+                actions += plan_interface.plan_eip(_eip_wish(known, parts, eni), plan_interface.EipState(eip, eni))
+            refusal = denial(client, actions)
+        except (BadInput, NotFound, Refused) as error:
+            refusal = error.message
+        self._refusals[key] = self._clock(), refusal
+        return refusal
+
+    def _may_ask(self, key: Any) -> bool:
+        """Whether it is time to ask EC2 what it would allow: many resources at once would have it throttle all calls of the account."""
+        with self._lock:
+            now = self._clock()
+            self._asked = [at for at in self._asked if at > now - _ASKED_WITHIN]
+            asked_at, refusal = self._refusals.get(key, (float("-inf"), ""))
+            due = (refusal != "" or now - asked_at >= _ALLOWED_FOR) and len(self._asked) < _MOST_ASKED
+            if due:
+                self._asked.append(now)
+            return due
 
     def _read(self, key: Any, since: float, read: Callable[[], Any]) -> Any:
         """What ``read`` returns or raises, or did in another thread after ``since``."""
@@ -248,8 +294,7 @@ def _judge_routes(sight: Ec2Sight, known: Effective, parts: Ec2Parts, here: Loca
     from ansible_collections.holdfast.ha.plugins.module_utils._ec2 import plan, plan_interface
 
     destination = str(known.address.host_network)
-    ids = None if parts.route_tables == ("all",) else parts.route_tables
-    wish = plan.RouteWish((destination,), eni.id, ids, parts.extra.get("vpc_id") or here.vpc_id, parts.extra.get("missing", "fail"))
+    wish = _route_wish(known, parts, here, eni)
     entries = {table.id: found for table in tables if (found := plan.entry(table, destination)) is not None}
     if plan_interface.plan_source_dest_check(False, eni):
         sight = sight.with_fault("source_dest_check", f"the source/destination check of {eni.id} is on")
@@ -262,24 +307,41 @@ def _judge_routes(sight: Ec2Sight, known: Effective, parts: Ec2Parts, here: Loca
     return replace(sight, routes_right=right, routes_total=len(entries), source_dest_check=eni.source_dest_check)
 
 
+def _route_wish(known: Effective, parts: Ec2Parts, here: LocalEni, eni: Eni) -> RouteWish:
+    from ansible_collections.holdfast.ha.plugins.module_utils._ec2 import plan
+
+    ids = None if parts.route_tables == ("all",) else parts.route_tables
+    vpc, missing = parts.extra.get("vpc_id") or here.vpc_id, parts.extra.get("missing", "fail")
+    return plan.RouteWish((str(known.address.host_network),), eni.id, ids, vpc, missing)
+
+
 def _leads(entry: Route | None) -> str:
     if entry is None:
         return "is missing"
     return f"leads to {entry.target}{', a black hole' if entry.state is RouteState.BLACKHOLE else ''}"
 
 
-def _judge_elastic_ip(sight: Ec2Sight, known: Effective, parts: Ec2Parts, public_ip: str, eni: Eni) -> Ec2Sight:
-    """By the interface alone: it shows what is associated with it, and where else the Elastic IP may be does not matter."""
+def _eip_wish(known: Effective, parts: Ec2Parts, eni: Eni) -> EipWish:
     from ansible_collections.holdfast.ha.plugins.module_utils._ec2 import plan_interface
 
     own = next((one.private_ip for one in eni.addresses if one.private_ip == known.address.host), None)
+    return plan_interface.EipWish(eni.id, parts.extra.get("private_ip_address") or own)
+
+
+def _plan_elastic_ip(known: Effective, parts: Ec2Parts, public_ip: str, eni: Eni) -> tuple[EipAction, ...]:
+    """By the interface alone: it shows what is associated with it, and where else the Elastic IP may be does not matter."""
+    from ansible_collections.holdfast.ha.plugins.module_utils._ec2 import plan_interface
+
     now = next((one for one in eni.addresses if one.public_ip == public_ip), None)
     held = None if now is None else Association(now.association_id or "", eni.id, now.private_ip)
     eip = Eip(public_ip, (now.allocation_id or "") if now else "", held)
-    wish = plan_interface.EipWish(eni.id, parts.extra.get("private_ip_address") or own)
+    return plan_interface.plan_eip(_eip_wish(known, parts, eni), plan_interface.EipState(eip, eni))
+
+
+def _judge_elastic_ip(sight: Ec2Sight, known: Effective, parts: Ec2Parts, public_ip: str, eni: Eni) -> Ec2Sight:
     cause = f"{public_ip} is not associated with {eni.id}"
     try:
-        wrong = bool(plan_interface.plan_eip(wish, plan_interface.EipState(eip, eni)))
+        wrong = bool(_plan_elastic_ip(known, parts, public_ip, eni))
     except Refused as error:
         wrong, cause = True, error.message
     return replace(sight.with_fault("elastic_ip", cause) if wrong else sight, elastic_ip_right=not wrong)

@@ -760,6 +760,8 @@ class Watch(threading.Thread):
                 return False, "EC2 has not been asked yet"
             if self._sight.seen.error:
                 return False, f"EC2: {self._sight.seen.error}"
+            if self._sight.seen.refusal:
+                return False, f"EC2: {self._sight.seen.refusal}"
         return True, ""
 
     def _has_ec2(self) -> bool:

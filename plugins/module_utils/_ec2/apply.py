@@ -55,17 +55,22 @@ def _naming(action: object, error: HoldfastError) -> HoldfastError:
     return error
 
 
-def write_route(client: Any, action: RouteAction) -> None:
-    """Raises `ServiceError`. The error of an entry made meanwhile is left to the next look."""
+def _dry(dry_run: bool) -> dict[str, bool]:
+    return {"DryRun": True} if dry_run else {}
+
+
+def write_route(client: Any, action: RouteAction, *, dry_run: bool = False) -> None:
+    """Raises `ServiceError`, also for a ``dry_run``. The error of an entry made meanwhile is left to the next look."""
     version = "DestinationIpv6CidrBlock" if ":" in action.destination else "DestinationCidrBlock"
-    entry = {"RouteTableId": action.route_table_id, version: action.destination, "NetworkInterfaceId": action.network_interface_id}
+    ids = {"RouteTableId": action.route_table_id, "NetworkInterfaceId": action.network_interface_id}
+    entry = {**ids, version: action.destination, **_dry(dry_run)}
     if isinstance(action, ReplaceRoute):
         call(client, "ReplaceRoute", write=True, **entry)
     else:
         _create(client, entry)
 
 
-def _create(client: Any, entry: dict[str, str]) -> None:
+def _create(client: Any, entry: dict[str, Any]) -> None:
     try:
         call(client, "CreateRoute", write=True, **entry)
     except ServiceError as error:
@@ -74,10 +79,10 @@ def _create(client: Any, entry: dict[str, str]) -> None:
         # An earlier attempt whose reply was lost made it, or somebody else did: the next look tells which entry stands.
 
 
-def write_source_dest_check(client: Any, action: SetSourceDestCheck) -> None:
-    """Raises `ServiceError`."""
-    value = {"Value": action.enabled}
-    call(client, "ModifyNetworkInterfaceAttribute", write=True, NetworkInterfaceId=action.network_interface_id, SourceDestCheck=value)
+def write_source_dest_check(client: Any, action: SetSourceDestCheck, *, dry_run: bool = False) -> None:
+    """Raises `ServiceError`, also for a ``dry_run``."""
+    wish = {"NetworkInterfaceId": action.network_interface_id, "SourceDestCheck": {"Value": action.enabled}}
+    call(client, "ModifyNetworkInterfaceAttribute", write=True, **wish, **_dry(dry_run))
 
 
 def write_stop(client: Any, action: StopInstance) -> None:
@@ -89,8 +94,8 @@ def write_stop(client: Any, action: StopInstance) -> None:
             raise
 
 
-def write_eip(client: Any, action: EipAction) -> None:
-    """Raises `ServiceError`. An association that is gone already is what a disassociation wants."""
+def write_eip(client: Any, action: EipAction, *, dry_run: bool = False) -> None:
+    """Raises `ServiceError`, also for a ``dry_run``. An association that is gone already is what a disassociation wants."""
     if isinstance(action, AssociateEip):
         call(
             client,
@@ -100,10 +105,11 @@ def write_eip(client: Any, action: EipAction) -> None:
             NetworkInterfaceId=action.network_interface_id,
             PrivateIpAddress=action.private_ip,
             AllowReassociation=action.allow_reassociation,
+            **_dry(dry_run),
         )
         return
     try:
-        call(client, "DisassociateAddress", write=True, AssociationId=action.association_id)
+        call(client, "DisassociateAddress", write=True, AssociationId=action.association_id, **_dry(dry_run))
     except ServiceError as error:
         if not has_code(error, "InvalidAssociationID.NotFound"):
             raise

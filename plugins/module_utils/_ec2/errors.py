@@ -38,6 +38,11 @@ def is_throttled(error: HoldfastError | None) -> bool:
     return isinstance(error, ServiceError) and error.details.get("code") in _THROTTLED
 
 
+def is_denied(error: HoldfastError | None) -> bool:
+    """Whether the credentials in use may not make the call."""
+    return isinstance(error, ServiceError) and error.details.get("code") in _DENIED
+
+
 def has_code(error: HoldfastError | None, *codes: str) -> bool:
     """Whether the service answered with one of these error codes."""
     return isinstance(error, ServiceError) and error.details.get("code") in codes
