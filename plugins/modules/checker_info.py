@@ -74,6 +74,10 @@ status:
       description: Why the store of the leases cannot be reached; empty or null where it can.
       type: str
       sample: ''
+    store_warning:
+      description: That etcd has little room left, and what to do; empty where it has, and with another store.
+      type: str
+      sample: ''
     peers:
       description: The other nodes, as the peers channel knows them. Empty without one.
       type: list

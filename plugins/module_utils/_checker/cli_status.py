@@ -122,6 +122,8 @@ def _banners(status: Status, width: int) -> list[str]:
             f"THE LEASE STORE CANNOT BE REACHED: {_word(status['store_error'])}. Holders below are as they were last read. "
             "The active node gives its addresses up in time unless all its peers agree that it stays; see to the store, and to the network between."
         )
+    if status.get("store_warning"):
+        told.append(f"THE LEASE STORE HAS LITTLE ROOM LEFT: {_word(status['store_warning'])}.")
     return [_wrap(text, width) for text in told]
 
 

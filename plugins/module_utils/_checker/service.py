@@ -13,6 +13,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker import alone
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.address import ProtectedAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import Ec2Eyes
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import Config
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.defects import Containment
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.events import EventLog
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.holder import Holder
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.lease_unit import forget_others
@@ -42,6 +43,8 @@ from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import
 #: Seconds: a thread that has not turned for so long is stuck; so long a run that was called off has to end, the lease to be released at an orderly
 #: end, and the armed run and what else is shared to be gone after that.
 _STUCK, _CALLED_OFF, _RELEASED, _LEFT = 30.0, 5.0, 20.0, 45.0
+#: Seconds from one look at the store's space to the next.
+_SPACE_LOOKED_AT = 300.0
 
 
 class Service:
@@ -57,6 +60,8 @@ class Service:
         self.watches: dict[str, Watch] = {}
         self._metrics = make_metrics(config.reporting.metrics, config.cluster, config.node, log)
         self._stores: Stores | None = None
+        self._space_warning = ""
+        self._leaving = threading.Event()
         self._triggers: Any = None
         self._peers: Peers | None = None
         self._notifier: Any = None
@@ -151,6 +156,8 @@ class Service:
             thread.start()
         if self._triggers is not None and self.watches:
             self._triggers.arm()
+        if config.store.type == "etcd":
+            threading.Thread(target=self._look_at_space, name="space of the store", daemon=True).start()
         forget_others(self.watches, run_command)  # last: it may wait for systemd, and an address for the renewal of its lease
 
     def about(self) -> dict[str, Any]:
@@ -165,6 +172,7 @@ class Service:
             "peers": self._describe_peers(),
             "armed": self._triggers.describe()["armed"] if self._triggers is not None else None,
             "store_error": next((error for error in errors if error), None),
+            "store_warning": self._space_warning,
         }
 
     def summary(self) -> str:
@@ -210,6 +218,7 @@ class Service:
 
     def leave(self) -> None:
         """End all but the leases and the addresses: they are for the next process to go on with."""
+        self._leaving.set()
         for watch in self.watches.values():
             watch.stop()
         if self._triggers is not None:
@@ -260,6 +269,16 @@ class Service:
         )
         run: Callable[..., Any] = self._triggers.run
         return run
+
+    def _look_at_space(self) -> None:
+        """Now and then: a store that is full is noticed only when it is too late."""
+        stores, contained = self._stores, Containment("space of the store", self._log)
+        while stores is not None and not self._leaving.is_set():
+            told = contained.run(stores.space_warning, lambda cause: "")
+            if bool(told) != bool(self._space_warning):
+                self._log("trouble" if told else "well", what="store", **({"reason": told} if told else {}))
+            self._space_warning = told
+            self._leaving.wait(_SPACE_LOOKED_AT)
 
     def _start_reporting(self) -> None:
         if self._config.reporting.notify:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_gateway import ClusterPin
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_gateway import ClusterPin, Gateway
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_space import warning
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import open_store
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import Store, StoreSettings
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
@@ -35,6 +36,12 @@ class Stores:
         if self._settings.type != "dynamodb":
             self._first = None
         return first
+
+    def space_warning(self) -> str:
+        """One line for a person while the store has little room left; empty otherwise. Takes some seconds where a member does not answer."""
+        if self._settings.type != "etcd":
+            return ""
+        return warning(Gateway(timeout=self._timing.call, cluster=self._cluster, **self._settings.values))
 
 
 def check_store(settings: StoreSettings, timing: Timing, *, elsewhere: bool = False) -> None:

@@ -20,13 +20,16 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.connection impo
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreRefused, StoreUnreachable
 from ansible_collections.holdfast.ha.plugins.module_utils._model import shown
 
-_LARGEST_ANSWER = 1 << 20
+_LARGEST_ANSWER, _OK = 1 << 20, 200
 #: gRPC's codes, https://grpc.io/docs/guides/status-codes/
 _PERMISSION_DENIED, _UNAUTHENTICATED = 7, 16
 #: Codes after which a write is known not to have taken effect: invalid argument, not found, already exists, denied,
 #: resource exhausted, failed precondition, out of range, unimplemented, unauthenticated.
 _DEFINITE = frozenset({3, 5, 6, 7, 8, 9, 11, 12, 16})
 
+
+#: What a person does about an etcd that is full, or nearly so.
+FULL_REMEDY = "compact and defragment it, disarm its alarm and have it compact by itself: 'When etcd is full' in the guide to etcd"
 
 _LONGEST_TOKEN, _LONGEST_NUMBER = 4096, 20
 _T = TypeVar("_T")
@@ -137,6 +140,18 @@ class Gateway:
             raise
         return Answer(answer.reply, answer.unanswered_before or doubt)
 
+    def members(self) -> list[tuple[dict[str, Any], str]]:
+        """What each member that answers tells of itself: its status, and the text of its metrics where it shows them. ``timeout`` for each call."""
+        found = []
+        for endpoint in tuple(self._endpoints):
+            try:
+                status = self._ask(endpoint, "/v3/maintenance/status", {}, False, self._timeout)
+                code, metrics = self._exchange(endpoint, "GET", "/metrics", None, False, self._timeout)
+            except ServiceError:
+                continue  # who renews leases there says so
+            found.append((status, metrics.decode(errors="replace") if code == _OK else ""))
+        return found
+
     def _agree(self, deadline: float) -> None:
         """Before the first answer decides which cluster it is: refuse endpoints that answer for several. Who does not answer says nothing."""
         found: dict[str, str] = {}
@@ -200,6 +215,10 @@ class Gateway:
         )
 
     def _ask(self, endpoint: str, path: str, body: dict[str, Any], write: bool, budget: float) -> dict[str, Any]:
+        status, raw = self._exchange(endpoint, "POST", path, json.dumps(body), write, budget)
+        return _parsed(endpoint, status, raw, write)
+
+    def _exchange(self, endpoint: str, method: str, path: str, body: str | None, write: bool, budget: float) -> tuple[int, bytes]:
         url = urlsplit(endpoint)
         connection = BoundedConnection(url.hostname or "", url.port or 2379, budget, self._resolver, self._tls if url.scheme == "https" else None)
         try:
@@ -215,7 +234,7 @@ class Gateway:
                 raise StoreUnreachable(f"{endpoint}: {_cause(error, connection)}", retryable=True) from error
             headers = {"Content-Type": "application/json", **({"Authorization": self._token} if self._token else {})}
             try:
-                connection.request("POST", url.path.rstrip("/") + path, json.dumps(body), headers)
+                connection.request(method, url.path.rstrip("/") + path, body, headers)
                 response = connection.getresponse()
                 raw = response.read(_LARGEST_ANSWER + 1)
                 if connection.is_late():
@@ -230,7 +249,7 @@ class Gateway:
                 raise StoreUnreachable(f"{endpoint}: {_cause(error, connection)}", retryable=True, ambiguous=write) from error
         finally:
             connection.end()
-        return _parsed(endpoint, response.status, raw, write)
+        return response.status, raw
 
     def _understood(self, endpoint: str, reply: dict[str, Any], understand: Callable[[dict[str, Any]], _T], write: bool) -> _T:
         """What ``understand`` makes of a reply to a call that succeeded. Raises `StoreUnreachable` where it is malformed, or another cluster's."""
@@ -279,7 +298,7 @@ def _parsed(endpoint: str, status: int, raw: bytes, write: bool) -> dict[str, An
         reply = None
     if not isinstance(reply, dict):
         raise StoreUnreachable(f"{endpoint}: answered with something that is not etcd's (HTTP {status})", retryable=True, ambiguous=write)
-    if status == 200:
+    if status == _OK:
         return reply
     code = reply.get("code") if isinstance(reply.get("code"), int) else None
     text = str(reply.get("message") or reply.get("error") or f"HTTP {status}")
@@ -292,6 +311,8 @@ def _parsed(endpoint: str, status: int, raw: bytes, write: bool) -> dict[str, An
         raise StoreRefused(
             "etcd denies access to the keys under /holdfast/; give store.username and password of a user whose role may read and write them", **facts
         )
+    if "database space exceeded" in text:
+        raise StoreRefused(f"etcd is full and refuses all writes; {FULL_REMEDY}", retryable=True, **facts)
     if code in _DEFINITE:
         raise StoreRefused(f"etcd refused the call: {shown(text, 200)}", retryable=code == 8, **facts)
     raise StoreUnreachable(f"{endpoint}: {shown(text)}", retryable=True, ambiguous=write, **facts)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import pwd
@@ -23,6 +24,8 @@ CLUSTER, NAME, TAG = "web-prod", "node-a", "web"
 HOST, ROUTER, OWN = "172.17.106.10", "172.17.106.1", "172.17.106.11"
 STATE = f"/var/lib/holdfast/{TAG}.json"
 SOCKET = "/run/holdfast/checker.sock"
+#: Bytes that etcd may use.
+QUOTA = 64 << 20
 STORE = {"type": "etcd", "endpoints": ["http://127.0.0.1:2379"]}
 WEB: dict[str, Any] = {
     "tag": TAG,
@@ -77,15 +80,23 @@ class SmallNode:
     def _start_etcd(self) -> subprocess.Popen[str]:
         log = (self.folder / "etcd.log").open("w")
         with log:
-            process = self.namespace.spawn(
-                "sh", "-c", 'exec etcd --log-level warn --data-dir "$0" 2>&1', str(self.folder / "etcd"), stdout=log.fileno()
-            )
+            script = 'exec etcd --log-level warn --data-dir "$0" --quota-backend-bytes "$1" 2>&1'
+            process = self.namespace.spawn("sh", "-c", script, str(self.folder / "etcd"), str(QUOTA), stdout=log.fileno())
         until(lambda: self._listens(2379), 60, "etcd did not start")
         return process
 
     def _listens(self, port: int) -> bool:
         with self.namespace.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    def etcd(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A call of etcd's gateway, past the code under test; what it answers, also where it refuses."""
+        connection = http.client.HTTPConnection("127.0.0.1", 2379, timeout=20)
+        with self.namespace.socket() as connection.sock:
+            connection.sock.settimeout(20)
+            connection.sock.connect(("127.0.0.1", 2379))
+            connection.request("POST", f"/v3/{path}", json.dumps(body))
+            return dict(json.load(connection.getresponse()))
 
     def reset(self, *, watched: bool = True, checks: Mapping[str, Any] | None = None, **changes: Any) -> None:
         """The resource defined with ``changes``, nothing learned, and the address nowhere. With ``watched`` the checker runs and serves it."""
