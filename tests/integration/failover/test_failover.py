@@ -96,7 +96,7 @@ def test_a_fence_that_fails_keeps_the_address_down(cluster: Cluster, tmp_path: P
     a, b = cluster.lab.nodes
     own = run_module("ec2_instance_stop", {"instance_id": b.place.instance_id}, where=b.namespace, env=dict(b.environment))
     assert "does not stop itself" in own["msg"]
-    cluster.resource["fence"] = "stop_instance"
+    cluster.reset(fence="stop_instance")
     cluster.place_on(a)
     cluster.lab.control.faults.inject(Fault("deny", "StopInstances"))
     cluster.kill(a)
