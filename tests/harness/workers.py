@@ -12,7 +12,7 @@ from xdist.scheduler import LoadScopeScheduling
 from harness.seconds import expected
 
 #: Folders whose tests share nodes that boot: a second set of nodes would cost a minute.
-TOGETHER = ("tests/integration/monitor/",)
+TOGETHER = ("tests/integration/monitor/", "tests/integration/systems/")
 
 
 def group(nodeid: str) -> str:

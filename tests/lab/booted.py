@@ -26,7 +26,9 @@ from lab.residence import LabError
 from lab.ssh import Keys
 from lab.waiting import until
 
-SUITE, PYTHON = "bookworm", "3.11"
+#: Debian's releases that nodes may have, and the version of Python in each.
+SYSTEMS = {"bookworm": "3.11", "trixie": "3.13"}
+SUITE = "bookworm"
 #: What a cloud image has, and what the tests look with. The mirror is not in reach of the nodes, so what the roles install is here too.
 PACKAGES = ("systemd", "systemd-sysv", "dbus", "iproute2", "iputils-ping", "openssh-server", "python3", "python3-venv", "python3-apt", "logrotate")
 WHEELS = "/srv/wheels"
@@ -62,31 +64,32 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "holdfast-lab")
 
 
-def image() -> Path:
-    """The system that all nodes share; made, in a minute or two, where it is not there yet. Raises `LabError`."""
-    name = f"{SUITE}-{_short('|'.join(PACKAGES))}"
+def image(suite: str = SUITE) -> Path:
+    """The system that all nodes of a release share; made, in a minute or two, where it is not there yet. Raises `LabError`."""
+    name = f"{suite}-{_short('|'.join(PACKAGES))}"
     with _made_once(name) as (place, fresh):
         if fresh is not None:
-            _call("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(fresh))
+            _call("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", suite, str(fresh))
             shutil.rmtree(fresh / "var/cache/apt/archives", ignore_errors=True)
             for key in (fresh / "etc/ssh").glob("ssh_host_*"):
                 key.unlink()
     return place
 
 
-def wheels(requirements: Path) -> Path:
-    """A folder with the packages that a file of pins names, for a node's Python; downloaded once. Raises `LabError`."""
+def wheels(requirements: Path, suite: str = SUITE) -> Path:
+    """A folder with the packages that a file of pins names, for the Python of a release; downloaded once. Raises `LabError`."""
     from packaging.requirements import Requirement
 
-    target = {"python_version": PYTHON, "python_full_version": f"{PYTHON}.2", "sys_platform": "linux", "platform_system": "Linux"}
+    python = SYSTEMS[suite]
+    target = {"python_version": python, "python_full_version": f"{python}.2", "sys_platform": "linux", "platform_system": "Linux"}
     pinned = requirements.read_text(encoding="utf-8").replace("\\\n", "")
     lines = [re.split(r"#|\s--hash=", line)[0].strip() for line in pinned.splitlines()]
     wanted = [one for one in map(Requirement, filter(None, lines)) if one.marker is None or one.marker.evaluate(target)]
     pins = sorted(f"{one.name}{one.specifier}" for one in wanted)
-    with _made_once(f"wheels-{_short('|'.join(pins))}") as (place, fresh):
+    with _made_once(f"wheels-{_short('|'.join((python, *pins)))}") as (place, fresh):
         if fresh is not None:
             kinds = [f"--platform={one}_{platform.machine()}" for one in _WHEEL_PLATFORMS]
-            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", f"--python-version={PYTHON}"]
+            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", f"--python-version={python}"]
             _call(*pip, *kinds, "--dest", str(fresh), *pins)
     return place
 
@@ -131,6 +134,7 @@ class BootedNode(Node, witness.Witness):
 
     :param keys: The host key that its sshd has, and the client's that it lets in.
     :param binds: Folders of this machine that it sees, read only: where they are, and where it sees them.
+    :param suite: Its release of Debian, one of `SYSTEMS`.
     """
 
     @staticmethod
@@ -139,12 +143,19 @@ class BootedNode(Node, witness.Witness):
         return DEBIAN
 
     def __init__(
-        self, namespace: Namespace, place: Machine, environment: Mapping[str, str], folder: Path, keys: Keys, binds: Mapping[Path, str]
+        self,
+        namespace: Namespace,
+        place: Machine,
+        environment: Mapping[str, str],
+        folder: Path,
+        keys: Keys,
+        binds: Mapping[Path, str],
+        suite: str = SUITE,
     ) -> None:
         super().__init__(namespace, place, environment, folder)
         self._given = {name: value for name, value in environment.items() if value != os.devnull}
         self.outer_environment, self.environment = self.environment, {"HOME": "/root", "PATH": _PATH, "LANG": "C.UTF-8", **self._given}
-        self._keys, self._binds = keys, dict(binds)
+        self._keys, self._binds, self._suite = keys, dict(binds), suite
         self._home = folder / f"{self.name}.machine"
         self._nspawn: subprocess.Popen[str] | None = None
         self.machine: Booted | None = None
@@ -162,7 +173,18 @@ class BootedNode(Node, witness.Witness):
         _remove_groups(self._group)
         words = ["--register=no", "--keep-unit", f"--machine={self.namespace.name}", "--capability=CAP_NET_ADMIN", "--resolv-conf=off"]
         words += ["--timezone=off", "--link-journal=no", "--console=pipe", *(f"--bind-ro={here}:{there}" for here, there in self._binds.items())]
-        start = ["unshare", "--mount", "sh", "-c", _START, "sh", self._group, str(image()), str(self._home), f"/run/netns/{self.namespace.name}"]
+        start = [
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            _START,
+            "sh",
+            self._group,
+            str(image(self._suite)),
+            str(self._home),
+            f"/run/netns/{self.namespace.name}",
+        ]
         with open(self._home / "console.log", "a") as console:
             self._nspawn = subprocess.Popen(
                 [*DIES_WITH_PARENT, *start, *words, "--boot"],

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from lab import ssh, status, witness
-from lab.booted import BootedNode
+from lab.booted import SUITE, BootedNode
 from lab.control import Call, ControlPlane
 from lab.imds import Identity
 from lab.layout import CLIENT, NODES, lay_out
@@ -44,6 +44,7 @@ class Lab(witness.Witness):
     :param extra_tables: Further route tables that hold the virtual address.
     :param with_ssh: Run sshd on the nodes.
     :param booted: Let the nodes boot a Debian of their own with systemd and sshd (`lab.booted`). Not everywhere: see `lab.booted.why_not`.
+    :param suite: Which release of Debian that is.
     :param binds: Folders of this machine that booted nodes see, read only: where they are, and where the nodes see them.
     :param credentials_seconds: For how long the nodes' credentials hold.
     :param tell: Is given a line about each step that takes a while.
@@ -56,6 +57,7 @@ class Lab(witness.Witness):
         extra_tables: int = 0,
         with_ssh: bool = False,
         booted: bool = False,
+        suite: str = SUITE,
         binds: Mapping[Path, str] | None = None,
         credentials_seconds: int = 6 * 3600,
         region: str = "eu-central-1",
@@ -63,7 +65,7 @@ class Lab(witness.Witness):
     ) -> None:
         self._residence = Residence(prefix)
         self._extra_tables, self._with_ssh, self._credentials_seconds = extra_tables, with_ssh, credentials_seconds
-        self._booted, self._binds = booted, dict(binds or {})
+        self._booted, self._suite, self._binds = booted, suite, dict(binds or {})
         self._region, self._progress = region, Progress(tell)
         self._stack = ExitStack()
         self.control: ControlPlane
@@ -185,7 +187,7 @@ class Lab(witness.Witness):
         for machine in self.place.machines:
             inside = self._namespace(stack, machine.name)
             if self._booted and machine.name in NODES:
-                made: Node = BootedNode(inside, machine, environment, self._residence.folder, self.keys, self._binds)
+                made: Node = BootedNode(inside, machine, environment, self._residence.folder, self.keys, self._binds, self._suite)
             else:
                 made = Node(inside, machine, environment, self._residence.folder)
             self.machines[machine.name] = made

@@ -286,15 +286,15 @@ def since_now() -> float:
 
 
 @contextmanager
-def two_nodes(folder: Path) -> Iterator[Installed]:
-    """A lab with two nodes that boot. Nothing is installed on them yet."""
-    wheels = booted.wheels(_ROOT / "roles/monitor/files/requirements.txt")
+def two_nodes(folder: Path, suite: str = booted.SUITE) -> Iterator[Installed]:
+    """A lab with two nodes that boot this release of Debian. Nothing is installed on them yet."""
+    wheels = booted.wheels(_ROOT / "roles/monitor/files/requirements.txt", suite)
     version = folder / "collection"  # what a release has; a copy, so that a test can make a newer one of it
     for name in ("plugins", "roles", "playbooks", "meta"):
         shutil.copytree(_ROOT / name, version / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("galaxy.yml", "LICENSE", "README.md"):
         shutil.copy(_ROOT / name, version)
-    with Lab(f"mo{os.getpid()}-", booted=True, binds={wheels: booted.WHEELS}) as lab:
+    with Lab(f"m{suite[0]}{os.getpid()}-", booted=True, suite=suite, binds={wheels: booted.WHEELS}) as lab:
         made = Installed(lab, folder)
         made.variables["monitor_collection"] = str(version)
         yield made

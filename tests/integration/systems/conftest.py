@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One lab with two nodes of Debian 13 for all tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from ansible_collections.holdfast.ha.tests.integration.monitor.cluster import Installed, two_nodes
+from lab import booted
+
+
+@pytest.fixture(scope="package")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+    if booted.why_not():
+        pytest.skip(booted.why_not())
+    with two_nodes(tmp_path_factory.mktemp("systems"), "trixie") as made:
+        yield made
+
+
+@pytest.fixture
+def active(cluster: Installed) -> str:
+    """All is well; the node that it is on."""
+    return cluster.reset()
