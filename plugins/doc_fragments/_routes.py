@@ -10,7 +10,9 @@ options:
   route_table_ids:
     description:
       - The route tables to look at. All of them must exist.
-      - Without it, every route table of the VPC.
+      - Without it, every route table of the VPC except those that are associated with an internet gateway or a virtual private gateway.
+      - In the tables named, an entry is replaced whatever it leads to. Without this option, an entry that leads to neither a network interface nor an
+        instance stays as it is.
     type: list
     elements: str
   vpc_id:
@@ -22,7 +24,7 @@ options:
     description:
       - What to do about a route table without an entry for a destination.
       - V(fail) fails before any entry is changed, if one of O(route_table_ids) has none, or,
-        where every table of the VPC is looked at, if none of them has one.
+        where every table of the VPC is looked at, if none of them has one that may be replaced.
       - V(ignore) leaves such tables out, and warns if no table has an entry.
       - V(create) adds the entry in every table looked at.
     type: str

@@ -272,10 +272,11 @@ class KernelRule:
 
 
 class RouteState(str, Enum):
-    """EC2's word for whether a route's target can take packets."""
+    """EC2's word for whether a route carries packets. Source: EC2 API reference, Route."""
 
     ACTIVE = "active"
     BLACKHOLE = "blackhole"
+    FILTERED = "filtered"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ description:
   - An entry that leads to the right network interface but is a black hole is written again.
   - Every table is attempted; if some refuse, the module does all the others and then fails naming those.
   - After writing, the tables are read again until they show what was written.
-  - Entries whose destination is a prefix list, and entries that a gateway propagated, are listed and left alone.
+  - Entries whose destination is a prefix list are listed and not changed, nor are entries that a virtual private gateway or a route server put there.
+  - An entry that leads to neither a network interface nor an instance, but for example to an internet gateway, a NAT gateway, an endpoint or a
+    transit gateway, is replaced only if its table is in O(route_table_ids). Otherwise it stays, and the module warns.
 extends_documentation_fragment:
   - holdfast.ha._attributes
   - holdfast.ha._eni

@@ -295,7 +295,8 @@ def _judge_routes(sight: Ec2Sight, known: Effective, parts: Ec2Parts, here: Loca
 
     destination = str(known.address.host_network)
     wish = _route_wish(known, parts, here, eni)
-    entries = {table.id: found for table in tables if (found := plan.entry(table, destination)) is not None}
+    found = ((table.id, plan.entry(table, destination)) for table in tables)
+    entries = {table: one for table, one in found if one is not None and plan.may_replace(one, wish)}
     if plan_interface.plan_source_dest_check(False, eni):
         sight = sight.with_fault("source_dest_check", f"the source/destination check of {eni.id} is on")
     wrong = plan.plan_routes(wish, tables)
@@ -303,7 +304,7 @@ def _judge_routes(sight: Ec2Sight, known: Effective, parts: Ec2Parts, here: Loca
         told = [f"{destination} in {action.route_table_id} {_leads(entries.get(action.route_table_id))}" for action in wrong[:_MOST_TOLD]]
         more = [f"and in {len(wrong) - _MOST_TOLD} more route tables"] if len(wrong) > _MOST_TOLD else []
         sight = sight.with_fault("routes", *told, *more)
-    right = sum(plan.is_right(found, wish) for found in entries.values())
+    right = sum(plan.is_right(one, wish) for one in entries.values())
     return replace(sight, routes_right=right, routes_total=len(entries), source_dest_check=eni.source_dest_check)
 
 
@@ -318,7 +319,8 @@ def _route_wish(known: Effective, parts: Ec2Parts, here: LocalEni, eni: Eni) -> 
 def _leads(entry: Route | None) -> str:
     if entry is None:
         return "is missing"
-    return f"leads to {entry.target}{', a black hole' if entry.state is RouteState.BLACKHOLE else ''}"
+    state = {RouteState.BLACKHOLE: ", a black hole", RouteState.FILTERED: ", and EC2 filters it"}.get(entry.state, "")
+    return f"leads to {entry.target}{state}"
 
 
 def _eip_wish(known: Effective, parts: Ec2Parts, eni: Eni) -> EipWish:

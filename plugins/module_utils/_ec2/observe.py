@@ -41,12 +41,13 @@ _TARGETS = (
 
 
 def route_tables(client: Any, *, vpc_id: str | None = None, ids: Sequence[str] | None = None) -> tuple[RouteTable, ...]:
-    """The tables with these ids, else all of the VPC, in the order of their ids; those that do not exist are left out.
+    """The tables with these ids, in the order of their ids. Tables that do not exist are left out.
 
+    Without ids: all tables of the VPC except those of gateways, in which EC2 refuses most entries.
     One call for each 100 tables. Raises `ServiceError`.
     """
     if ids is None:
-        found = list(_pages(client, "vpc-id", [vpc_id or ""]))
+        found = [table for table in _pages(client, "vpc-id", [vpc_id or ""]) if not _is_of_gateway(table)]
     else:
         parts = [ids[start : start + _FILTER_VALUES] for start in range(0, len(ids), _FILTER_VALUES)]
         found = [table for part in parts for table in _pages(client, "route-table-id", part)]
@@ -63,6 +64,12 @@ def _pages(client: Any, name: str, values: Sequence[str]) -> Iterator[Mapping[st
         more = {"NextToken": answer["NextToken"]}
 
 
+def _is_of_gateway(raw: Mapping[str, Any]) -> bool:
+    """Whether an internet gateway or a virtual private gateway uses the table (an edge association)."""
+    ended = ("disassociated", "failed")
+    return any(one.get("GatewayId") and one.get("AssociationState", {}).get("State") not in ended for one in raw.get("Associations", ()))
+
+
 def _table(raw: Mapping[str, Any]) -> RouteTable:
     routes = (_route(raw["RouteTableId"], entry) for entry in raw.get("Routes", ()))
     return RouteTable(raw["RouteTableId"], raw["VpcId"], in_order(routes))
@@ -71,7 +78,7 @@ def _table(raw: Mapping[str, Any]) -> RouteTable:
 def _route(table_id: str, raw: Mapping[str, Any]) -> Route:
     cidr = raw.get("DestinationCidrBlock") or raw.get("DestinationIpv6CidrBlock")
     destination = str(parse_network(cidr, f"{table_id}: destination")) if cidr else raw.get("DestinationPrefixListId", "?")
-    state = RouteState.BLACKHOLE if raw.get("State") == RouteState.BLACKHOLE.value else RouteState.ACTIVE
+    state = next((state for state in RouteState if state.value == raw.get("State")), RouteState.ACTIVE)
     target = next((raw[name] for name in _TARGETS if raw.get(name)), "none")
     return Route(table_id, destination, target, state, raw.get("Origin", "CreateRoute"))
 

@@ -23,8 +23,15 @@ from ansible_collections.holdfast.ha.plugins.module_utils._model import Route, R
 #: https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html
 MOST_ENTRIES = 1000
 
-#: EC2's words for entries that came with the table, and for those that a virtual private gateway put there.
-_LOCAL_ORIGIN, _PROPAGATED_ORIGIN = "CreateRouteTable", "EnableVgwRoutePropagation"
+#: EC2's word for entries that came with the table.
+_LOCAL_ORIGIN = "CreateRouteTable"
+#: EC2's words for entries that a virtual private gateway or a route server put there. ReplaceRoute does not change such an entry.
+_PROPAGATED_ORIGINS = ("EnableVgwRoutePropagation", "Advertisement")
+#: The ids of network interfaces and instances begin so; the last one is for an entry whose target is gone.
+_MACHINES = ("eni-", "i-", "none")
+HOW_TO_REPLACE = "to replace an entry, name its table in route_table_ids (route_tables of a resource)"
+#: At most so many entries are named in one message.
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -102,13 +109,30 @@ def _rank(route: Route) -> tuple[int, int, int, str]:
 
 
 def is_propagated(route: Route) -> bool:
-    """Whether a gateway put the entry there. It is not ours to change, and the table may have one of its own beside it, which wins."""
-    return route.origin == _PROPAGATED_ORIGIN
+    """Whether a gateway or a route server put the entry there. It is not ours to change. A table's own entry for the destination wins over it."""
+    return route.origin in _PROPAGATED_ORIGINS
 
 
 def entry(table: RouteTable, destination: str) -> Route | None:
     """The table's own entry for a destination."""
     return next((route for route in table.routes if route.destination == destination and not is_propagated(route)), None)
+
+
+def may_replace(route: Route, wish: RouteWish) -> bool:
+    """Whether the wish includes an entry. An entry for a gateway, an endpoint or the like is included only where its table is named."""
+    return wish.table_ids is not None or route.target.startswith(_MACHINES)
+
+
+def left_alone(wish: RouteWish, tables: Tables) -> tuple[Route, ...]:
+    """The entries for the destinations that the wish does not include, see `may_replace`."""
+    found = (entry(table, destination) for destination in wish.destinations for table in tables)
+    return tuple(route for route in found if route is not None and not may_replace(route, wish))
+
+
+def named(routes: Sequence[Route]) -> str:
+    """Entries in words, for one line."""
+    told = [f"{route.destination} in {route.route_table_id} ({route.target})" for route in routes[:_MOST_NAMED]]
+    return ", ".join(told) + (f" and {len(routes) - _MOST_NAMED} more" if len(routes) > _MOST_NAMED else "")
 
 
 def is_right(route: Route, wish: RouteWish) -> bool:
@@ -124,6 +148,7 @@ def plan_routes(wish: RouteWish, tables: Tables) -> tuple[RouteAction, ...]:
     """
     _check_tables(wish, tables)
     _check_outside(wish, tables)
+    _check_replaceable(wish, tables)
     if wish.missing == "fail":
         _check_present(wish, tables)
     actions: list[RouteAction] = []
@@ -132,7 +157,7 @@ def plan_routes(wish: RouteWish, tables: Tables) -> tuple[RouteAction, ...]:
             route = entry(table, destination)
             if route is None and wish.missing == "create":
                 actions.append(CreateRoute(table.id, destination, wish.target))
-            elif route is not None and not is_right(route, wish):
+            elif route is not None and may_replace(route, wish) and not is_right(route, wish):
                 actions.append(ReplaceRoute(table.id, destination, wish.target))
     return tuple(actions)
 
@@ -160,12 +185,25 @@ def _check_outside(wish: RouteWish, tables: Tables) -> None:
                 raise BadInput(message, destination=destination)
 
 
+def _check_replaceable(wish: RouteWish, tables: Tables) -> None:
+    """Raises `NotFound` where each entry for a destination is one to leave alone, and none will be added beside them."""
+    left = left_alone(wish, tables)
+    for destination in dict.fromkeys(route.destination for route in left):
+        mine = [route for route in left if route.destination == destination]
+        found = [table for table in tables if entry(table, destination) is not None]
+        if len(mine) == len(tables if wish.missing == "create" else found) and wish.missing != "ignore":
+            message = f"No entry for {destination} leads to a network interface: {named(mine)}; {HOW_TO_REPLACE}"
+            raise NotFound(message, destination=destination)
+
+
 def _check_present(wish: RouteWish, tables: Tables) -> None:
     for destination in wish.destinations:
         without = [table.id for table in tables if entry(table, destination) is None]
         if wish.table_ids is None:
             if len(without) == len(tables):
-                message = f"No route table of {tables[0].vpc_id} has an entry for {destination}; add one by hand, or set missing=create"
+                lists = any(route.is_prefix_list and route.target.startswith(_MACHINES) for table in tables for route in table.routes)
+                hint = " (an entry whose destination is a prefix list does not count)" if lists else ""
+                message = f"No route table of {tables[0].vpc_id} has an entry for {destination}{hint}; add one by hand, or set missing=create"
                 raise NotFound(message, destination=destination)
         elif without:
             message = f"{', '.join(without)}: no entry for {destination}; add it by hand, or set missing=create or missing=ignore"
@@ -195,10 +233,10 @@ def _simulated(table: RouteTable, actions: Sequence[RouteAction]) -> RouteTable:
 
 
 def routes_table(tables: Tables) -> str:
-    """The tables as text for the diff, in the form of scenarios.md A; a black hole is marked."""
+    """The tables as text for the diff, in the form of scenarios.md A. Entries that carry no packets are marked."""
     rows = [(table.id, route.destination, _target(route)) for table in tables for route in table.routes]
     return text_table(("table", "destination", "target"), rows)
 
 
 def _target(route: Route) -> str:
-    return f"{route.target} (blackhole)" if route.state is RouteState.BLACKHOLE else route.target
+    return route.target if route.state is RouteState.ACTIVE else f"{route.target} ({route.state.value})"

@@ -61,6 +61,9 @@ class RouteTargets:
         for destination in plan.absent(self._wish, run.after):
             if self._wish.missing == "ignore":
                 self._warn(f"No route table has an entry for {destination}, so nothing leads there; set missing=create to add one")
+        left = plan.left_alone(self._wish, run.after)
+        if left:
+            self._warn(f"Left unchanged, since it leads to no network interface: {plan.named(left)}; {plan.HOW_TO_REPLACE}")
         return {"routes": rows(run.before, run.after, run.errors)}
 
 

@@ -95,6 +95,82 @@ def test_prefix_lists_are_listed_untouched(world: World) -> None:
     assert world.writes() == ["ReplaceRoute"]
 
 
+def test_prefix_lists_alone_are_no_entry(world: World) -> None:
+    made = world.ec2.create_managed_prefix_list(PrefixListName="lists", MaxEntries=5, AddressFamily="IPv4", Entries=[{"Cidr": VIP}])
+    table = world.add_tables(1, {})[0]
+    world.ec2.create_route(RouteTableId=table, DestinationPrefixListId=made["PrefixList"]["PrefixListId"], NetworkInterfaceId=world.theirs)
+    answer = world.run(MODULE, ASK)
+    assert answer["failed"], answer
+    assert "prefix list does not count" in answer["msg"]
+
+
+def internet_gateway(world: World) -> str:
+    found = world.ec2.describe_internet_gateways(Filters=[{"Name": "attachment.vpc-id", "Values": [world.vpc]}])["InternetGateways"]
+    return str(found[0]["InternetGatewayId"])
+
+
+@pytest.mark.parametrize("destination", [VIP, "0.0.0.0/0"])
+def test_an_entry_for_a_gateway_stays_unless_its_table_is_named(world: World, destination: str) -> None:
+    gateway, ask = internet_gateway(world), {"destinations": [destination]}
+    private = world.add_tables(2, {destination: world.theirs})
+    public = world.add_tables(1, {})[0]
+    world.ec2.create_route(RouteTableId=public, DestinationCidrBlock=destination, GatewayId=gateway)
+    answer = world.run(MODULE, ask)
+    assert (answer["failed"], answer["changed"], world.writes()) == (False, True, ["ReplaceRoute"] * 2), answer
+    assert [world.routes()[table, destination][0] for table in (*private, public)] == [world.ours, world.ours, gateway]
+    assert len(answer["warnings"]) == 1
+    assert f"{destination} in {public} ({gateway})" in str(answer["warnings"])
+    again = world.run(MODULE, {**ask, "missing": "create"})
+    assert again["changed"], again  # the main table's entry
+    assert world.routes()[public, destination][0] == gateway
+    assert world.run(MODULE, {**ask, "route_table_ids": [public]})["changed"]
+    assert world.routes()[public, destination][0] == world.ours
+
+
+def test_nothing_but_entries_for_gateways(world: World) -> None:
+    """The default route of public subnets: a node that took it would cut itself off."""
+    gateway = internet_gateway(world)
+    for table in world.add_tables(2, {}):
+        world.ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
+    before = world.everything()
+    answer = world.run(MODULE, {"destinations": ["0.0.0.0/0"]})
+    assert answer["failed"], answer
+    assert re.search(r"No entry for 0\.0\.0\.0/0 leads to a network interface: .*name its table in route_table_ids", answer["msg"])
+    ignored = world.run(MODULE, {"destinations": ["0.0.0.0/0"], "missing": "ignore"})
+    assert (ignored["failed"], ignored["changed"], len(ignored["warnings"])) == (False, False, 1), ignored
+    assert world.everything() == before
+
+
+def test_a_gateways_own_table_is_left_out_unless_it_is_named(world: World) -> None:
+    """EC2 takes no destination outside the VPC in such a table, so one would fail each recovery with missing=create."""
+    *ordinary, edge = world.add_tables(4, {})
+    world.ec2.associate_route_table(RouteTableId=edge, GatewayId=internet_gateway(world))
+    answer = world.run(MODULE, {**ASK, "missing": "create"})
+    assert not answer["failed"], answer
+    assert {key[0] for key, value in world.routes().items() if key[1] == VIP} >= set(ordinary)
+    assert edge not in {row["route_table_id"] for row in answer["routes"]}
+    ask = {"destinations": [OTHER], "missing": "create", "route_table_ids": [edge, *ordinary]}
+    named = world.run(MODULE, ask)
+    assert (named["failed"], named["changed"]) == (True, True), named
+    assert edge in named["msg"]
+    assert {key[0] for key in world.routes() if key[1] == OTHER} == set(ordinary), "one table that refuses keeps no other back"
+
+
+def test_a_route_servers_entry_is_not_ours(world: World) -> None:
+    """ReplaceRoute does not know it. The table's own entry beside it wins."""
+    own, foreign = world.add_tables(1, {VIP: world.theirs}) + world.add_tables(1, {})
+    for table in (own, foreign):
+        world.plane.advertise(table, VIP, world.theirs, seen="filtered" if table == own else "active")
+    answer = world.run(MODULE, ASK)
+    assert (answer["failed"], world.writes()) == (False, ["ReplaceRoute"]), answer
+    assert [(row["before"], row["after"]) for row in answer["routes"] if row["route_table_id"] == foreign and row["destination"] == VIP] == [
+        (world.theirs, world.theirs)
+    ]
+    assert not world.run(MODULE, ASK)["changed"]
+    created = world.run(MODULE, {**ASK, "missing": "create", "route_table_ids": [foreign]})
+    assert (created["failed"], world.writes()) == (False, ["CreateRoute"]), created
+
+
 @pytest.mark.scenario("F5")
 def test_one_table_refusing(world: World) -> None:
     tables = world.add_tables(12, {VIP: world.theirs})

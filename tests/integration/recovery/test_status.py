@@ -59,6 +59,20 @@ def test_each_wrong_part_is_told_with_what_to_do(cluster: Cluster) -> None:
     assert cluster.changes() == broken
 
 
+def test_an_entry_for_a_gateway_is_neither_counted_nor_changed(cluster: Cluster) -> None:
+    place = cluster.lab.place
+    cluster.lab.ec2.replace_route(RouteTableId=place.table("client-c"), DestinationCidrBlock=place.vip, GatewayId=place.internet_gateway_id)
+    given = cluster.changes()
+
+    rows, wrong = shown(cluster, cluster.play("status", cluster.web, holdfast_node="node-a"))
+    assert (rows[1][6], rows[1][-1], wrong) == ("2/2", "healthy", [])
+
+    strike(cluster.lab, "sdc-on")
+    run = cluster.play("local_recovery", cluster.web)
+    assert run.status == 0, run.message
+    assert cluster.changes() == given
+
+
 def test_silence_of_ec2_is_unknown_and_no_failure(cluster: Cluster) -> None:
     strike(cluster.lab, "api-silent")
 

@@ -22,6 +22,7 @@ from lab.control.faults import Faults
 from lab.control.http import HttpReply, HttpRequest, HttpServer
 from lab.control.iam.identities import Credentials, Identities
 from lab.control.pipeline import Pipeline
+from lab.control.rules import routes
 from lab.view import VpcView
 
 _LOADING = threading.Lock()  # botocore's loader is slow and not safe under threads
@@ -87,6 +88,11 @@ class ControlPlane:
         """The VPC at this instant, true whatever staleness is injected. KeyError for an unknown id."""
         with self._pipeline.lock:
             return snapshot.take(self._emulator.ec2, self.region, vpc_id)
+
+    def advertise(self, table_id: str, destination: str, eni_id: str, *, seen: str = "active") -> None:
+        """An entry that VPC Route Server installs, which moto has not; ``seen``: its state, ``active`` or ``filtered``."""
+        with self._pipeline.lock:
+            routes.advertise(self._emulator.ec2, table_id, destination, eni_id, seen)
 
     def subscribe(self, callback: Callable[[Call], object]) -> None:
         """``callback(call)`` runs after each EC2 write that took effect and before its reply leaves, one at a time.

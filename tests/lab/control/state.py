@@ -43,6 +43,16 @@ def target(route: Any) -> str:
     return str(held.id if held is not None else route.vpc_endpoint_id)
 
 
+def advertised(route: Any) -> str | None:
+    """The state of an entry that a route server put there (see `ControlPlane.advertise`); None for all others."""
+    return getattr(route, "advertised", None)
+
+
+def gateways_of(table: Any) -> list[str]:
+    """The gateways that use the route table."""
+    return [str(one["GatewayId"]) for one in table.associations if one.get("GatewayId")]
+
+
 def route_state(backend: Any, route: Any) -> str:
     """``active``, or ``blackhole`` while the route's target cannot take packets."""
     return "active" if _is_active(backend, route) else "blackhole"

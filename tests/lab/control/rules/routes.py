@@ -23,6 +23,7 @@ def create_route(call: Ec2Call) -> dict[str, Any]:
     table, destination = _table(call), _destination(call)
     target = targets.wanted(call, table, local=False)
     _refuse_inside(call, table, destination, target)
+    _refuse_outside(call, table, destination)
     if _entry(table, destination) is not None:
         raise ApiError("RouteAlreadyExists", f"The route identified by {destination} already exists.")
     _put(call, table, destination, target)
@@ -85,7 +86,8 @@ def _destination(call: Ec2Call) -> str:
 
 
 def _entry(table: Any, destination: str) -> Any:
-    return next((route for route in table._routes.values() if state.destination(route) == destination), None)
+    """The table's own entry: one that a route server advertises is no write's business."""
+    return next((one for one in table._routes.values() if state.destination(one) == destination and not state.advertised(one)), None)
 
 
 def _refuse_inside(call: Ec2Call, table: Any, destination: str, target: targets.Target) -> None:
@@ -100,6 +102,23 @@ def _refuse_inside(call: Ec2Call, table: Any, destination: str, target: targets.
     if target.attribute not in ("interface", "vpc_endpoint_id"):
         text = f"The destination CIDR block {destination} is equal to or more specific than one of this VPC's CIDR blocks."
         raise ApiError("InvalidParameterValue", f"{text} This route can target only an interface or an instance.")
+
+
+def _refuse_outside(call: Ec2Call, table: Any, destination: str) -> None:
+    """Source: VPC user guide, "Gateway route tables"."""
+    inside = {*state.vpc_cidrs(call.backend, table.vpc_id), *state.subnet_cidrs(call.backend, table.vpc_id)}
+    if state.gateways_of(table) and destination not in inside:
+        text = f"The route table {table.id} is associated with a gateway, and {destination} is no CIDR block of its VPC or of a subnet."
+        raise ApiError("InvalidParameterValue", text)
+
+
+def advertise(backend: Any, table_id: str, destination: str, eni_id: str, seen: str) -> None:
+    """Put an entry into a table as a route server does, with the state ``seen``."""
+    table = backend.route_tables[table_id]
+    ipv6 = ":" in destination
+    route = _ROUTE(table, None if ipv6 else destination, destination if ipv6 else None, interface=backend.enis[eni_id])
+    route.id, route.advertised = f"{route.id}-advertised", seen
+    table._routes[route.id] = route
 
 
 def _put(call: Ec2Call, table: Any, destination: str, target: targets.Target, place: Any = None) -> None:

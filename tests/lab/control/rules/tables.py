@@ -60,13 +60,19 @@ def _table(call: Ec2Call, table: Any) -> dict[str, Any]:
     }
 
 
+def _origin(call: Ec2Call, route: Any) -> str:
+    if state.advertised(route):
+        return "Advertisement"
+    return "CreateRouteTable" if state.destination(route) in state.vpc_cidrs(call.backend, route.route_table.vpc_id) else "CreateRoute"
+
+
 def _route(call: Ec2Call, route: Any) -> dict[str, Any]:
     result: dict[str, Any] = {
         "DestinationCidrBlock": route.destination_cidr_block,
         "DestinationIpv6CidrBlock": route.destination_ipv6_cidr_block,
         "DestinationPrefixListId": route.destination_prefix_list.id if route.destination_prefix_list else None,
-        "State": state.route_state(call.backend, route),
-        "Origin": "CreateRouteTable" if state.destination(route) in state.vpc_cidrs(call.backend, route.route_table.vpc_id) else "CreateRoute",
+        "State": state.advertised(route) or state.route_state(call.backend, route),
+        "Origin": _origin(call, route),
     }
     if route.local:
         result["GatewayId"] = "local"

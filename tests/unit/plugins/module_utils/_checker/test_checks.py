@@ -84,6 +84,7 @@ def wrong(number: int, **changes: Any) -> tuple[RouteTable, ...]:
         (ENI, RIGHT, (), 2),
         (ENI, wrong(0, target="eni-89abcdef"), ("routes",), 1),
         (ENI, wrong(1, state=RouteState.BLACKHOLE), ("routes",), 1),
+        (ENI, wrong(1, state=RouteState.FILTERED), ("routes",), 1),
         (replace(ENI, source_dest_check=True), RIGHT, ("source_dest_check",), 2),
         (replace(ENI, addresses=(EniAddress("10.0.1.10", True),)), RIGHT, ("elastic_ip",), 2),
         (replace(ENI, addresses=(EniAddress("10.0.1.10", True, "203.0.113.9", "eipalloc-9", "x"),)), RIGHT, ("elastic_ip",), 2),
@@ -95,6 +96,18 @@ def test_ec2(eni: Eni, tables: tuple[RouteTable, ...], faults: tuple[str, ...], 
     assert (sight.faults, sight.routes_right, sight.routes_total) == (faults, right, 2)
     assert len(sight.reasons) == len(faults)
     assert sight.look.health is (Health.FAILED if faults else Health.HEALTHY)
+
+
+@pytest.mark.parametrize("change", [{"target": "tgw-1"}, {"target": "vpce-1", "state": RouteState.BLACKHOLE}, {"origin": "Advertisement"}])
+def test_an_entry_that_a_recovery_leaves_alone_is_no_fault(change: dict[str, Any]) -> None:
+    sight = judge(KNOWN, PARTS, HERE, ENI, wrong(0, **change))
+    assert (sight.faults, sight.routes_right, sight.routes_total) == ((), 1, 1)
+
+
+def test_an_entry_for_a_gateway_is_a_fault_where_its_table_is_named() -> None:
+    parts = replace(PARTS, route_tables=("rtb-a", "rtb-b"))
+    sight = judge(KNOWN, parts, HERE, ENI, wrong(0, target="tgw-1"))
+    assert (sight.faults, sight.routes_right, sight.routes_total) == (("routes",), 1, 2)
 
 
 def test_many_wrong_tables_are_told_in_few_words() -> None:

@@ -16,6 +16,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import (
     absent,
     entry,
     in_order,
+    left_alone,
     parse_destinations,
     plan_routes,
     routes_table,
@@ -97,15 +98,57 @@ def test_an_interrupted_plan_is_finished_by_the_next(missing: str) -> None:
         (Route("A", VIP, OURS), False),
         (Route("A", VIP, OURS, BLACKHOLE), True),
         (Route("A", VIP, OURS + "0"), True),  # a longer id that begins like ours is another interface
-        (Route("A", VIP, "igw-1"), True),
+        (Route("A", VIP, "i-01234567"), True),
+        (Route("A", VIP, OURS, RouteState.FILTERED), True),
     ],
 )
 def test_what_counts_as_wrong(present: Route, expected: bool) -> None:
     assert bool(plan_routes(wish(), (table("A", present),))) is expected
 
 
+GATEWAYS = ("igw-1", "nat-1", "vpce-1", "tgw-1", "pcx-1", "cagw-1", "lgw-1", "eigw-1", "vgw-1", "arn:aws:networkmanager::1:core-network/c", "none")
+
+
+@pytest.mark.parametrize("target", GATEWAYS)
+@pytest.mark.parametrize("state", list(RouteState))
+@pytest.mark.parametrize("missing", ["fail", "ignore", "create"])
+def test_an_entry_for_a_gateway_is_replaced_only_in_a_table_that_is_named(target: str, state: RouteState, missing: str) -> None:
+    kept = Route("B", VIP, target, state)
+    tables = (table("A", (VIP, OLD)), table("B", kept))
+    assert plan_routes(wish(missing=missing), tables) == (ReplaceRoute("A", VIP, OURS),)
+    assert left_alone(wish(missing=missing), tables) == (kept,)
+    asked = wish(table_ids=("A", "B"), missing=missing)
+    assert plan_routes(asked, tables) == (ReplaceRoute("A", VIP, OURS), ReplaceRoute("B", VIP, OURS))
+    assert left_alone(asked, tables) == ()
+
+
+def test_a_plan_that_would_lead_nothing_here_is_refused() -> None:
+    gateways, rest = (table("A", (VIP, "igw-1")), table("B", (VIP, "tgw-1"))), table("C")
+    for missing, tables in (("fail", gateways), ("create", gateways), ("fail", (*gateways, rest))):
+        with pytest.raises(NotFound, match=r"in A \(igw-1\).*in B \(tgw-1\).*name its table in route_table_ids"):
+            plan_routes(wish(missing=missing), tables)
+    assert plan_routes(wish(missing="ignore"), gateways) == ()
+    assert plan_routes(wish(missing="create"), (*gateways, rest)) == (CreateRoute("C", VIP, OURS),)
+
+
+def test_many_entries_are_counted_rather_than_named() -> None:
+    tables = tuple(table(f"rtb-{number:08x}", (VIP, "igw-1")) for number in range(250))
+    with pytest.raises(NotFound, match="and 245 more") as caught:
+        plan_routes(wish(), tables)
+    assert len(caught.value.message) < 400
+
+
+def test_an_entry_by_prefix_list_is_named_as_no_entry() -> None:
+    with pytest.raises(NotFound, match="prefix list does not count"):
+        plan_routes(wish(), (table("A", ("pl-1234abcd", OLD)),))
+    with pytest.raises(NotFound) as caught:  # that of a gateway endpoint is in nearly each table
+        plan_routes(wish(), (table("A", ("pl-1234abcd", "vpce-1")),))
+    assert "prefix list" not in caught.value.message
+
+
 def test_a_black_hole_is_marked() -> None:
     assert f"{OURS} (blackhole)" in routes_table((table("A", Route("A", VIP, OURS, BLACKHOLE)),))
+    assert f"{OURS} (filtered)" in routes_table((table("A", Route("A", VIP, OURS, RouteState.FILTERED)),))
 
 
 @pytest.mark.parametrize("text", ["fd00:0:0::10/128", "FD00::0010/128", "fd00:0000:0000:0000:0000:0000:0000:0010/128"])
@@ -125,13 +168,14 @@ def test_prefix_lists_are_listed_untouched() -> None:
     assert [row["destination"] for row in rows(tables, after, {})] == [VIP, "10.0.0.0/16", "pl-1234abcd"]
 
 
-def test_a_propagated_entry_is_not_ours() -> None:
-    propagated = Route("A", VIP, "vgw-1", origin="EnableVgwRoutePropagation")
+@pytest.mark.parametrize(("target", "origin"), [("vgw-1", "EnableVgwRoutePropagation"), (OLD + "0", "Advertisement")])
+def test_a_propagated_entry_is_not_ours(target: str, origin: str) -> None:
+    propagated = Route("A", VIP, target, origin=origin)
     with pytest.raises(NotFound):
         plan_routes(wish(), (table("A", propagated),))
     both = (table("A", propagated, (VIP, OLD)),)
     after = simulate_routes(both, plan_routes(wish(), both))
-    assert [(row["before"], row["after"]) for row in rows(both, after, {})][:2] == [(OLD, OURS), ("vgw-1", "vgw-1")]
+    assert [(row["before"], row["after"]) for row in rows(both, after, {})][:2] in ([(OLD, OURS), (target, target)], [(target, target), (OLD, OURS)])
 
 
 def test_missing_fail_in_the_whole_vpc_wants_one_entry_for_each_destination() -> None:
