@@ -59,8 +59,10 @@ options:
   role_arn:
     description:
       - The ARN of a role to act as, for example where the route tables belong to the account that shares the VPC.
-      - STS is called at its own endpoint, or at E(AWS_ENDPOINT_URL_STS). An O(endpoint_url) that is not one of AWS's own, as of an emulator,
-        is called for STS too.
+      - STS is called at the endpoint of the region. E(AWS_ENDPOINT_URL_STS), an C(endpoint_url) for C(sts) in the AWS configuration file, and
+        E(AWS_ENDPOINT_URL), which is for all services, come before that.
+      - An O(endpoint_url) whose host is an IP address or a name without a dot belongs to an emulator and is called for STS too. For an emulator with
+        another name, set E(AWS_ENDPOINT_URL).
     type: str
   external_id:
     description:
@@ -77,6 +79,8 @@ requirements:
   - netaddr on the host that the module runs on
 notes:
   - Environment variables and AWS configuration files are those of the host that the module runs on.
+  - Instance metadata is asked directly, whatever proxy is set. E(AWS_EC2_METADATA_SERVICE_ENDPOINT), E(AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE), and
+    E(AWS_EC2_METADATA_DISABLED) are honoured.
   - Every API call is one attempt with time-outs of 1 s (connecting) and 2 s (reply). What may pass, such as throttling,
     is tried again after looking first, until nothing has got on for 15 s.
 """

@@ -272,7 +272,7 @@ class Ec2Eyes:
             if known is None or known[1] != mac or now - known[0] > _REMEMBERED:
                 imds = Imds()
                 try:
-                    enis = imds.interfaces()
+                    enis = imds.interfaces(mac)
                 finally:
                     imds.close()
                 for eni in enis:

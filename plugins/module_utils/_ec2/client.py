@@ -6,6 +6,7 @@ Each call is one attempt with short time-outs: whether to try again is decided i
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import socket
@@ -21,6 +22,7 @@ try:
     from botocore import exceptions as aws
     from botocore.config import Config
     from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+    from botocore.httpsession import URLLib3Session
 except ImportError:  # reported by _run with missing_required_lib
     BOTO3_IMPORT_ERROR: str | None = traceback.format_exc()
 else:
@@ -32,7 +34,6 @@ from ansible_collections.holdfast.ha.plugins.module_utils._model import is_url, 
 #: How many calls are under way at once at most; the client keeps as many connections.
 PARALLEL = 10
 _CONNECT_TIMEOUT, _READ_TIMEOUT = 1.0, 2.0
-_AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn")
 _LONGEST_OPTION = 4096
 _KEYS = ("access_key", "secret_key", "session_token")
 
@@ -151,6 +152,8 @@ def aws_client(service: str, options: AwsOptions, own_region: Callable[[], str],
             profile_name=options.profile,
             region_name=options.region,
         )
+        if not options.access_key:
+            _ask_metadata_directly(session)
         region = session.region_name or own_region()
         if options.role_arn:
             session = _with_role(session, options, options.role_arn, region)
@@ -179,7 +182,11 @@ def _with_role(session: Any, options: AwsOptions, role_arn: str, region: str) ->
 
     For where STS is called see `sts_endpoint`.
     """
-    endpoint = sts_endpoint(options.endpoint_url, os.environ)
+    core: Any = session._session
+    services = core.full_config.get("services", {}).get(core.get_scoped_config().get("services", ""), {})
+    endpoint = None if services.get("sts", {}).get("endpoint_url") else sts_endpoint(options.endpoint_url, os.environ)
+    if not core.get_scoped_config().get("sts_regional_endpoints") and not os.environ.get("AWS_STS_REGIONAL_ENDPOINTS"):
+        core.set_config_variable("sts_regional_endpoints", "regional")  # botocore before 1.42 calls one endpoint for the whole world
     extra = {"RoleSessionName": session_name(socket.gethostname()), **({"ExternalId": options.external_id} if options.external_id else {})}
     fetcher = AssumeRoleCredentialFetcher(
         client_creator=lambda service, **_keys: _client(session, service, region, options, endpoint_url=endpoint),
@@ -187,10 +194,21 @@ def _with_role(session: Any, options: AwsOptions, role_arn: str, region: str) ->
         role_arn=role_arn,
         extra_args=extra,
     )
-    core: Any = botocore.session.Session()
+    acting: Any = botocore.session.Session()
     refreshed = DeferredRefreshableCredentials(method="assume-role", refresh_using=fetcher.fetch_credentials)
-    core._credentials = refreshed  # the public setter takes fixed keys only, which a long-lived client would outlive
-    return boto3.session.Session(botocore_session=core, region_name=region)
+    acting._credentials = refreshed  # the public setter takes fixed keys only, which a long-lived client would outlive
+    return boto3.session.Session(botocore_session=acting, region_name=region)
+
+
+def _ask_metadata_directly(session: Any) -> None:
+    """Keep the request for the instance's credentials away from a proxy of the environment: it would answer for another machine, or not at all.
+
+    botocore has no option for that, and to change ``no_proxy`` would change it for the whole process.
+    """
+    for provider in session._session.get_component("credential_provider").providers:
+        fetcher = getattr(provider, "_role_fetcher", None)
+        if fetcher is not None:
+            fetcher._session = URLLib3Session(timeout=fetcher._timeout, proxies={})
 
 
 def session_name(node: str) -> str:
@@ -199,15 +217,34 @@ def session_name(node: str) -> str:
 
 
 def sts_endpoint(endpoint_url: str | None, environ: Mapping[str, str]) -> str | None:
-    """Where STS is called; ``None`` leaves it to botocore.
+    """Where STS is called; ``None`` leaves it to botocore, which calls the region's own endpoint.
 
-    An endpoint of AWS's own (a VPC endpoint, say) is EC2's alone. Whatever else answers for EC2, such as an emulator, is asked for the role
-    too: its credentials mean nothing to AWS, nor AWS's to it.
+    1. ``AWS_ENDPOINT_URL_STS``, and then ``AWS_ENDPOINT_URL``, which is for all services. botocore before 1.31 knows neither.
+    2. ``endpoint_url``, if its host is an IP address or a name without a dot. Emulators are named so, and their credentials mean nothing to AWS.
+    3. The region's own. An endpoint of EC2 in a VPC needs a certificate and therefore a full name, whether AWS's or a private one.
     """
-    host = urlsplit(endpoint_url or "").hostname or ""
-    if not host or host.endswith(_AWS_DOMAINS) or environ.get("AWS_ENDPOINT_URL_STS"):
+    for name in ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"):
+        if environ.get(name) and environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() != "true":
+            return environ[name]
+    return endpoint_url if _is_emulator(urlsplit(endpoint_url or "").hostname or "") else None
+
+
+def _is_emulator(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return bool(host) and "." not in host
+    return True
+
+
+def partition_of(region: str) -> str | None:
+    """The partition of a region, such as ``aws-cn``, as far as botocore knows it or its pattern."""
+    if BOTO3_IMPORT_ERROR is not None:
         return None
-    return endpoint_url
+    try:
+        return str(botocore.session.Session().get_partition_for_region(region))
+    except aws.BotoCoreError:
+        return None
 
 
 def _none() -> Any:

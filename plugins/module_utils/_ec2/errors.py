@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 try:
     from botocore import exceptions as aws
@@ -71,6 +72,7 @@ def translate(error: Exception, service: str, operation: str, endpoint: str, *, 
             service, operation, write = "sts", error.operation_name, False
         return _refused(error, service, operation, write=write)
     facts: dict[str, Any] = {"service": service, "operation": operation, "code": code}
+    endpoint = _called(error, endpoint)
     if isinstance(error, ResponseParserError):
         message = f"{operation}: {endpoint} answered with something that is no AWS reply; try again"
         return ServiceError(message, retryable=True, ambiguous=write, **facts)
@@ -84,6 +86,12 @@ def translate(error: Exception, service: str, operation: str, endpoint: str, *, 
         hint = "give the instance a role, or set profile, or access_key and secret_key"
         return ServiceError(f"{operation}: no usable AWS credentials ({code}); {hint}", **facts)
     return ServiceError(f"{operation}: {_line(error)}", **facts)
+
+
+def _called(error: Exception, endpoint: str) -> str:
+    """The endpoint that was called: for credentials of a role it is that of STS."""
+    asked = urlsplit(str(getattr(error, "kwargs", {}).get("endpoint_url") or endpoint))
+    return endpoint if asked.netloc in ("", urlsplit(endpoint).netloc) else f"{asked.scheme}://{asked.netloc}"
 
 
 def _refused(error: Any, service: str, operation: str, *, write: bool) -> ServiceError:

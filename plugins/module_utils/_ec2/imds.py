@@ -18,10 +18,12 @@ from urllib.parse import urlsplit
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, ServiceError
 from ansible_collections.holdfast.ha.plugins.module_utils._model import LocalEni, parse_network
 
-_ENDPOINT = "http://169.254.169.254/"
+_ENDPOINT, _ENDPOINT_IPV6 = "http://169.254.169.254/", "http://[fd00:ec2::254]/"
 #: Seconds for one connection and for one answer, and seconds for which a token is asked.
 _TIMEOUT, _TOKEN_TTL = 1.0, 300
 _LARGEST_ANSWER = 65536
+#: The code of the error for a value that has to be there and is not.
+_ABSENT = "NotFound"
 _LINKS = Path("/sys/class/net")
 _DEVICE_NUMBER, _MAC, _TOKEN = re.compile("[0-9]{1,4}"), re.compile("[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}"), re.compile("[!-~]{1,4096}")
 #: Printable ASCII, in lines.
@@ -42,13 +44,17 @@ class Instance:
 class Imds:
     """A client of the metadata service. It goes straight to it: a proxy would answer for another machine.
 
-    :param environ: ``AWS_EC2_METADATA_SERVICE_ENDPOINT`` and ``AWS_EC2_METADATA_DISABLED`` are honoured, as botocore does.
+    :param environ: ``AWS_EC2_METADATA_SERVICE_ENDPOINT``, ``AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE``, ``AWS_IMDS_USE_IPV6`` and
+        ``AWS_EC2_METADATA_DISABLED`` are honoured as botocore does. The endpoint wins over the mode, and the mode over ``AWS_IMDS_USE_IPV6``.
     :param links: Where the kernel lists this host's links.
     """
 
     def __init__(self, environ: Mapping[str, str] | None = None, links: Path = _LINKS) -> None:
         environ = os.environ if environ is None else environ
-        self._endpoint = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or _ENDPOINT
+        older = "IPv6" if environ.get("AWS_IMDS_USE_IPV6", "").lower() == "true" else "IPv4"
+        self._mode = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE") or older
+        well_known = _ENDPOINT_IPV6 if self._mode.lower() == "ipv6" else _ENDPOINT
+        self._endpoint = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or well_known
         self._disabled = environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true"
         self._links = links
         self._connection: http.client.HTTPConnection | None = None
@@ -62,13 +68,26 @@ class Imds:
         """The region of this instance. Raises `ServiceError`."""
         return self._need("placement/region")
 
-    def interfaces(self) -> tuple[LocalEni, ...]:
-        """Every network interface of this instance, the primary one first. Raises `ServiceError`."""
+    def interfaces(self, wanted: str | None = None) -> tuple[LocalEni, ...]:
+        """The network interfaces of this instance, the primary one first. Raises `ServiceError`.
+
+        While an interface is attached or detached, metadata lists its MAC address without its details, for up to minutes. Such an interface is left
+        out, unless it is the one in question.
+
+        :param wanted: The MAC address of the interface in question.
+        """
         links = links_by_mac(self._links)
         macs = [line.strip("/") for line in self._need("network/interfaces/macs/").split()]
         if not all(_MAC.fullmatch(mac) for mac in macs):
             raise self._error("network/interfaces/macs/ lists something that is no MAC address")
-        return tuple(sorted((self._interface(mac, links.get(mac.lower())) for mac in macs), key=lambda eni: (eni.device_number, eni.id)))
+        found = []
+        for mac in macs:
+            try:
+                found.append(self._interface(mac, links.get(mac.lower())))
+            except ServiceError as error:
+                if error.details["code"] != _ABSENT or mac.lower() == wanted:
+                    raise
+        return tuple(sorted(found, key=lambda eni: (eni.device_number, eni.id)))
 
     def _interface(self, mac: str, link: str | None) -> LocalEni:
         base = f"network/interfaces/macs/{mac}/"
@@ -109,7 +128,7 @@ class Imds:
     def _need(self, path: str) -> str:
         text = (self._get(path) or "").strip()
         if not text:
-            raise self._error(f"it has nothing at {path}")
+            raise self._error(f"it has nothing at {path}", code=_ABSENT)
         return text
 
     def _get(self, path: str) -> str | None:
@@ -137,6 +156,8 @@ class Imds:
         """One exchange; once more on a new connection when the service has closed the kept one, or was too slow, as on a busy host."""
         if self._disabled:
             raise self._error("AWS_EC2_METADATA_DISABLED is set")
+        if self._mode.lower() not in ("ipv4", "ipv6"):
+            raise self._error("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE is neither IPv4 nor IPv6")
         for last in (False, True):
             kept = self._connection is not None
             try:
@@ -154,7 +175,7 @@ class Imds:
         if self._connection is None:
             if place.scheme != "http" or not place.hostname:
                 raise self._error("AWS_EC2_METADATA_SERVICE_ENDPOINT is not an http:// URL")
-            self._connection = http.client.HTTPConnection(place.hostname, place.port, timeout=_TIMEOUT)
+            self._connection = http.client.HTTPConnection(place.hostname, place.port or 80, timeout=_TIMEOUT)  # by itself it splits an IPv6 address
         self._connection.request(method, f"{place.path.rstrip('/')}/latest/{path}", headers=dict(headers))
         with self._connection.getresponse() as reply:
             return reply.status, reply.read(_LARGEST_ANSWER).decode("utf-8", "replace")
@@ -165,10 +186,10 @@ class Imds:
             self._connection.close()
             self._connection = None
 
-    def _error(self, cause: str, *, retryable: bool = False) -> ServiceError:
+    def _error(self, cause: str, *, retryable: bool = False, code: str = "") -> ServiceError:
         hint = "run this on the EC2 instance or give network_interface_id and region"
         message = f"Instance metadata at {self._endpoint} does not tell ({cause}); {hint}"
-        return ServiceError(message, retryable=retryable, service="imds", operation="GetMetadata", code="")
+        return ServiceError(message, retryable=retryable, service="imds", operation="GetMetadata", code=code)
 
 
 def links_by_mac(root: Path = _LINKS) -> dict[str, str]:

@@ -58,7 +58,8 @@ def choose(enis: tuple[LocalEni, ...], link: str | None, mac: str | None) -> Loc
 
 def local_eni(imds: Imds, link: str | None, links: Path = Path("/sys/class/net")) -> LocalEni:
     """The interface of this host behind ``link``, or its primary one. Raises `NotFound`, `ServiceError`."""
-    return choose(imds.interfaces(), link, mac_of(link, links) if link else None)
+    mac = mac_of(link, links) if link else None
+    return choose(imds.interfaces(mac), link, mac)
 
 
 def local_info(interface: str | None) -> dict[str, object]:

@@ -116,7 +116,7 @@ def plane() -> Iterator[ControlPlane]:
 @pytest.fixture
 def world(plane: ControlPlane) -> Iterator[World]:
     made = build(plane)
-    metadata = Imds(Identity(made.instances[0], "node"), lambda: plane.snapshot(made.vpc), lambda role, seconds: _credentials(plane, role, seconds))
+    metadata = Imds(Identity(made.instances[0], "node"), lambda: plane.snapshot(made.vpc), plane.issue)
     listener = socket.create_server(("127.0.0.1", 0))
     made.metadata_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     server = HttpServer(metadata.answer)
@@ -124,16 +124,3 @@ def world(plane: ControlPlane) -> Iterator[World]:
     yield made
     server.stop()
     metadata.stop()
-
-
-def _credentials(plane: ControlPlane, role: str, seconds: int) -> Any:
-    given = plane.issue(role, seconds)
-    return _Issued(given.access_key, given.secret_key, given.token, given.expiration)
-
-
-@dataclass(frozen=True)
-class _Issued:
-    access_key: str
-    secret_key: str
-    session_token: str
-    expiration: Any

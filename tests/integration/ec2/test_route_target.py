@@ -68,6 +68,17 @@ def test_nothing_but_this_host_needs_to_be_told(world: World) -> None:
     assert world.routes()[world.tables[0], VIP][0] == world.ours
 
 
+def test_the_role_of_the_instance_is_not_asked_through_a_proxy(world: World) -> None:
+    """A proxy for outgoing traffic, with the API left out of it and metadata not."""
+    table = world.add_tables(1, {VIP: world.theirs})[0]
+    world.plane.set_policy("node", {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ec2:*", "Resource": "*"}]})
+    env = {name: value for name, value in world.env.items() if name not in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    proxy = {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", "no_proxy": world.plane.endpoint_url.removeprefix("http://")}
+    answer = world.run(MODULE, ASK, env={**env, **proxy})
+    assert answer["changed"], answer
+    assert world.routes()[table, VIP][0] == world.ours
+
+
 def test_ipv6(world: World) -> None:
     world.add_tables(2, {VIP6: world.theirs})
     answer = world.run(MODULE, {"destinations": ["FD00:0:0::10/128"]})

@@ -107,10 +107,21 @@ def test_options_that_boto3_refuses(options: AwsOptions) -> None:
     [
         (None, {}, None),
         ("http://127.0.0.1:5000", {}, "http://127.0.0.1:5000"),
-        ("http://127.0.0.1:5000", {"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:6000"}, None),
+        ("http://[::1]:5000", {}, "http://[::1]:5000"),
+        ("http://localhost:4566", {}, "http://localhost:4566"),
+        ("http://127.0.0.1:5000", {"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:6000"}, "http://127.0.0.1:6000"),
+        ("http://127.0.0.1:5000", {"AWS_ENDPOINT_URL": "http://127.0.0.1:7000"}, "http://127.0.0.1:7000"),
+        (
+            "http://127.0.0.1:5000",
+            {"AWS_ENDPOINT_URL": "http://127.0.0.1:7000", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"},
+            "http://127.0.0.1:5000",
+        ),
+        ("https://ec2.corp.example", {}, None),
+        ("https://ec2.corp.example", {"AWS_ENDPOINT_URL": "http://emulator.example"}, "http://emulator.example"),
+        ("https://ec2.eusc-de-east-1.amazonaws.eu", {}, None),
         ("https://vpce-1.ec2.eu-central-1.vpce.amazonaws.com", {}, None),
         ("https://ec2.eu-central-1.api.aws", {}, None),
-        ("https://amazonaws.com.example.net", {}, "https://amazonaws.com.example.net"),
+        ("https://amazonaws.com.example.net", {}, None),
     ],
 )
 def test_where_sts_is_called(endpoint_url: str | None, environ: dict[str, str], called: str | None) -> None:

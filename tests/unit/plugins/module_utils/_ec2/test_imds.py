@@ -97,6 +97,36 @@ def test_interfaces_come_with_the_primary_one_first(service: Service) -> None:
     assert (second.id, second.primary, second.subnet_cidr, second.public_ips, gateway(second)) == ("eni-00000001", False, None, (), None)
 
 
+@pytest.mark.parametrize("leaf", ["device-number", "interface-id", "subnet-id", "vpc-id"])
+def test_an_interface_without_details_is_left_out_unless_it_is_wanted(service: Service, leaf: str) -> None:
+    del service.paths[f"network/interfaces/macs/{MAC1}/{leaf}"]
+    assert [eni.mac for eni in service.imds().interfaces()] == [MAC0]
+    assert [eni.mac for eni in service.imds().interfaces(MAC0)] == [MAC0]
+    with pytest.raises(ServiceError, match=leaf):
+        service.imds().interfaces(MAC1)
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, "http://169.254.169.254/"),
+        ({"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE": "IPv6"}, "http://[fd00:ec2::254]/"),
+        ({"AWS_IMDS_USE_IPV6": "true"}, "http://[fd00:ec2::254]/"),
+        ({"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE": "ipv4", "AWS_IMDS_USE_IPV6": "true"}, "http://169.254.169.254/"),
+        ({"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE": "IPv6", "AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:9"}, "http://127.0.0.1:9"),
+        ({"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE": "both"}, "neither IPv4 nor IPv6"),
+    ],
+)
+def test_where_metadata_is_asked(environ: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object, **_more: object) -> None:
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    with pytest.raises(ServiceError) as caught:
+        Imds(environ).region()
+    assert expected in caught.value.message
+
+
 def test_one_token_serves_many_questions(service: Service) -> None:
     imds = service.imds()
     assert imds.instance().region == "eu-central-1"

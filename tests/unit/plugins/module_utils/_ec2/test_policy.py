@@ -72,10 +72,32 @@ def test_regions_and_accounts_that_differ_or_are_not_known_are_wildcards() -> No
     assert elsewhere["AllRouteTables"]["Resource"] == "arn:aws:ec2:eu-central-1:*:route-table/*"
 
 
-@pytest.mark.parametrize(("region", "partition"), [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), ("us-east-1", "aws")])
+@pytest.mark.parametrize(
+    ("region", "partition"),
+    [
+        ("cn-north-1", "aws-cn"),
+        ("us-gov-west-1", "aws-us-gov"),
+        ("us-east-1", "aws"),
+        ("eusc-de-east-1", "aws-eusc"),
+        ("us-iso-east-1", "aws-iso"),
+        ("us-isob-east-1", "aws-iso-b"),
+        ("nowhere", "aws"),
+    ],
+)
 def test_the_partition_is_that_of_the_region(region: str, partition: str) -> None:
     found = statements({"ec2": {"route_tables": "all"}}, store={**STORE, "region": region}, aws={"region": region}, table_arn="")
     assert {part["Resource"].split(":")[1] for name, part in found.items() if name != "Describe"} == {partition}
+
+
+def test_without_a_region_the_partition_is_that_of_an_arn() -> None:
+    """Also of a region that is newer than botocore."""
+    china = "arn:aws-cn:dynamodb:cn-north-1:111122223333:table/holdfast"
+    for region in (None, "nowhere"):
+        found = statements({"ec2": {"route_tables": "all", "vpc_id": "vpc-1"}}, aws={"region": region}, table_arn=china)
+        assert {part["Resource"].split(":")[1] for name, part in found.items() if name != "Describe"} == {"aws-cn"}
+        assert found["AllRouteTables"]["Condition"]["ArnLike"]["ec2:Vpc"][0].startswith("arn:aws-cn:ec2:")
+    shared = statements({"ec2": {"route_tables": "all", "role_arn": "arn:aws-eusc:iam::1:role/r"}}, store={"table": "t"}, aws={}, table_arn="")
+    assert shared["Leases"]["Resource"] == "arn:aws-eusc:dynamodb:*:*:table/t"
 
 
 def test_sessions_have_names_that_sts_takes() -> None:
