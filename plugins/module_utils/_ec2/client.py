@@ -186,7 +186,7 @@ def _with_role(session: Any, options: AwsOptions, role_arn: str, region: str) ->
     services = core.full_config.get("services", {}).get(core.get_scoped_config().get("services", ""), {})
     endpoint = None if services.get("sts", {}).get("endpoint_url") else sts_endpoint(options.endpoint_url, os.environ)
     if not core.get_scoped_config().get("sts_regional_endpoints") and not os.environ.get("AWS_STS_REGIONAL_ENDPOINTS"):
-        core.set_config_variable("sts_regional_endpoints", "regional")  # botocore before 1.42 calls one endpoint for the whole world
+        core.set_config_variable("sts_regional_endpoints", "regional")  # older releases of botocore call one endpoint for all regions
     extra = {"RoleSessionName": session_name(socket.gethostname()), **({"ExternalId": options.external_id} if options.external_id else {})}
     fetcher = AssumeRoleCredentialFetcher(
         client_creator=lambda service, **_keys: _client(session, service, region, options, endpoint_url=endpoint),

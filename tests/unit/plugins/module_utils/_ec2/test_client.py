@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore import configprovider
+from botocore.exceptions import EndpointConnectionError
+from botocore.httpsession import URLLib3Session
 
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import PARALLEL, AwsOptions, ec2_client, sts_endpoint
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, ServiceError
@@ -69,6 +72,29 @@ def test_what_is_refused(params: dict[str, Any], words: str) -> None:
 def test_secrets_do_not_show() -> None:
     shown = repr(AwsOptions.from_params({**KEYS, "session_token": "t0ken", "role_arn": "arn:aws:iam::1:role/r", "external_id": "extern"}, {}))
     assert not any(secret in shown for secret in ("AKIA1", "s3cret", "t0ken", "extern"))
+
+
+@pytest.mark.parametrize("default", ["legacy", "regional"])  # that of botocore has changed
+@pytest.mark.parametrize("environ", [{}, {"AWS_STS_REGIONAL_ENDPOINTS": "legacy"}])
+def test_sts_is_called_in_the_region(monkeypatch: pytest.MonkeyPatch, default: str, environ: dict[str, str]) -> None:
+    called: list[str] = []
+
+    def send(_session: object, request: Any) -> None:
+        called.append(request.url)
+        raise EndpointConnectionError(endpoint_url=request.url)
+
+    monkeypatch.setattr(URLLib3Session, "send", send)
+    variables = configprovider.BOTOCORE_DEFAUT_SESSION_VARIABLES
+    monkeypatch.setitem(variables, "sts_regional_endpoints", (*variables["sts_regional_endpoints"][:2], default, None))
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    options = AwsOptions(
+        region="eu-central-1", access_key="A", secret_key="B", role_arn="arn:aws:iam::1:role/r", endpoint_url="https://ec2.corp.example"
+    )
+    with pytest.raises(EndpointConnectionError):
+        ec2_client(options, no_region).describe_addresses()
+    assert called == [f"https://sts{'' if environ else '.eu-central-1'}.amazonaws.com/"]
 
 
 def test_one_attempt_with_short_timeouts() -> None:
