@@ -429,6 +429,7 @@ class Resource:
     fence: str = "none"
     stop_budget: float = 0.0
     on_stop_failure: str = "wait"
+    announce_interval: float = 60.0  # seconds; 0 for never
 
 
 def text_table(header: Iterable[str], rows: Iterable[Sequence[object]]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Link, LinkAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._net import frames
 from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import (
     Action,
     AddAddress,
@@ -145,6 +146,11 @@ class ProtectedAddress:
     def _announce(self, action: Announce, grant: Grant) -> None:
         """Within the lease too: who is stopped before this, and goes on after it, must not lead the neighbours away from the next holder."""
         grant(lambda seconds: self._apply(action))
+
+    def announce(self, link: Link, within_lease: Grant) -> None:
+        """Announce it once more, where it is in service. Raises `HoldfastError`, and what ``within_lease`` raises."""
+        address = self.known().address
+        within_lease(lambda seconds: frames.announce(address, link, 1))
 
     def _apply(self, action: Action) -> None:
         for attempt in apply((action,), self.kernel):

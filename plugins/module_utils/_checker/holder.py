@@ -178,17 +178,23 @@ class Holder(threading.Thread):
     def grant(self, give: Callable[[int], None], permit: int | None = None) -> int:
         """Give an address the seconds that the lease allows now; see `address.Grant`. Raises `LeaseOver`."""
         with self._lock:
+            before = self._clock()
+            seconds = self.within_lease(give, permit)
+            if not self.alone:
+                self._alive_until = before + seconds
+            return seconds
+
+    def within_lease(self, act: Callable[[int], None], permit: int | None = None) -> int:
+        """As `grant`, for an act that does not prolong the address: it is over before the lease is. Raises `LeaseOver`."""
+        with self._lock:
             self._allows(permit)
             held = self._keeper.state.held
             if held is None or self._closing:
                 raise LeaseOver("this node does not hold the lease, or is about to give it up")
             if self.alone:
-                give(FOREVER)
+                act(FOREVER)
                 return FOREVER
-            before = self._clock()
-            seconds = extend(held.deadline, self._timing, give, self._clock)
-            self._alive_until = before + seconds
-            return seconds
+            return extend(held.deadline, self._timing, act, self._clock)
 
     def serve(self, link: str | None, permit: int | None = None) -> None:
         """From now on the address lives as long as the lease; it stands on ``link``. Raises `LeaseOver`."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker import machine
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.alone import REFUSAL
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.announcements import Announcements
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import Ec2Eyes, Ec2Sight, look_at_dependents, look_at_kernel, look_by_probe
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.cli_status import advice_for
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.defects import Containment
@@ -59,7 +60,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_setti
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import LeaseOver, boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import State as RuleState
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Health, Link
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Health, Link, Resource
 from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import AddAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import is_switched_off
@@ -171,6 +172,7 @@ class Watch(threading.Thread):
         self._was_foreseen = False
         #: Until when it is known that nothing would change the link of the replies.
         self._replies_known_until = LONG_AGO
+        self._announcements = Announcements()
         self._link_up: bool | None = None
         self._reachable, self._is_back = False, False
         self._sight: _Sight | None = None
@@ -355,9 +357,11 @@ class Watch(threading.Thread):
                 self._look()
             self._emit(LeaseSeen(self._clock(), self._lease()))
             self.dependents.tend()
+            self._announce()
             self._tell_peers()
             self._foresight.sleep(self._foresee())
-            timeout = min(self._next_look, machine.due(self._machine, now), self.dependents.due(), now + _LONGEST_SLEEP) - self._clock()
+            due = min(machine.due(self._machine, now), self.dependents.due(), self._announcements.due)
+            timeout = min(self._next_look, due, now + _LONGEST_SLEEP) - self._clock()
             try:
                 item = self._inbox.get(timeout=max(0.0, timeout))
                 self._foresight.wake_up()
@@ -441,6 +445,7 @@ class Watch(threading.Thread):
         elsewhere = record is not None and record.holder not in ("", self._around.node)
         held = self.holder.state.held is not None
         self._first = self._address.foresee(net) if held and self._around.reflex else None
+        self._observe_announced(known, net)
         if held and not self.holder.serving and not self.holder.handed and self._clock() < self.holder.hands_off_until:
             return  # somebody takes it up or down at this moment
         if held and self.holder.serving and self._clock() < self._machine.aside_until:
@@ -456,6 +461,25 @@ class Watch(threading.Thread):
         if self._is_back:
             self._is_back = False
             self._emit(LinkBack(self._clock()))
+
+    def _observe_announced(self, known: Effective, net: NetState) -> None:
+        """Whether the address is in service on its interface, so that its neighbours are to know."""
+        now, held = self._clock(), self.holder.state.held
+        serves = held is not None and self.holder.serving and now >= self._machine.aside_until
+        places = [link for link, at in net.places(known.address) if link.name == known.interface and link.up and link.arp and not at.dadfailed]
+        interval = (known.resource or Resource).announce_interval
+        self._announcements.observe(places[0] if serves and places else None, held.epoch if held is not None else 0, interval, now)
+
+    def _announce(self) -> None:
+        """Announce the address again when that is due. A link that fails at this moment is the next look's concern."""
+        now, link, permit = self._clock(), self._announcements.link, self.holder.permit
+        if link is None or now < self._announcements.due:
+            return
+        self._announcements.announced(now)
+        try:
+            self._address.announce(link, lambda act: self.holder.within_lease(act, permit))
+        except HoldfastError:
+            pass
 
     def _look_at_replies(self, look: Look, link: Link) -> Look:
         """Whether they leave by the link of the address. Where nothing would change that, it is not asked at each look, unless a rule changes."""

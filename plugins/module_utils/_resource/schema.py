@@ -55,6 +55,7 @@ def parse(definition: object, path: str = "/holdfast_resources/0") -> Resource:
         fence=fields.optional("fence", lambda value, at: _choice(value, at, _FENCES), "none"),
         stop_budget=fields.optional("stop_budget", lambda value, at: _number(value, at, 0, 3600), 0.0),
         on_stop_failure=fields.optional("on_stop_failure", lambda value, at: _choice(value, at, _ON_STOP_FAILURE), "wait"),
+        announce_interval=fields.optional("announce_interval", _announce_interval, Resource.announce_interval),
     )
     fields.finish()
     return resource
@@ -134,6 +135,13 @@ def _whole(value: object, path: str, least: int, most: int) -> int:
     if number != int(number):
         raise BadInput(f"{path}: {shown(value)} is not a whole number", path=path)
     return int(number)
+
+
+def _announce_interval(value: object, path: str) -> float:
+    seconds = _number(value, path, 0, 3600)
+    if 0 < seconds < 1:
+        raise BadInput(f"{path}: {shown(value)} is too often; give at least 1 second, or 0 for no announcements after the first minute", path=path)
+    return seconds
 
 
 def _choice(value: object, path: str, choices: Sequence[str]) -> str:

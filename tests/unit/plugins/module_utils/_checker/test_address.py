@@ -49,3 +49,23 @@ def test_nothing_is_announced_after_the_lease(monkeypatch: pytest.MonkeyPatch, t
         with pytest.raises(LeaseOver):
             one.bring_up(grant, unique=False)
     assert len(announced) == told
+
+
+def test_an_announcement_that_is_repeated_is_made_within_the_lease(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    announced: list[tuple[object, ...]] = []
+
+    def over(act: Callable[[int], None]) -> int:
+        raise LeaseOver("the lease was not renewed in time")
+
+    def within(act: Callable[[int], None]) -> int:
+        act(1)
+        return 1
+
+    monkeypatch.setattr(module.frames, "announce", lambda *given: announced.append(given))
+    one = ProtectedAddress("web", Kernel(lambda argv: pytest.fail(str(argv))), Store(tmp_path, tmp_path))
+    monkeypatch.setattr(one, "known", lambda: cast(object, SimpleNamespace(address=VIP)))
+    with pytest.raises(LeaseOver):
+        one.announce(UP, over)
+    assert announced == []
+    one.announce(UP, within)
+    assert announced == [(VIP, UP, 1)]

@@ -248,7 +248,7 @@ def test_what_is_under_way_does_not_undo_a_withdrawal(bench: Bench) -> None:
     permit, given = holder.permit, []
     holder.grant(given.append, permit)
     holder.ask(Request("withdraw", "web"))
-    for late in (lambda: holder.grant(given.append, permit), lambda: holder.serve("eth0", permit)):
+    for late in (lambda: holder.grant(given.append, permit), lambda: holder.within_lease(given.append, permit), lambda: holder.serve("eth0", permit)):
         with pytest.raises(LeaseOver, match="out of service"):
             late()
     assert (len(given), holder.serving) == (1, False)
@@ -396,12 +396,13 @@ def test_nobody_gets_a_lifetime_once_the_address_is_to_go(bench: Bench) -> None:
     acquire(holder)
     holder.serve("eth0")
     refused: list[str] = []
+    given: list[int] = []
 
     def meanwhile() -> None:
         assert holder.state.held is not None
         assert bench.store.record is not None
         assert bench.store.record.holder == "node-a", "it was released before the address was down"
-        for late in (lambda: holder.grant(lambda seconds: None), lambda: holder.serve("eth0")):
+        for late in (lambda: holder.grant(given.append), lambda: holder.within_lease(given.append), lambda: holder.serve("eth0")):
             with pytest.raises(LeaseOver, match="about to give it up"):
                 late()
             refused.append("refused")
@@ -409,7 +410,7 @@ def test_nobody_gets_a_lifetime_once_the_address_is_to_go(bench: Bench) -> None:
     address_of(holder).at_take_down = meanwhile
     holder.ask(Request("release", "web"))
     address_of(holder).at_take_down = lambda: None
-    assert refused == ["refused", "refused"]
+    assert refused == ["refused"] * 3
 
 
 def test_who_has_let_go_does_not_take_it_back_at_once(bench: Bench) -> None:

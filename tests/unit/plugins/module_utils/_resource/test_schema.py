@@ -22,6 +22,7 @@ FULL: dict[str, Any] = {
     "priority": {"node-a": 1, "node-b": "2"},
     "failback": "automatic",
     "fence": "stop_instance",
+    "announce_interval": 30,
     "stop_budget": 3,
     "on_stop_failure": "reboot",
 }
@@ -35,6 +36,7 @@ def test_everything_is_read() -> None:
     assert web.ec2.route_tables == ("all",)
     assert web.ec2.elastic_ip == "203.0.113.5"
     assert web.dependents == (Dependent("app", service="nginx.service"), Dependent("warm", tasks="/etc/holdfast/hooks/warm.yml", timeout=5.0))
+    assert web.announce_interval == 30.0
     assert (dict(web.priority), web.failback, web.fence, web.stop_budget) == ({"node-a": 1, "node-b": 2}, "automatic", "stop_instance", 3.0)
     assert web.on_stop_failure == "reboot"
 
@@ -92,6 +94,9 @@ def test_little_is_needed() -> None:
         ({"priority": {"node-a": True}}, "/holdfast_resources/0/priority/node-a: "),
         ({"failback": "maybe"}, "/holdfast_resources/0/failback: "),
         ({"fence": "none "}, "/holdfast_resources/0/fence: "),
+        ({"announce_interval": -1}, "/holdfast_resources/0/announce_interval: "),
+        ({"announce_interval": 0.5}, "/holdfast_resources/0/announce_interval: "),
+        ({"announce_interval": 3601}, "/holdfast_resources/0/announce_interval: "),
         ({"stop_budget": -1}, "/holdfast_resources/0/stop_budget: "),
         ({"on_stop_failure": "halt"}, "/holdfast_resources/0/on_stop_failure: 'halt' is none of wait, reboot"),
         ({"on_stop_failure": True}, "/holdfast_resources/0/on_stop_failure: "),

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Neighbours learn which node has the address, also those that missed the first announcement; and from nobody but the holder of the lease."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.lan import Lan
+from lab.netns import Namespace
+from lab.waiting import until
+
+from .pair import HOST, KEY, Pair
+from .small import HOST as SMALL_HOST
+from .small import SmallNode
+
+#: Prints the sender's MAC address of each gratuitous ARP request for an address that comes in by a link.
+_LISTEN = """
+import socket, sys
+raw, ip = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x806)), socket.inet_aton(sys.argv[2])
+raw.bind((sys.argv[1], 0x806))
+print("listening", flush=True)
+while True:
+    frame = raw.recv(2048)
+    if frame[28:32] == ip == frame[38:42]:
+        print(frame[22:28].hex(":"), flush=True)
+"""
+SOMEBODY = "02:aa:bb:cc:dd:01"
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Pair]:
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    with Lan(f"tell{os.getpid()}-", links=2) as lan:
+        pair = Pair(lan)
+        try:
+            yield pair
+        finally:
+            pair.stop()
+
+
+class Listener:
+    """Hears who announces the address to a machine, from the start of the `with` statement on."""
+
+    def __init__(self, machine: Namespace, folder: Path) -> None:
+        self._machine, self._path = machine, folder / "heard"
+
+    def __enter__(self) -> Listener:
+        with self._path.open("w") as file:
+            self._process = self._machine.spawn(sys.executable, "-c", _LISTEN, "eth0", HOST, stdout=file.fileno())
+        until(lambda: bool(self._path.read_text()), 10, "nobody listens")
+        return self
+
+    def __exit__(self, *_about: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    @property
+    def heard(self) -> list[str]:
+        return self._path.read_text().splitlines()[1:]
+
+
+def mac(pair: Pair, name: str) -> str:
+    return pair.node(name).place.interfaces[0].mac
+
+
+def known_mac(machine: Namespace, ip: str) -> str:
+    words = machine.ip(f"neigh show {ip}").split()
+    return words[words.index("lladdr") + 1] if "lladdr" in words else ""
+
+
+def test_a_neighbour_that_missed_the_announcement_hears_another_one(shared: Pair) -> None:
+    shared.reset()
+    switch, port = shared.lan.switch, "client-c-0"
+    try:
+        with shared.lan.oracle(KEY), shared.lan.prober() as prober:
+            prober.wait_until_answered(10, by="node-a")
+            switch.run("bridge", "link", "set", "dev", port, "bcast_flood", "off")
+            shared.checkers["node-a"].stop()
+            shared.until_serving("node-b")
+            until(lambda: shared.checkers["node-b"].seen("takeover"), 10, "no takeover")
+            time.sleep(2.5)  # longer than the first announcements take
+            switch.run("bridge", "link", "set", "dev", port, "bcast_flood", "on")
+            passed = time.monotonic()
+            prober.wait_until_answered(10, by="node-b")
+            assert time.monotonic() - passed < 6
+    finally:
+        switch.run("bridge", "link", "set", "dev", port, "bcast_flood", "on")
+
+
+def test_only_the_holder_of_the_lease_announces(shared: Pair, tmp_path: Path) -> None:
+    shared.reset(announce_interval=1)
+    with Listener(shared.node("client-c").namespace, tmp_path) as listener:
+        until(lambda: len(listener.heard) >= 3, 10, "node-a does not announce the address again")
+        assert set(listener.heard) == {mac(shared, "node-a")}
+        a = shared.checkers["node-a"]
+        a.send(signal.SIGSTOP)  # its next announcement is due while it stands still
+        shared.until_serving("node-b")
+        until(lambda: shared.places("node-a") == [], 10, "the address stays on node-a")
+        before = len(listener.heard)
+        a.send(signal.SIGCONT)
+        until(lambda: listener.heard[before:].count(mac(shared, "node-b")) >= 3, 10, "node-b does not announce the address")
+        assert set(listener.heard[before:]) == {mac(shared, "node-b")}
+
+
+def test_a_link_with_another_mac_address_announces_it(shared: Pair, tmp_path: Path) -> None:
+    shared.reset(backup_interface=None, announce_interval=0)
+    a = shared.node("node-a").namespace
+    with Listener(shared.node("client-c").namespace, tmp_path) as listener:
+        until(lambda: len(listener.heard) >= 2, 10, "no early announcement")
+        a.ip("link set eth0 address 02:00:0a:09:00:99")
+        try:
+            until(lambda: "02:00:0a:09:00:99" in listener.heard, 10, "the neighbours are not told the new MAC address")
+        finally:
+            a.ip(f"link set eth0 address {mac(shared, 'node-a')}")
+
+
+@pytest.mark.parametrize("address", [f"{SMALL_HOST}/22", "fd00:9::100/64"])
+def test_a_neighbour_is_put_right_at_each_interval(small: SmallNode, address: str) -> None:
+    ip, router = address.partition("/")[0], small.router
+    small.reset(address=address, announce_interval=1, probe={})
+    try:
+        until(lambda: ip in small.namespace.ip("addr show dev eth0"), 10, "the address is not there")
+        own = small.namespace.run("cat", "/sys/class/net/eth0/address").stdout.strip()
+        for _turn in range(2):
+            router.ip(f"neigh replace {ip} lladdr {SOMEBODY} dev br0 nud stale")
+            until(lambda: known_mac(router, ip) == own, 8, "the neighbour still believes the wrong MAC address")
+    finally:
+        small.reset(watched=False)
+
+
+def test_an_interval_below_a_second_is_refused(small: SmallNode) -> None:
+    small.reset(watched=False, announce_interval=0.2)
+    assert small.checker is not None
+    with pytest.raises(RuntimeError, match="give at least 1 second, or 0"):
+        small.checker.start()
