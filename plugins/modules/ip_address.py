@@ -46,7 +46,8 @@ options:
   check_unique:
     description:
       - Refuse an address that is new to this host if another host on the link has it.
-      - For IPv4 the link is asked by ARP, which takes 0.3 seconds. For IPv6 the kernel's duplicate address detection is awaited.
+      - The module asks the link three times, by ARP or by neighbour solicitation, which takes 0.3 seconds. It refuses the address if a host answers,
+        or sends from the address. A host that only asks for the address does not count.
       - An address that moves from one interface of this host to another is not checked.
     type: bool
     default: true

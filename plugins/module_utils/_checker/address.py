@@ -18,7 +18,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import (
     RefreshAddress,
     RemoveAddress,
 )
-from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel, apply, await_detection
+from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel, apply
 from ansible_collections.holdfast.ha.plugins.module_utils._net.lifetime import set_lifetime
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe
 from ansible_collections.holdfast.ha.plugins.module_utils._net.plan import plan
@@ -132,10 +132,7 @@ class ProtectedAddress:
     def _carry_out(self, actions: tuple[Action, ...], grant: Grant) -> None:
         for action in actions:
             if isinstance(action, (AddAddress, RefreshAddress)):
-                detect = isinstance(action, AddAddress) and action.detect
-                self._live(action.address, action.interface, grant, detect=detect)
-                if detect:
-                    await_detection(action.address, action.interface, self.kernel)
+                self._live(action.address, action.interface, grant)
                 if isinstance(action, AddAddress):
                     apply(tuple(AddRoute(route) for route in action.restore), self.kernel)
             elif isinstance(action, Announce):
@@ -182,5 +179,5 @@ class ProtectedAddress:
             raise NotConverged(f"{address} is still on {left[0][0].name} after its removal", interface=left[0][0].name)
 
     @staticmethod
-    def _live(address: Address, interface: str, grant: Grant, *, detect: bool = False, noprefixroute: bool = False) -> None:
-        grant(lambda seconds: set_lifetime(address, interface, seconds, detect=detect, noprefixroute=noprefixroute))
+    def _live(address: Address, interface: str, grant: Grant, *, noprefixroute: bool = False) -> None:
+        grant(lambda seconds: set_lifetime(address, interface, seconds, noprefixroute=noprefixroute))

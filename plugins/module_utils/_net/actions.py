@@ -45,12 +45,11 @@ class CheckUnclaimed:
 
 @dataclass(frozen=True)
 class AddAddress:
-    """Add an address. ``detect``: wait for IPv6's duplicate address detection. ``restore``: routes from it that a removal took along."""
+    """Add an address. ``restore``: routes from it that a removal took along."""
 
     address: Address
     interface: str
     valid_lft: int | None = None
-    detect: bool = False
     restore: tuple[KernelRoute, ...] = ()
 
     def __str__(self) -> str:

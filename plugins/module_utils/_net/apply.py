@@ -28,14 +28,12 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import (
     RemoveAddress,
     SetUp,
 )
-from ansible_collections.holdfast.ha.plugins.module_utils._net.events import IPV6_ADDRESS, LINK, wait_until
+from ansible_collections.holdfast.ha.plugins.module_utils._net.events import LINK, wait_until
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe_links
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
 
 #: Seconds: a copper link negotiates in two to three; the partner of a bounced link must see it go.
 _CARRIER_WAIT, _HOLD_DOWN = 4.0, 0.2
-#: Seconds: the kernel waits up to one before its question and one for the answer (RFC 4862 section 5.4).
-_DETECTION_WAIT = 4.0
 #: What `ip` says where the thing to be deleted has gone by itself.
 _GONE = ("No such process", "No such file or directory", "Cannot assign requested address", "Cannot find device")
 
@@ -74,10 +72,14 @@ def apply(actions: tuple[Action, ...], kernel: Kernel) -> tuple[Attempt[Action],
 
 
 def claimed_by(address: Address, interface: str, net: NetState) -> None:
-    """Raise `Refused` when another host on the link answers for an IPv4 address. Takes 0.3 s."""
+    """Raise `Refused` when another host on the link has the address. Takes 0.3 s."""
     mac = frames.find_claimant(address, net.link(interface), [link.mac for link in net.links])
     if mac is not None:
-        raise Refused(f"{address.host} is in use by {mac} on {interface}; find that host, or set check_unique to false", mac=mac, interface=interface)
+        raise Refused(
+            f"{address.host} is in use by {mac} on {interface}. Find the host with this MAC address, and remove the address from it.",
+            mac=mac,
+            interface=interface,
+        )
 
 
 def _set_up(action: SetUp, kernel: Kernel) -> None:
@@ -134,31 +136,9 @@ def _check_unclaimed(action: CheckUnclaimed, kernel: Kernel) -> None:
 
 def _add(action: AddAddress, kernel: Kernel) -> None:
     held = LinkAddress(action.address, action.valid_lft, action.valid_lft)
-    kernel.ip(*_address_words("replace", held, action.interface, detect=action.detect))
-    if action.detect:
-        await_detection(action.address, action.interface, kernel)
+    kernel.ip(*_address_words("replace", held, action.interface))
     for route in action.restore:
         _attempt(_route_words("replace", route), kernel)
-
-
-def await_detection(address: Address, interface: str, kernel: Kernel) -> None:
-    """Wait for IPv6's duplicate address detection. Raises `Refused` when another host has the address, which is then removed again."""
-
-    def look() -> LinkAddress | None:
-        places = kernel.links().places(address)
-        return next((held for link, held in places if link.name == interface and (held.dadfailed or not held.tentative)), None)
-
-    held = wait_until(look, IPV6_ADDRESS, _DETECTION_WAIT)
-    if held is not None and not held.dadfailed:
-        return
-    _remove(RemoveAddress(address, interface), kernel)
-    if held is None:
-        raise NotConverged(f"duplicate address detection for {address.host} on {interface} did not end in {_DETECTION_WAIT:.0f} s")
-    raise Refused(
-        f"{address.host} is in use by another host on {interface} (IPv6 duplicate address detection failed); "
-        "find that host, or set check_unique to false",
-        interface=interface,
-    )
 
 
 def _refresh(action: RefreshAddress, kernel: Kernel) -> None:

@@ -12,8 +12,8 @@ from ansible_collections.holdfast.ha.plugins.module_utils._poll import readable
 
 T = TypeVar("T")
 
-#: Multicast groups of rtnetlink(7).
-LINK, IPV6_ADDRESS = 0x1, 0x100
+#: Multicast group of rtnetlink(7).
+LINK = 0x1
 
 
 def wait_until(look: Callable[[], T | None], groups: int, limit: float, now: Callable[[], float] = time.monotonic) -> T | None:

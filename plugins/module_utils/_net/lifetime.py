@@ -22,16 +22,15 @@ _NODAD, _NOPREFIXROUTE = 0x02, 0x200
 _PATIENCE = 1.0
 
 
-def set_lifetime(address: Address, interface: str, seconds: int, *, detect: bool = False, noprefixroute: bool = False) -> None:
+def set_lifetime(address: Address, interface: str, seconds: int, *, noprefixroute: bool = False) -> None:
     """Let the address live on ``interface`` for so many seconds from now; it is added where it is not there.
 
-    :param detect: IPv6: let the kernel look for another host that has it; the address is tentative meanwhile.
     :raises CommandFailed: The kernel refuses, or there is no such link.
     """
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
             netlink.settimeout(_PATIENCE)
-            netlink.send(message(address, socket.if_nametoindex(interface), seconds, detect=detect, noprefixroute=noprefixroute))
+            netlink.send(message(address, socket.if_nametoindex(interface), seconds, noprefixroute=noprefixroute))
             code = -struct.unpack_from("=i", netlink.recv(4096), 16)[0]
     except OSError as error:
         code = error.errno or errno.EIO
@@ -39,10 +38,10 @@ def set_lifetime(address: Address, interface: str, seconds: int, *, detect: bool
         raise CommandFailed(f"cannot give {address} on {interface} a lifetime: {os.strerror(code)}", interface=interface, rc=code)
 
 
-def message(address: Address, index: int, seconds: int, *, detect: bool = False, noprefixroute: bool = False) -> bytes:
+def message(address: Address, index: int, seconds: int, *, noprefixroute: bool = False) -> bytes:
     """What the kernel is sent: RTM_NEWADDR for the link with that index."""
     family, packed = (socket.AF_INET, address.ip.packed) if address.version == 4 else (socket.AF_INET6, address.ip.packed)
-    flags = (_NOPREFIXROUTE if noprefixroute else 0) | (_NODAD if address.version == 6 and not detect else 0)
+    flags = (_NOPREFIXROUTE if noprefixroute else 0) | (_NODAD if address.version == 6 else 0)
     fields = [(_IFA_LOCAL, packed), (_IFA_ADDRESS, packed), (_IFA_CACHEINFO, struct.pack("=IIII", seconds, seconds, 0, 0))]
     fields.append((_IFA_FLAGS, struct.pack("=I", flags)))
     if address.version == 4 and address.prefixlen < 31:

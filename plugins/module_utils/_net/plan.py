@@ -95,11 +95,11 @@ def _plan_address(desired: Desired, net: NetState, link: Link, unclaimed: bool) 
         return actions + removals
     ours_already = any(not held.dadfailed for _link, held in places)
     ask = desired.check_unique and link.arp and not ours_already
-    if ask and desired.address.version == 4 and not unclaimed:
+    if ask and not unclaimed:
         actions.insert(0, CheckUnclaimed(desired.address, link.name))
     lost = foreign_routes_from(desired.address, net) if elsewhere or (wrong and desired.address.version == 6) else ()
     actions += removals if desired.address.version == 6 else []  # the kernel holds an IPv6 address only once per link
-    actions.append(AddAddress(desired.address, link.name, desired.valid_lft, ask and desired.address.version == 6, lost))
+    actions.append(AddAddress(desired.address, link.name, desired.valid_lft, lost))
     if desired.announce and link.arp:
         actions.append(Announce(desired.address, link.name, desired.announce))
     return actions + (removals if desired.address.version == 4 else [])

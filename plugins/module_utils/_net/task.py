@@ -39,7 +39,7 @@ class AddressTask:
         net = observe(self._kernel.run, self._kernel.settings)
         link = net.find(self._desired.interface)
         wanted, new = self._desired, not any(net.places(self._desired.address))
-        ask = wanted.present and wanted.check_unique and wanted.address.version == 4 and new and link is not None and link.up and link.arp
+        ask = wanted.present and wanted.check_unique and new and link is not None and link.up and link.arp
         if ask:
             claimed_by(wanted.address, wanted.interface, net)
         return Sight(net, ask)

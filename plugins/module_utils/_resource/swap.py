@@ -15,7 +15,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Probe, Resource
 from ansible_collections.holdfast.ha.plugins.module_utils._net import actions as net_actions
-from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel, await_detection
+from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel
 from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import apply as apply_net
 from ansible_collections.holdfast.ha.plugins.module_utils._net.lifetime import set_lifetime
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe
@@ -191,11 +191,8 @@ class SwapTask:
         if not lease.get("held") or left is None:
             raise Refused(f"this node does not hold the lease of {self._wish.tag}, so the address may not be up here; see holdfast.ha.lease_info")
         address, link, new = action.address, action.interface, isinstance(action, net_actions.AddAddress)
-        detect, quiet = getattr(action, "detect", False), getattr(action, "noprefixroute", False)
-        lives = functools.partial(set_lifetime, address, link, detect=detect, noprefixroute=quiet)
+        lives = functools.partial(set_lifetime, address, link, noprefixroute=getattr(action, "noprefixroute", False))
         extend(asked + float(left) - _ROUNDED, _CAREFUL, lives)
-        if detect:
-            await_detection(address, link, self._kernel)
         if new:
             apply_net(tuple(net_actions.AddRoute(route) for route in getattr(action, "restore", ())), self._kernel)
         return True

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 import threading
 import time
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Address
+from ansible_collections.holdfast.ha.plugins.module_utils._net.frames import arp_frame, solicitation_frame
 from harness.module import run_module, twelve_steps
 from lab.netns import Namespace, join
 
@@ -81,29 +82,29 @@ def test_the_neighbours_learn_of_a_move(node: Namespace, peer: Namespace, module
 
 
 @pytest.mark.scenario("C8")
-def test_a_duplicate_on_the_link_is_refused(node: Namespace, peer: Namespace, module: Module) -> None:
-    peer.ip(f"addr add {VIP} dev eth0")
+@pytest.mark.parametrize("address", [VIP, VIP6])
+def test_a_duplicate_on_the_link_is_refused(node: Namespace, peer: Namespace, module: Module, address: str) -> None:
+    settle(node)
+    peer.ip(f"addr add {address} dev eth0{' nodad' if ':' in address else ''}")
     before = snapshot(node)
     for check in (True, False):
-        answer = module("ip_address", check, address=VIP, interface="eth0")
+        answer = module("ip_address", check, address=address, interface="eth0")
         assert answer["failed"]
         assert "in use by" in answer["msg"]
         assert answer["errors"][0]["mac"] in peer.ip("link show eth0")
         assert not answer["changed"]
         assert snapshot(node) == before
-    assert not module("ip_address", address=VIP, interface="eth0", check_unique=False)["failed"]
+    assert not module("ip_address", address=address, interface="eth0", check_unique=False)["failed"]
+    assert address in addresses(node, "eth0")
 
 
-@pytest.mark.scenario("C8")
-def test_an_ipv6_duplicate_is_refused_and_leaves_nothing(node: Namespace, peer: Namespace, module: Module) -> None:
-    settle(node)
+def test_a_duplicate_is_found_from_a_link_without_any_ipv6_address(node: Namespace, peer: Namespace, module: Module) -> None:
+    node.ip("link set eth0 addrgenmode none")
+    node.ip("-6 addr flush dev eth0")
     peer.ip(f"addr add {VIP6} dev eth0 nodad")
     answer = module("ip_address", address=VIP6, interface="eth0")
     assert answer["failed"]
-    assert "in use by another host" in answer["msg"]
-    assert not addresses(node, "eth0")
-    assert not module("ip_address", address=VIP6, interface="eth0", check_unique=False)["failed"]
-    assert VIP6 in addresses(node, "eth0")
+    assert answer["errors"][0]["mac"] in peer.ip("link show eth0")
 
 
 def test_an_address_that_failed_duplicate_detection_is_added_again(node: Namespace, peer: Namespace, module: Module) -> None:
@@ -119,27 +120,33 @@ def test_an_address_that_failed_duplicate_detection_is_added_again(node: Namespa
     assert not answer["after"]["dadfailed"]
 
 
-def test_another_host_that_is_probing_for_it_counts_as_a_claim(node: Namespace, peer: Namespace, module: Module) -> None:
-    """RFC 5227 section 2.1.1: both hosts probe at the same time; neither may take the address."""
-    mac = bytes.fromhex("02aabbccddee")
-    frame = b"\xff" * 6 + mac + struct.pack("!HHHBBH6s4s6s4s", 0x0806, 1, 0x0800, 6, 4, 1, mac, b"\0" * 4, b"\0" * 6, socket.inet_aton("10.1.0.10"))
+def a_question(address: str) -> bytes:
+    """Who has the address? From nobody, as a switch asks that tracks devices, and a host that is about to use the address."""
+    mac, ip = bytes.fromhex("02aabbccddee"), Address.parse(address).ip.packed
+    return arp_frame(mac, b"\0" * 4, ip) if len(ip) == 4 else solicitation_frame(mac, ip)
+
+
+@pytest.mark.parametrize("address", [VIP, VIP6])
+def test_a_device_that_only_asks_for_the_address_has_no_claim(node: Namespace, peer: Namespace, module: Module, address: str) -> None:
+    settle(node)
     stop = threading.Event()
-    with peer.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806)) as raw:
-        raw.bind(("eth0", 0x0806))
+    with peer.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as raw:
+        raw.bind(("eth0", 0))
 
-        def probe() -> None:
+        def ask() -> None:
             while not stop.wait(0.02):
-                raw.send(frame)
+                raw.send(a_question(address))
 
-        thread = threading.Thread(target=probe)
+        thread = threading.Thread(target=ask)
         thread.start()
         try:
-            answer = module("ip_address", address=VIP, interface="eth0")
+            answer = module("ip_address", address=address, interface="eth0")
         finally:
             stop.set()
             thread.join()
-    assert answer["failed"]
-    assert "02:aa:bb:cc:dd:ee" in answer["msg"]
+    assert not answer["failed"], answer["msg"]
+    assert address in addresses(node, "eth0")
+    assert not answer["after"]["dadfailed"]
 
 
 def test_a_link_that_is_down_is_set_up(node: Namespace, module: Module) -> None:

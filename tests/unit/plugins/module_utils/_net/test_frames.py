@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._net.frames import advertisement, arp_frame, claims
+from ansible_collections.holdfast.ha.plugins.module_utils._net.frames import advertisement, arp_frame, claims, neighbour_claims, solicitation_frame
 
 MINE, THEIRS = b"\x02" + b"\0" * 5, b"\x02" + b"\x01" * 5
 IP, OTHER, NONE = socket.inet_aton("10.1.0.10"), socket.inet_aton("10.1.0.11"), b"\0" * 4
@@ -26,7 +26,7 @@ def reply(sender_ip: bytes, target_ip: bytes) -> bytes:
         (reply(IP, NONE), THEIRS),
         (arp_frame(THEIRS, IP, OTHER), THEIRS),  # it uses the address to ask for another
         (arp_frame(THEIRS, IP, IP), THEIRS),  # it announces it
-        (arp_frame(THEIRS, NONE, IP), THEIRS),  # it is probing too (RFC 5227 section 2.1.1)
+        (arp_frame(THEIRS, NONE, IP), None),  # whoever tracks devices, or is about to take it as well
         (arp_frame(THEIRS, OTHER, IP), None),  # a neighbour that only asks for it
         (reply(OTHER, IP), None),
         (reply(NONE, IP), None),
@@ -55,3 +55,36 @@ def test_an_advertisement_overrides(router: bool, flags: int) -> None:
     assert packet[4] == flags
     assert packet[8:24] == b"\xfd" * 16
     assert packet[24:] == b"\x02\x01" + MINE
+
+
+IP6, OTHER6, NONE6 = bytes.fromhex("fd" + 14 * "00" + "10"), bytes.fromhex("fd" + 14 * "00" + "11"), bytes(16)
+SAID = advertisement(IP6, THEIRS, router=False)
+ASKED = b"\x87" + SAID[1:24] + b"\x01\x01" + THEIRS
+
+
+@pytest.mark.parametrize(
+    ("message", "source", "hops", "claimant"),
+    [
+        pytest.param(SAID, OTHER6, 255, THEIRS, id="it-says-so"),
+        pytest.param(SAID[:24], OTHER6, 255, bytes(6), id="it-says-so-without-a-mac-address"),
+        pytest.param(advertisement(OTHER6, THEIRS, router=False), OTHER6, 255, None, id="of-another-address"),
+        pytest.param(SAID, OTHER6, 254, None, id="from-behind-a-router"),
+        pytest.param(ASKED, IP6, 255, THEIRS, id="it-asks-from-the-address"),
+        pytest.param(ASKED[:24], NONE6, 255, None, id="it-asks-from-no-address"),
+        pytest.param(ASKED, OTHER6, 255, None, id="a-neighbour-that-only-asks"),
+        pytest.param(SAID[:24] + b"\x02\x00" + bytes(6), OTHER6, 255, bytes(6), id="an-option-without-length"),
+        pytest.param(SAID[:23], OTHER6, 255, None, id="too-short"),
+        pytest.param(b"", OTHER6, 255, None, id="empty"),
+    ],
+)
+def test_neighbour_claims(message: bytes, source: bytes, hops: int, claimant: bytes | None) -> None:
+    assert neighbour_claims(message, source, hops, IP6) == claimant
+
+
+def test_a_solicitation_goes_to_the_group_of_the_address_with_a_right_checksum() -> None:
+    frame = solicitation_frame(MINE, IP6)
+    assert frame[:6] == bytes.fromhex("3333ff000010")
+    header, message = frame[14:54], frame[54:]
+    assert (header[7], header[8:24], message[8:24]) == (255, bytes(16), IP6)
+    total = sum(struct.unpack("!36H", header[8:40] + struct.pack("!II", len(message), 58) + message + bytes(8)))
+    assert (total & 0xFFFF) + (total >> 16) == 0xFFFF

@@ -56,7 +56,7 @@ ASK, ADD, TELL = CheckUnclaimed(VIP, "eth0"), AddAddress(VIP, "eth0"), Announce(
         pytest.param(replace(WANT, check_unique=False), [link("eth0")], (ADD, TELL), id="new-unchecked"),
         pytest.param(replace(WANT, announce=0), [link("eth0")], (ASK, ADD), id="new-silent"),
         pytest.param(WANT, [link("eth0", arp=False)], (ADD,), id="no-arp"),
-        pytest.param(WANT6, [link("eth0")], (AddAddress(VIP6, "eth0", detect=True), Announce(VIP6, "eth0", 3)), id="new-v6"),
+        pytest.param(WANT6, [link("eth0")], (CheckUnclaimed(VIP6, "eth0"), AddAddress(VIP6, "eth0"), Announce(VIP6, "eth0", 3)), id="new-v6"),
         pytest.param(WANT, [link("eth0", held("10.1.0.10/24"))], (), id="there"),
         pytest.param(
             WANT,
@@ -73,7 +73,7 @@ ASK, ADD, TELL = CheckUnclaimed(VIP, "eth0"), AddAddress(VIP, "eth0"), Announce(
         pytest.param(
             WANT6,
             [link("eth0", held("fd00:1::10/64", dadfailed=True))],
-            (RemoveAddress(VIP6, "eth0"), AddAddress(VIP6, "eth0", detect=True), Announce(VIP6, "eth0", 3)),
+            (CheckUnclaimed(VIP6, "eth0"), RemoveAddress(VIP6, "eth0"), AddAddress(VIP6, "eth0"), Announce(VIP6, "eth0", 3)),
             id="dad-failed",
         ),
         pytest.param(

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Neighbours learn which node has the address, also those that missed the first announcement; and from nobody but the holder of the lease."""
+"""Neighbours learn which node has the address, also those that missed the first announcement, and from nobody but the holder of the lease.
+
+A neighbour that has the address itself is refused its own; one that only asks for it is not.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,16 @@ while True:
     frame = raw.recv(2048)
     if frame[28:32] == ip == frame[38:42]:
         print(frame[22:28].hex(":"), flush=True)
+"""
+#: Asks by a link who has an address, again and again: as a switch does that tracks devices, with no address as its own.
+_ASK = """
+import socket, struct, sys, time
+raw, mac = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0), bytes.fromhex("02aabbccdd01")
+raw.bind((sys.argv[1], 0))
+arp = struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, mac, bytes(4), bytes(6), socket.inet_aton(sys.argv[2]))
+while True:
+    raw.send(b"\\xff" * 6 + mac + b"\\x08\\x06" + arp)
+    time.sleep(0.05)
 """
 SOMEBODY = "02:aa:bb:cc:dd:01"
 
@@ -108,6 +121,39 @@ def test_only_the_holder_of_the_lease_announces(shared: Pair, tmp_path: Path) ->
         a.send(signal.SIGCONT)
         until(lambda: listener.heard[before:].count(mac(shared, "node-b")) >= 3, 10, "node-b does not announce the address")
         assert set(listener.heard[before:]) == {mac(shared, "node-b")}
+
+
+def test_a_device_that_asks_for_the_address_delays_no_takeover(shared: Pair) -> None:
+    shared.reset()
+    device = shared.node("client-c").namespace.spawn(sys.executable, "-c", _ASK, "eth0", HOST)
+    try:
+        shared.checkers["node-a"].kill()
+        shared.lan.cut("node-a")
+        until(lambda: bool(shared.checkers["node-b"].seen("takeover")), 20, "no takeover")
+        assert shared.checkers["node-b"].seen("takeover")[0]["ok"], shared.checkers["node-b"].seen("takeover")
+    finally:
+        device.kill()
+        device.wait()
+        shared.lan.mend("node-a")
+
+
+def test_a_machine_that_has_the_address_is_named_with_what_to_do(shared: Pair) -> None:
+    shared.reset()
+    client = shared.node("client-c")
+    client.namespace.ip(f"addr add {HOST}/32 dev lo")  # answers for it, as a server does that was started again
+    try:
+        shared.checkers["node-a"].kill()
+        shared.lan.cut("node-a")
+        until(lambda: bool(shared.checkers["node-b"].seen("takeover")), 20, "no takeover")
+        (first, *_more) = shared.checkers["node-b"].seen("takeover")
+        assert not first["ok"]
+        assert any(one.mac in first["message"] for one in client.place.interfaces)
+        assert first["message"].endswith("Find the host with this MAC address, and remove the address from it.")
+        client.namespace.ip(f"addr del {HOST}/32 dev lo")
+        shared.until_serving("node-b")
+    finally:
+        client.namespace.run("ip", "addr", "del", f"{HOST}/32", "dev", "lo", check=False)
+        shared.lan.mend("node-a")
 
 
 def test_a_link_with_another_mac_address_announces_it(shared: Pair, tmp_path: Path) -> None:
