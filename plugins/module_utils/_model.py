@@ -26,7 +26,10 @@ else:
 #: Longer text is no address: refused before it is parsed or repeated in a message.
 _LONGEST_CIDR = 64
 #: IFNAMSIZ - 1, and the characters that the kernel's dev_valid_name and sane administrators allow.
-_LINK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@-]{0,14}")
+_LINK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}")
+#: Of the label of an IPv4 address: IFNAMSIZ - 1.
+LONGEST_LABEL = 15
+_LABEL = re.compile(r"[A-Za-z0-9_.-]{1,13}")
 #: The shortest prefix length of an address by IP version: the kernel adds a route to the whole network on the address's link.
 _WIDEST = {4: 8, 6: 32}
 _TAG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -77,9 +80,25 @@ def is_loopback(url: str) -> bool:
 
 def parse_link_name(text: str, path: str = "interface") -> str:
     """``text`` if it can be the name of a link, else `BadInput` naming ``path``."""
+    name, colon, label = text.partition(":")
+    if colon and _LINK_NAME.fullmatch(name):
+        raise BadInput(f"{path}: {shown(text)} is the label of an address, not an interface; give {name}, and set label to {shown(label)}", path=path)
     if not _LINK_NAME.fullmatch(text):
         raise BadInput(f"{path}: {shown(text)} is not an interface name; give one that `ip link` shows, such as eth0", path=path)
     return text
+
+
+def parse_label(text: str, address: Address, interfaces: Iterable[str], path: str = "label") -> str:
+    """What follows the name of each of the interfaces in the label of the address, such as ``:vip``. Raises `BadInput` naming ``path``."""
+    if not _LABEL.fullmatch(text):
+        raise BadInput(f"{path}: {shown(text)} is not a label; give what follows the colon, such as vip for the label eth0:vip", path=path)
+    if address.version != 4:
+        raise BadInput(f"{path}: {address.host} cannot have a label, as only IPv4 addresses have one; leave it out", path=path)
+    for interface in interfaces:
+        label = f"{interface}:{text}"
+        if len(label) > LONGEST_LABEL:
+            raise BadInput(f"{path}: the label {label} is longer than {LONGEST_LABEL} characters; give a shorter one", path=path)
+    return f":{text}"
 
 
 def is_tag(text: str) -> bool:
@@ -427,6 +446,7 @@ class Resource:
     priority: Mapping[str, int] = field(default_factory=dict)
     failback: str = "manual"
     fence: str = "none"
+    label: str | None = None  # what follows the interface's name, such as :vip
     stop_budget: float = 0.0
     on_stop_failure: str = "wait"
     announce_interval: float = 60.0  # seconds; 0 for never

@@ -71,6 +71,12 @@ options:
     type: str
     choices: [auto, none]
     default: auto
+  label:
+    description:
+      - Text after the colon in the label of an IPv4 address, V(vip) for C(eth0:vip). The whole label has at most 15 characters.
+      - Set when the address is added. The label of an address that is on the interface already is not changed.
+      - By default, an address that is moved from another interface keeps this part of its label.
+    type: str
   gateway:
     description:
       - The gateway of the source route.

@@ -21,7 +21,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import (
 from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel, apply
 from ansible_collections.holdfast.ha.plugins.module_utils._net.lifetime import set_lifetime
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe
-from ansible_collections.holdfast.ha.plugins.module_utils._net.plan import plan
+from ansible_collections.holdfast.ha.plugins.module_utils._net.plan import label_on, label_suffix, plan
 from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import link_of_replies
 from ansible_collections.holdfast.ha.plugins.module_utils._net.simulate import simulate
 from ansible_collections.holdfast.ha.plugins.module_utils._net.source_route import plan_source_route
@@ -78,6 +78,8 @@ class ProtectedAddress:
     def __init__(self, tag: str, kernel: Kernel, files: Store) -> None:
         self.tag, self.kernel, self.files = tag, kernel, files
         self.known = Definition(tag, files)
+        #: What followed the interface's name in its label when it was last seen.
+        self._label: str | None = None
 
     def places(self) -> list[tuple[Link, LinkAddress]]:
         """Where it stands."""
@@ -94,7 +96,11 @@ class ProtectedAddress:
     def _desired(self, gateway: str | None, to: str | None = None, unique: bool = False) -> Desired:
         known = self.known()
         given = gateway or (known.resource.gateway if known.resource else None)
-        return Desired(known.address, to or known.interface, valid_lft=_SOME, gateway=given, check_unique=unique, leave_up=True)
+        return Desired(known.address, to or known.interface, valid_lft=_SOME, gateway=given, label=self._suffix(), check_unique=unique, leave_up=True)
+
+    def _suffix(self) -> str | None:
+        resource = self.known().resource
+        return resource.label if resource is not None and resource.label is not None else self._label
 
     def replies_by(self, link: Link) -> bool:
         """Whether the kernel sends the address's replies by this link, or does not tell."""
@@ -115,6 +121,7 @@ class ProtectedAddress:
 
     def foresee(self, net: NetState) -> AddAddress | None:
         """What `put_back` would do first if the address went from its interface in ``net``, where that is to add it again."""
+        self._learn_label(net)
         try:
             first = next(iter(plan(self._put_back(None), self.without(net))), None)
         except HoldfastError:
@@ -127,12 +134,12 @@ class ProtectedAddress:
 
     def _put_back(self, to: str | None) -> Desired:
         known = self.known()
-        return Desired(known.address, to or known.interface, valid_lft=_SOME, check_unique=False, source_route=False)
+        return Desired(known.address, to or known.interface, valid_lft=_SOME, label=self._suffix(), check_unique=False, source_route=False)
 
     def _carry_out(self, actions: tuple[Action, ...], grant: Grant) -> None:
         for action in actions:
             if isinstance(action, (AddAddress, RefreshAddress)):
-                self._live(action.address, action.interface, grant)
+                self._live(action.address, action.interface, grant, label=action.label if isinstance(action, AddAddress) else None)
                 if isinstance(action, AddAddress):
                     apply(tuple(AddRoute(route) for route in action.restore), self.kernel)
             elif isinstance(action, Announce):
@@ -157,14 +164,21 @@ class ProtectedAddress:
     def prolong(self, grant: Grant, last: str | None) -> str | None:
         """Let it live on wherever it stands; where it stands nowhere, on the link ``last``. The link, or ``None`` where it stands on none."""
         known = self.known()
-        places = list(self.kernel.links().places(known.address))
+        net = self.kernel.links()
+        self._learn_label(net)
+        places = list(net.places(known.address))
         for link, held in places:
             self._live(held.address, link.name, grant, noprefixroute=held.noprefixroute)
         if places:
             return places[0][0].name
         if last is not None:
-            self._live(known.address, last, grant)
+            self._live(known.address, last, grant, label=label_on(last, self._suffix()))
         return last
+
+    def _learn_label(self, net: NetState) -> None:
+        places = list(net.places(self.known().address))
+        if places:
+            self._label = label_suffix(*places[0])
 
     def take_down(self) -> None:
         """Remove it from every link, and its source route. Raises `NotConverged` when it is still there."""
@@ -179,5 +193,5 @@ class ProtectedAddress:
             raise NotConverged(f"{address} is still on {left[0][0].name} after its removal", interface=left[0][0].name)
 
     @staticmethod
-    def _live(address: Address, interface: str, grant: Grant, *, noprefixroute: bool = False) -> None:
-        grant(lambda seconds: set_lifetime(address, interface, seconds, noprefixroute=noprefixroute))
+    def _live(address: Address, interface: str, grant: Grant, *, noprefixroute: bool = False, label: str | None = None) -> None:
+        grant(lambda seconds: set_lifetime(address, interface, seconds, noprefixroute=noprefixroute, label=label))

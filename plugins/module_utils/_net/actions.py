@@ -45,12 +45,13 @@ class CheckUnclaimed:
 
 @dataclass(frozen=True)
 class AddAddress:
-    """Add an address. ``restore``: routes from it that a removal took along."""
+    """Add an address. ``label``: of an IPv4 address, where it is not the interface's name. ``restore``: routes from it that a removal took along."""
 
     address: Address
     interface: str
     valid_lft: int | None = None
     restore: tuple[KernelRoute, ...] = ()
+    label: str | None = None
 
     def __str__(self) -> str:
         return f"adding {self.address} to {self.interface}"

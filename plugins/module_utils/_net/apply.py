@@ -135,7 +135,7 @@ def _check_unclaimed(action: CheckUnclaimed, kernel: Kernel) -> None:
 
 
 def _add(action: AddAddress, kernel: Kernel) -> None:
-    held = LinkAddress(action.address, action.valid_lft, action.valid_lft)
+    held = LinkAddress(action.address, action.valid_lft, action.valid_lft, label=action.label)
     kernel.ip(*_address_words("replace", held, action.interface))
     for route in action.restore:
         _attempt(_route_words("replace", route), kernel)
@@ -180,6 +180,8 @@ def _address_words(verb: str, held: LinkAddress, interface: str, *, detect: bool
     words = ["address", verb, str(held.address), "dev", interface]
     if held.address.version == 4 and held.address.prefixlen < 31:
         words += ["broadcast", "+"]
+    if held.label is not None:
+        words += ["label", held.label]
     if held.scope != "global":
         words += ["scope", held.scope]
     for name, seconds in (("valid_lft", held.valid_lft), ("preferred_lft", held.preferred_lft)):

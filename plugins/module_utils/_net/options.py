@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, parse_ip, parse_link_name, shown
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, parse_ip, parse_label, parse_link_name, shown
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import Desired
 
 ADDRESS_OPTIONS: dict[str, dict[str, Any]] = {
@@ -20,6 +20,7 @@ ADDRESS_OPTIONS: dict[str, dict[str, Any]] = {
     "announce": {"type": "int", "default": 3},
     "source_route": {"type": "str", "choices": ["auto", "none"], "default": "auto"},
     "gateway": {"type": "str"},
+    "label": {"type": "str"},
 }
 #: The kernel's word for "for ever" is 2**32 - 1.
 _LONGEST_LIFETIME = 2**32 - 2
@@ -41,6 +42,7 @@ def parse_desired(params: Mapping[str, Any]) -> Desired:
         announce=params["announce"],
         source_route=params["source_route"] == "auto",
         gateway=parse_gateway(params["gateway"], address),
+        label=None if params["label"] is None else parse_label(params["label"], address, [params["interface"]]),
     )
 
 

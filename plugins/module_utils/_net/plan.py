@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import Refused
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, KernelRoute, Link, LinkAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._model import LONGEST_LABEL, Address, KernelRoute, Link, LinkAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import (
     Action,
     AddAddress,
@@ -99,10 +99,22 @@ def _plan_address(desired: Desired, net: NetState, link: Link, unclaimed: bool) 
         actions.insert(0, CheckUnclaimed(desired.address, link.name))
     lost = foreign_routes_from(desired.address, net) if elsewhere or (wrong and desired.address.version == 6) else ()
     actions += removals if desired.address.version == 6 else []  # the kernel holds an IPv6 address only once per link
-    actions.append(AddAddress(desired.address, link.name, desired.valid_lft, lost))
+    suffix = desired.label or next(filter(None, (label_suffix(place, held) for place, held in places)), None)
+    actions.append(AddAddress(desired.address, link.name, desired.valid_lft, lost, label_on(link.name, suffix)))
     if desired.announce and link.arp:
         actions.append(Announce(desired.address, link.name, desired.announce))
     return actions + (removals if desired.address.version == 4 else [])
+
+
+def label_suffix(link: Link, held: LinkAddress) -> str | None:
+    """What follows the interface's name in the label of the address; ``None`` where nothing does."""
+    label = held.label or ""
+    return label[len(link.name) :] or None if label.startswith(link.name) else None
+
+
+def label_on(interface: str, suffix: str | None) -> str | None:
+    """The label of an address on that interface; ``None`` where it has none of its own, or it would be too long."""
+    return f"{interface}{suffix}" if suffix and len(interface) + len(suffix) <= LONGEST_LABEL else None
 
 
 def removal(link: Link, held: LinkAddress, net: NetState) -> RemoveAddress:

@@ -31,7 +31,8 @@ def plan_back(address: Address, before: NetState, now: NetState, announcements: 
         removal(link, held, now) for link, held in now.places(address) if (link.name, held.address) not in {(name, old.address) for name, old in was}
     ]
     for name, held in back:
-        actions.append(AddAddress(held.address, name, held.valid_lft, foreign_routes_from(address, before)))
+        label = held.label if held.label != name else None
+        actions.append(AddAddress(held.address, name, held.valid_lft, foreign_routes_from(address, before), label))
         link = before.find(name)
         if announcements and link is not None and link.arp:
             actions.append(Announce(held.address, name, announcements))

@@ -63,6 +63,7 @@ def _added(link: Link, action: AddAddress) -> Link:
         action.valid_lft,
         secondary=action.address.version == 4 and any(not held.secondary for held in same),
         dynamic=action.valid_lft is not None,
+        label=action.label,
     )
     kept = tuple(held for held in link.addresses if held.address != action.address)
     return replace(link, addresses=(*kept, new))

@@ -50,6 +50,7 @@ class Desired:
     """What is wanted of one address. The fields are the options of the ip_address module.
 
     :param valid_lft: Seconds, ``None`` for ever.
+    :param label: What follows the interface's name in the label of an IPv4 address. Without it, the address keeps the one that it has.
     :param leave_up: A link that was switched off stays on even where it has no carrier then: what comes next is not tried on it again.
     :param require_up: False: put the address there even if the link is dead (when it goes back after a failed swap).
     """
@@ -64,4 +65,5 @@ class Desired:
     announce: int = 3
     source_route: bool = True
     gateway: str | None = None
+    label: str | None = None
     require_up: bool = True

@@ -16,6 +16,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._model import (
     Probe,
     Resource,
     parse_ip,
+    parse_label,
     parse_link_name,
     parse_tag,
     shown,
@@ -55,6 +56,7 @@ def parse(definition: object, path: str = "/holdfast_resources/0") -> Resource:
         fence=fields.optional("fence", lambda value, at: _choice(value, at, _FENCES), "none"),
         stop_budget=fields.optional("stop_budget", lambda value, at: _number(value, at, 0, 3600), 0.0),
         on_stop_failure=fields.optional("on_stop_failure", lambda value, at: _choice(value, at, _ON_STOP_FAILURE), "wait"),
+        label=fields.optional("label", lambda value, at: parse_label(_text(value, at), address, filter(None, (interface, backup)), at), None),
         announce_interval=fields.optional("announce_interval", _announce_interval, Resource.announce_interval),
     )
     fields.finish()

@@ -159,7 +159,14 @@ class SwapTask:
         lifetimes = [held.valid_lft for _link, held in state.net.places(state.known.address)]
         resource = state.known.resource
         gateway = parse_gateway(self._wish.gateway or (resource.gateway if resource else None), state.known.address)
-        return Desired(state.known.address, to, valid_lft=lifetimes[0] if lifetimes else None, announce=_ANNOUNCEMENTS, gateway=gateway)
+        return Desired(
+            state.known.address,
+            to,
+            valid_lft=lifetimes[0] if lifetimes else None,
+            announce=_ANNOUNCEMENTS,
+            gateway=gateway,
+            label=resource.label if resource else None,
+        )
 
     def _verification(self, state: ResourceSight, to: str, serving: bool) -> tuple[SwapAction, ...]:
         if not serving:
@@ -191,7 +198,8 @@ class SwapTask:
         if not lease.get("held") or left is None:
             raise Refused(f"this node does not hold the lease of {self._wish.tag}, so the address may not be up here; see holdfast.ha.lease_info")
         address, link, new = action.address, action.interface, isinstance(action, net_actions.AddAddress)
-        lives = functools.partial(set_lifetime, address, link, noprefixroute=getattr(action, "noprefixroute", False))
+        quiet, label = getattr(action, "noprefixroute", False), getattr(action, "label", None)
+        lives = functools.partial(set_lifetime, address, link, noprefixroute=quiet, label=label)
         extend(asked + float(left) - _ROUNDED, _CAREFUL, lives)
         if new:
             apply_net(tuple(net_actions.AddRoute(route) for route in getattr(action, "restore", ())), self._kernel)

@@ -6,22 +6,26 @@ A neighbour that has the address itself is refused its own; one that only asks f
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from lab.checker import write
 from lab.lan import Lan
 from lab.netns import Namespace
+from lab.node import Node
 from lab.waiting import until
 
-from .pair import HOST, KEY, Pair
+from .pair import CHECKS, HOST, KEY, Pair
 from .small import HOST as SMALL_HOST
-from .small import SmallNode
+from .small import STATE, SmallNode
 
 #: Prints the sender's MAC address of each gratuitous ARP request for an address that comes in by a link.
 _LISTEN = """
@@ -187,3 +191,33 @@ def test_an_interval_below_a_second_is_refused(small: SmallNode) -> None:
     assert small.checker is not None
     with pytest.raises(RuntimeError, match="give at least 1 second, or 0"):
         small.checker.start()
+
+
+def label(node: SmallNode, link: str) -> str:
+    """Of the address on the link; empty while it is not there."""
+    (shown,) = json.loads(node.namespace.ip(f"-j addr show dev {link}"))
+    return next((str(one["label"]) for one in shown["addr_info"] if one.get("local") == SMALL_HOST), "")
+
+
+@pytest.mark.parametrize("given", [pytest.param({"label": "1"}, id="by-the-resource"), pytest.param({}, id="by-who-had-put-it-up")])
+def test_the_address_comes_back_with_its_label(small: SmallNode, given: dict[str, str]) -> None:
+    small.reset(watched=False, checks=CHECKS, backup_interface="eth1", **given)
+    assert small.checker is not None
+    try:
+        if not given:
+            small.namespace.ip(f"addr add {SMALL_HOST}/22 dev eth0 label eth0:1")
+        small.checker.start()
+        small.ask("acquire", tag="web", wait=60)
+        small.ask("serve", tag="web")
+        write(cast(Node, small), STATE, small.learned(in_service=True, backup_interface="eth1"))
+        until(lambda: label(small, "eth0") == "eth0:1", 10, "the address is not there with its label")
+        until(lambda: small.ask("status")["resources"][0]["health"] == "healthy", 20, "it does not become healthy")
+        for _turn in range(2):
+            small.namespace.ip(f"addr del {SMALL_HOST}/22 dev eth0")
+            until(lambda: label(small, "eth0") != "", 10, "the address does not come back")
+            assert label(small, "eth0") == "eth0:1"
+        small.router.ip("link set eth0 down")
+        until(lambda: label(small, "eth1") != "", 10, "the address does not move")
+        assert label(small, "eth1") == "eth1:1"
+    finally:
+        small.reset(watched=False)

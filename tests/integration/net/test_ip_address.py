@@ -149,6 +149,33 @@ def test_a_device_that_only_asks_for_the_address_has_no_claim(node: Namespace, p
     assert not answer["after"]["dadfailed"]
 
 
+def label(machine: Namespace, link: str) -> str:
+    return str(addresses(machine, link)[VIP]["label"])
+
+
+def test_a_label_is_set_and_goes_with_the_address(node: Namespace, module: Module) -> None:
+    module("ip_address", address=VIP, interface="eth0", label="vip")
+    assert label(node, "eth0") == "eth0:vip"
+    module("ip_address", address=VIP, interface="eth1")
+    assert label(node, "eth1") == "eth1:vip"
+    module("ip_address", address=VIP, interface="eth0", valid_lft=100)
+    assert label(node, "eth0") == "eth0:vip"
+    answer = module("ip_address", address=VIP, interface="eth0", label="longer-than-that")
+    assert answer["failed"]
+    assert answer["msg"].startswith("label: ")
+
+
+def test_a_label_is_kept_where_the_prefix_length_changes(node: Namespace, module: Module) -> None:
+    node.ip("addr add 10.1.0.10/32 dev eth0 label eth0:1")
+    module("ip_address", address=VIP, interface="eth0")
+    assert label(node, "eth0") == "eth0:1"
+
+
+def test_a_label_is_no_interface(module: Module) -> None:
+    answer = module("ip_address", address=VIP, interface="eth0:1")
+    assert answer["msg"] == "interface: 'eth0:1' is the label of an address, not an interface; give eth0, and set label to '1'"
+
+
 def test_a_link_that_is_down_is_set_up(node: Namespace, module: Module) -> None:
     node.ip("link set eth0 down")
     refused = module("ip_address", address=VIP, interface="eth0", bring_up=False)

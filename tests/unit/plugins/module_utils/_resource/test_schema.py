@@ -23,6 +23,7 @@ FULL: dict[str, Any] = {
     "failback": "automatic",
     "fence": "stop_instance",
     "announce_interval": 30,
+    "label": "vip",
     "stop_budget": 3,
     "on_stop_failure": "reboot",
 }
@@ -36,7 +37,7 @@ def test_everything_is_read() -> None:
     assert web.ec2.route_tables == ("all",)
     assert web.ec2.elastic_ip == "203.0.113.5"
     assert web.dependents == (Dependent("app", service="nginx.service"), Dependent("warm", tasks="/etc/holdfast/hooks/warm.yml", timeout=5.0))
-    assert web.announce_interval == 30.0
+    assert (web.announce_interval, web.label) == (30.0, ":vip")
     assert (dict(web.priority), web.failback, web.fence, web.stop_budget) == ({"node-a": 1, "node-b": 2}, "automatic", "stop_instance", 3.0)
     assert web.on_stop_failure == "reboot"
 
@@ -94,6 +95,11 @@ def test_little_is_needed() -> None:
         ({"priority": {"node-a": True}}, "/holdfast_resources/0/priority/node-a: "),
         ({"failback": "maybe"}, "/holdfast_resources/0/failback: "),
         ({"fence": "none "}, "/holdfast_resources/0/fence: "),
+        ({"label": "eth0:1"}, "/holdfast_resources/0/label: "),
+        ({"label": "eleven-long"}, "/holdfast_resources/0/label: "),
+        ({"label": "vip", "address": "fd00::10/64", "probe": None, "gateway": None}, "/holdfast_resources/0/label: "),
+        ({"interface": "eth0:1"}, "/holdfast_resources/0/interface: 'eth0:1' is the label of an address"),
+        ({"backup_interface": "eth1:1"}, "/holdfast_resources/0/backup_interface: 'eth1:1' is the label of an address"),
         ({"announce_interval": -1}, "/holdfast_resources/0/announce_interval: "),
         ({"announce_interval": 0.5}, "/holdfast_resources/0/announce_interval: "),
         ({"announce_interval": 3601}, "/holdfast_resources/0/announce_interval: "),
