@@ -32,6 +32,8 @@ LONGEST_LABEL = 15
 _LABEL = re.compile(r"[A-Za-z0-9_.-]{1,13}")
 #: The shortest prefix length of an address by IP version: the kernel adds a route to the whole network on the address's link.
 _WIDEST = {4: 8, 6: 32}
+#: Metadata, DNS and time on every instance.
+_OF_EC2 = "fd00:ec2::/32"
 _TAG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _HOST = re.compile(r"([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?")
 _LONGEST_HOST, _LONGEST_URL = 253, 4096
@@ -164,6 +166,8 @@ class Address:
         ip, widest = network.ip, _WIDEST[network.version]
         if ip.is_link_local():
             raise BadInput(f"{path}: {shown(text)} is a link-local address, which no router forwards; give another address", path=path)
+        if ip.version == 6 and ip in netaddr.IPNetwork(_OF_EC2):
+            raise BadInput(f"{path}: {shown(text)} is in {_OF_EC2}, which Amazon EC2 reserves for its own services; give another address", path=path)
         if ip.version == 6 and (ip.is_ipv4_mapped() or ip.is_ipv4_compat()) and ip.value > 1:
             raise BadInput(f"{path}: {shown(text)} is an IPv4 address in IPv6 notation; give it as {ip.ipv4()}/32", path=path)
         if ip.is_multicast() or ip.is_loopback() or ip.value == 0 or (ip.version == 4 and (ip.words[0] >= 224 or ip.words[0] == 0)):

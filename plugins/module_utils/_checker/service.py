@@ -77,7 +77,7 @@ class Service:
         if running is not None:
             running.refuse_to_be_replaced()
         resources = self._resources()
-        refuse_shared_addresses(resources)
+        refuse_shared_addresses(resources, config.peers.addresses if config.peers is not None else {})
         for resource in resources:
             self._timing(resource)
             if running is not None and resource.ec2 is not None:  # at a start, EC2 is no reason not to hold a lease

@@ -45,7 +45,7 @@ def validate(given: Mapping[str, Any]) -> Config:
                 raise BadInput(f"{place}/priority: {node} is no node of the cluster; it has {', '.join(config.nodes)}", path=f"{place}/priority")
         if config.store.type != "none":
             dataclasses.replace(config.timing, stop_budget=resource.stop_budget).validate()
-    refuse_shared_addresses(parsed)
+    refuse_shared_addresses(parsed, config.peers.addresses if config.peers is not None else {})
     if config.peers is not None:
         missing = sorted(set(config.nodes) - set(config.peers.addresses))
         if missing:

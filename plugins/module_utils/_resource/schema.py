@@ -95,11 +95,20 @@ class _Fields:
                 raise BadInput(f"{self._path}: {shown(name)} is not known here; {hint}", path=self._path)
 
 
-def refuse_shared_addresses(resources: Iterable[Resource]) -> None:
-    """Refuse two resources with one address: each has a lease of its own, so two nodes could have the address. Raises `BadInput`."""
+def refuse_shared_addresses(resources: Iterable[Resource], nodes: Mapping[str, str]) -> None:
+    """Refuse two resources with one address: each has a lease of its own, so two nodes could have the address. Raises `BadInput`.
+
+    :param nodes: The address of each node, as far as they are known. Such an address does not move.
+    """
     owners: dict[str, str] = {}
+    own = {address: node for node, address in nodes.items()}
     for one in resources:
         address = str(one.address.ip)
+        if address in own:
+            raise BadInput(
+                f"{one.tag}: the address {address} is that of the node {own[address]} itself. Give an address that no node has of its own.",
+                path="holdfast_resources",
+            )
         if owners.setdefault(address, one.tag) != one.tag:
             raise BadInput(
                 f"{one.tag}: the address {address} is that of {owners[address]} already. Give each address to one resource.",

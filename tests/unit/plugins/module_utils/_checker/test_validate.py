@@ -66,6 +66,47 @@ def test_what_is_wrong_is_refused_in_one_line(change: Callable[[dict[str, Any]],
 
 
 @pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        pytest.param("10.0.1.10/24", "10.0.1.10 is that of the node node-a itself", id="own"),
+        pytest.param("10.0.2.10/32", "10.0.2.10 is that of the node node-b itself", id="of-another-node"),
+        pytest.param("fe80::1/64", "is a link-local address", id="link-local"),
+        pytest.param("169.254.169.254/32", "is a link-local address", id="metadata"),
+        pytest.param("169.254.10.1/16", "is a link-local address", id="link-local-ipv4"),
+        pytest.param("fd00:ec2::254/128", "Amazon EC2 reserves", id="metadata-ipv6"),
+        pytest.param("::ffff:10.1.0.10/128", "give it as 10.1.0.10/32", id="ipv4-in-ipv6"),
+        pytest.param("::10.1.0.10/128", "give it as 10.1.0.10/32", id="ipv4-in-ipv6-as-it-was-once"),
+        pytest.param("127.0.0.1/8", "cannot be the address of a service", id="loopback"),
+        pytest.param("127.1.2.3/32", "cannot be the address of a service", id="loopback-other"),
+        pytest.param("::1/128", "cannot be the address of a service", id="loopback-ipv6"),
+        pytest.param("224.0.0.18/32", "cannot be the address of a service", id="multicast"),
+        pytest.param("ff02::1/128", "cannot be the address of a service", id="multicast-ipv6"),
+        pytest.param("255.255.255.255/32", "cannot be the address of a service", id="broadcast"),
+        pytest.param("240.0.0.1/32", "cannot be the address of a service", id="reserved"),
+        pytest.param("0.0.0.0/32", "cannot be the address of a service", id="none"),
+        pytest.param("::/128", "cannot be the address of a service", id="none-ipv6"),
+        pytest.param("10.1.0.0/24", "is the network or broadcast address of 10.1.0.0/24", id="network"),
+        pytest.param("10.1.0.255/24", "is the network or broadcast address of 10.1.0.0/24", id="broadcast-of-the-network"),
+    ],
+)
+def test_an_address_that_cannot_move_is_refused_in_words(address: str, told: str) -> None:
+    with pytest.raises(HoldfastError) as refused:
+        validate(changed(lambda given: given["resources"][0].update(address=address)))
+    assert told in refused.value.message
+    assert "\n" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("10.1.0.10/32", "10.1.0.10/24"), ("fd00::10/64", "fd00:0:0::0010/128")],
+)
+def test_one_address_belongs_to_one_resource(first: str, second: str) -> None:
+    web = {"tag": "web", "address": first, "interface": "eth0"}
+    with pytest.raises(HoldfastError, match=r"^api: the address .* is that of web already\. Give each address to one resource\.$"):
+        validate(changed(lambda given: given.update(resources=[web, {**web, "tag": "api", "address": second}])))
+
+
+@pytest.mark.parametrize(
     ("store", "told"),
     [
         ({"type": "etcd", "endpoints": ["https://127.0.0.1:2379"], "ca_cert": "/gone/ca.pem"}, "/gone/ca.pem"),
