@@ -25,8 +25,8 @@ else:
 
 #: Longer text is no address: refused before it is parsed or repeated in a message.
 _LONGEST_CIDR = 64
-#: IFNAMSIZ - 1, and the characters that the kernel's dev_valid_name and sane administrators allow.
-_LINK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}")
+#: ALTIFNAMSIZ - 1, for an alternative name, and the characters that the kernel's dev_valid_name and sane administrators allow.
+_LINK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,126}")
 #: Of the label of an IPv4 address: IFNAMSIZ - 1.
 LONGEST_LABEL = 15
 _LABEL = re.compile(r"[A-Za-z0-9_.-]{1,13}")
@@ -98,7 +98,7 @@ def parse_label(text: str, address: Address, interfaces: Iterable[str], path: st
         raise BadInput(f"{path}: {address.host} cannot have a label, as only IPv4 addresses have one; leave it out", path=path)
     for interface in interfaces:
         label = f"{interface}:{text}"
-        if len(label) > LONGEST_LABEL:
+        if len(interface) <= LONGEST_LABEL < len(label):  # a longer name is an alternative one, and labels begin with the kernel's
             raise BadInput(f"{path}: the label {label} is longer than {LONGEST_LABEL} characters; give a shorter one", path=path)
     return f":{text}"
 

@@ -27,7 +27,7 @@ options:
     type: str
     required: true
   interface:
-    description: The interface on which it stands, or from which it is removed.
+    description: The interface on which it stands, or from which it is removed. An alternative name (C(altname) in C(ip link)) is a name too.
     type: str
     required: true
   state:
@@ -119,7 +119,7 @@ address:
   type: str
   sample: 10.1.0.10/32
 interface:
-  description: The interface that was given.
+  description: The interface that was given, by the kernel's name.
   returned: success
   type: str
   sample: eth0

@@ -77,7 +77,8 @@ backup_interface:
   sample: eth1
 """
 
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR, parse_link_name
+from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import given_link
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.backup import BackupTask
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.options import RESOURCE_OPTIONS, parse_given, parse_node
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
@@ -90,7 +91,7 @@ def build(host: Host) -> BackupTask:
     return BackupTask(
         str(tag),
         resource,
-        parse_link_name(host.params["interface"]),
+        given_link(host.params["interface"]),
         parse_node(host.params),
         present=host.params["state"] == "present",
         store=Store(),

@@ -64,9 +64,10 @@ silent:
 
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR, Address, parse_link_name
+from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR, Address
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe_links
 from ansible_collections.holdfast.ha.plugins.module_utils._net.probe import PROBE_OPTIONS, parse_probe, targets_of, verify
+from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import given_link
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._run import Host, Library, run_info
 
@@ -76,7 +77,7 @@ def read(host: Host) -> dict[str, Any]:
     address = Address.parse_loosely(host.params["address"])
     probe = parse_probe(host.params, address)
     targets_of(address, probe)
-    interface = parse_link_name(host.params["interface"])
+    interface = given_link(host.params["interface"])
     NetState(observe_links(host.run)).link(interface)
     answers = verify(host.run, address, interface, probe)
     return {"answered": list(answers.answered), "silent": list(answers.silent)}

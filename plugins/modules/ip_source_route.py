@@ -76,9 +76,10 @@ after:
   contains: *route
 """
 
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR, Address, parse_link_name
+from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR, Address
 from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel
 from ansible_collections.holdfast.ha.plugins.module_utils._net.options import parse_gateway
+from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import given_link
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import Desired
 from ansible_collections.holdfast.ha.plugins.module_utils._net.task_source import SourceRouteTask
 from ansible_collections.holdfast.ha.plugins.module_utils._run import Host, Library, run_change
@@ -89,7 +90,7 @@ def build(host: Host) -> SourceRouteTask:
     address = Address.parse_loosely(host.params["address"])
     desired = Desired(
         address,
-        parse_link_name(host.params["interface"]),
+        given_link(host.params["interface"]),
         present=host.params["state"] == "present",
         gateway=parse_gateway(host.params["gateway"], address),
     )

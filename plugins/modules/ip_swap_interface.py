@@ -89,10 +89,11 @@ in_service:
   sample: true
 """
 
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR, parse_link_name
+from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
 from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel
 from ansible_collections.holdfast.ha.plugins.module_utils._net.options import parse_gateway
 from ansible_collections.holdfast.ha.plugins.module_utils._net.probe import PROBE_OPTIONS, parse_probe
+from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import given_link
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.lease import alone_with, lease_of
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.options import RESOURCE_OPTIONS, parse_given, parse_node
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
@@ -105,7 +106,7 @@ def build(host: Host) -> SwapTask:
     tag, resource = parse_given(host.params)
     wish = Wish(
         tag=str(tag),
-        to=None if host.params["to"] is None else parse_link_name(host.params["to"], "to"),
+        to=None if host.params["to"] is None else given_link(host.params["to"], "to"),
         probe=parse_probe(host.params, None),
         gateway=parse_gateway(host.params["gateway"], None),
         node=parse_node(host.params),

@@ -22,7 +22,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kern
 from ansible_collections.holdfast.ha.plugins.module_utils._net.lifetime import set_lifetime
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe
 from ansible_collections.holdfast.ha.plugins.module_utils._net.plan import label_on, label_suffix, plan
-from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import link_of_replies
+from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import link_of_replies, real_name
 from ansible_collections.holdfast.ha.plugins.module_utils._net.simulate import simulate
 from ansible_collections.holdfast.ha.plugins.module_utils._net.source_route import plan_source_route
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import Desired, NetState
@@ -52,7 +52,7 @@ class Definition:
 
     def __call__(self) -> Effective:
         """Raises `HoldfastError` where it could never be read."""
-        now = tuple(_stamp(path) for path in self._paths)
+        now = (*(_stamp(path) for path in self._paths), *(real_name(name) for name in self._other_names()))
         if self._known is None or now != self._seen:
             try:
                 known = self._files.effective(self._tag)
@@ -62,6 +62,10 @@ class Definition:
                     raise
                 self._seen, self.trouble = now, error.message
         return self._known
+
+    def _other_names(self) -> tuple[str, ...]:
+        """Names that are not the kernel's own: which link has them may change."""
+        return () if self._known is None else tuple(self._known.given_names.values())
 
 
 def _stamp(path: str) -> object:

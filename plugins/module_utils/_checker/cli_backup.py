@@ -25,6 +25,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._errors import Holdfas
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Probe
 from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe_links
+from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import given_link
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.backup import BackupTask
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import four_lines, in_service
@@ -94,7 +95,7 @@ def _links(here: Here) -> NetState:
 
 
 def _define(order: Backup, here: Here) -> None:
-    present, interface = order.op == "add", str(order.interface)
+    present, interface = order.op == "add", given_link(str(order.interface))
     if order.strict:
         _refuse_what_is_so(order, here)
     node = socket.gethostname()
@@ -104,7 +105,7 @@ def _define(order: Backup, here: Here) -> None:
 
 def _refuse_what_is_so(order: Backup, here: Here) -> None:
     known = here.files.effective(order.tag)
-    if order.op == "add" and known.backup_interface == order.interface:
+    if order.op == "add" and known.backup_interface == given_link(str(order.interface)):
         raise Refused(f"{order.tag} has the backup interface {order.interface} already")
     if order.op == "remove" and known.backup_interface is None:
         raise Refused(f"{order.interface} is not the backup interface of {order.tag}, it has none")

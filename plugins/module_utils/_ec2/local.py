@@ -11,7 +11,8 @@ from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.imds import Imds, mac_of
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, NotFound
-from ansible_collections.holdfast.ha.plugins.module_utils._model import LocalEni, parse_link_name, parse_network, shown
+from ansible_collections.holdfast.ha.plugins.module_utils._model import LocalEni, parse_network, shown
+from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import given_link
 
 
 def parse_id(text: str, prefix: str, path: str) -> str:
@@ -34,7 +35,7 @@ class Which:
         eni_id, link = params.get("network_interface_id"), params.get("interface")
         return cls(
             None if eni_id is None else parse_id(eni_id, "eni", "network_interface_id"),
-            None if link is None else parse_link_name(link),
+            None if link is None else given_link(link),
         )
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, parse_ip, parse_label, parse_link_name, shown
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, parse_ip, parse_label, shown
+from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import given_link
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import Desired
 
 ADDRESS_OPTIONS: dict[str, dict[str, Any]] = {
@@ -34,7 +35,7 @@ def parse_desired(params: Mapping[str, Any]) -> Desired:
         raise BadInput(f"announce: {params['announce']} is out of range; give 0 to {_MOST_ANNOUNCEMENTS}", path="announce")
     return Desired(
         address=address,
-        interface=parse_link_name(params["interface"]),
+        interface=given_link(params["interface"]),
         present=params["state"] == "present",
         valid_lft=_parse_lifetime(params["valid_lft"]),
         check_unique=params["check_unique"],
@@ -42,7 +43,7 @@ def parse_desired(params: Mapping[str, Any]) -> Desired:
         announce=params["announce"],
         source_route=params["source_route"] == "auto",
         gateway=parse_gateway(params["gateway"], address),
-        label=None if params["label"] is None else parse_label(params["label"], address, [params["interface"]]),
+        label=None if params["label"] is None else parse_label(params["label"], address, [given_link(params["interface"])]),
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import CommandFailed
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Link, LinkAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Link, LinkAddress, parse_link_name
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import flag_of
 
 try:
@@ -36,7 +36,7 @@ _ROUTE, _RTA_DST, _RTA_SRC, _RTA_OIF = struct.Struct("=BBBBBBBBI"), 1, 2, 4
 #: Addresses that no host has (RFC 5737, RFC 3849), so that the default route leads to them.
 _FAR = {4: "192.0.2.1", 6: "2001:db8::1"}
 _UP, _LOOPBACK, _NOARP, _LOWER_UP = 0x1, 0x8, 0x80, 0x10000
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _INFO_KIND = 1, 3, 10, 18, 1
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _INFO_KIND, _IFLA_ALT_IFNAME = 1, 3, 10, 18, 1, 53
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_BROADCAST, _IFA_CACHEINFO, _IFA_FLAGS, _IFA_METRIC = 1, 2, 3, 4, 6, 8, 9
 _SECONDARY, _DADFAILED, _TENTATIVE, _PERMANENT, _NOPREFIXROUTE = 0x1, 0x8, 0x40, 0x80, 0x200
 _SCOPES = {0: "global", 200: "site", 253: "link", 254: "host"}
@@ -45,6 +45,8 @@ _FOREVER = 2**32 - 1
 _PATIENCE = 2.0
 _BUFFER = 1 << 18
 _TYPE_MASK = 0x3FFF
+#: IFNAMSIZ - 1. A longer name can only be an alternative one.
+_LONGEST_NAME = 15
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,27 @@ def links(settings: Path = Path("/proc/sys/net")) -> tuple[Link, ...]:
         )
         for raw in found
     )
+
+
+def real_name(name: str) -> str | None:
+    """The kernel's name for the link that has this name or alternative name (`altname` in `ip link`); ``None`` where no link has it."""
+    kind = _IFLA_IFNAME if len(name) <= _LONGEST_NAME else _IFLA_ALT_IFNAME
+    text = name.encode() + b"\0"
+    body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _ATTRIBUTE.pack(_ATTRIBUTE.size + len(text), kind) + text + bytes(-len(text) % 4)
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
+            netlink.settimeout(_PATIENCE)
+            netlink.send(_HEADER.pack(_HEADER.size + len(body), GET_LINK, _REQUEST, 1, 0) + body)
+            answers = dict(messages(netlink.recv(_BUFFER)))
+    except OSError:
+        return None
+    return _parse_link(answers[NEW_LINK]).name if NEW_LINK in answers else None
+
+
+def given_link(text: str, path: str = "interface") -> str:
+    """The kernel's name for the link that an option names; the text itself where there is no such link. Raises `BadInput` naming ``path``."""
+    name = parse_link_name(text, path)
+    return real_name(name) or name
 
 
 def link_of_replies(address: Address) -> int | None:

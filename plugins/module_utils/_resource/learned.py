@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, NotFound, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Resource, parse_link_name, parse_tag
@@ -43,6 +43,8 @@ class Effective:
     in_service: bool | None
     resource: Resource | None = None
     state: State | None = None
+    #: By the kernel's name of a link, the one that the inventory or the state has, where that is another one, or no link has it.
+    given_names: Mapping[str, str] = field(default_factory=dict)
 
 
 def effective(tag: str, resource: Resource | None, state: State | None) -> Effective:
@@ -66,14 +68,24 @@ def effective(tag: str, resource: Resource | None, state: State | None) -> Effec
     return Effective(tag, resource.address, interface, backup, in_service, resource, state)
 
 
+def with_real_names(known: Effective, real_name: Callable[[str], str | None]) -> Effective:
+    """``known`` with the kernel's names of its links, which may be given by alternative names. A link that is not there keeps its name."""
+    found = {name: real_name(name) for name in (known.interface, known.backup_interface) if name is not None}
+    interface, backup = found[known.interface] or known.interface, known.backup_interface
+    if backup is not None:
+        backup = found[backup] or backup
+    given = {real or name: name for name, real in found.items() if real != name}
+    return dataclasses.replace(known, interface=interface, backup_interface=None if backup == interface else backup, given_names=given)
+
+
 def learn(known: Effective, *, interface: str, backup_interface: str | None) -> State:
     """The state to write when these values have been learned under the present inventory."""
     base = known.resource
     return State(
         tag=known.tag,
         address=known.address,
-        interface=interface,
-        backup_interface=backup_interface,
+        interface=known.given_names.get(interface, interface),
+        backup_interface=None if backup_interface is None else known.given_names.get(backup_interface, backup_interface),
         in_service=known.in_service,
         inventory_interface=base.interface if base else known.state.inventory_interface if known.state else None,
         inventory_backup=base.backup_interface if base else known.state.inventory_backup if known.state else None,

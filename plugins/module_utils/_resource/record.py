@@ -31,8 +31,9 @@ class ResourceSight:
 
 def after_record(known: Effective, record: Record) -> Effective:
     """``known`` once the record has been written."""
-    state = record.state
-    return replace(known, interface=state.interface, backup_interface=state.backup_interface, state=state)
+    state, real = record.state, {given: name for name, given in known.given_names.items()}
+    backup = None if state.backup_interface is None else real.get(state.backup_interface, state.backup_interface)
+    return replace(known, interface=real.get(state.interface, state.interface), backup_interface=backup, state=state)
 
 
 def resource_table(known: Effective, place: str) -> str:

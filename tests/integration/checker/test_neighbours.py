@@ -221,3 +221,39 @@ def test_the_address_comes_back_with_its_label(small: SmallNode, given: dict[str
         assert label(small, "eth1") == "eth1:1"
     finally:
         small.reset(watched=False)
+
+
+FIRST, SECOND = "enp0s5", "eni-0123456789abcdef0-of-the-service"
+
+
+def test_interfaces_may_be_given_by_their_alternative_names(small: SmallNode) -> None:
+    small.reset(watched=False, checks=CHECKS, interface=FIRST, backup_interface=SECOND)
+    assert small.checker is not None
+    try:
+        small.checker.start()
+        until(lambda: not small.ask("status")["resources"][0]["ready"], 10, "it is ready without a link of that name")
+        small.namespace.ip(f"link property add dev eth0 altname {FIRST}")
+        small.namespace.ip(f"link property add dev eth1 altname {SECOND}")
+        until(lambda: small.ask("status")["resources"][0]["ready"], 10, "it does not become ready")
+        small.ask("acquire", tag="web", wait=60)
+        small.ask("serve", tag="web")
+        inventory = {"interface": FIRST, "backup_interface": SECOND}
+        write(cast(Node, small), STATE, {**small.learned(in_service=True), **inventory, "inventory": inventory})
+        until(lambda: small.ask("status")["resources"][0]["health"] == "healthy", 20, "it does not become healthy")
+        (shown,) = small.ask("status")["resources"]
+        assert (shown["interface"], shown["backup_interface"]) == ("eth0", "eth1")
+        small.namespace.ip(f"addr del {SMALL_HOST}/22 dev eth0")
+        until(lambda: label(small, "eth0") != "", 10, "the address does not come back")
+        small.router.ip("link set eth0 down")
+        until(lambda: label(small, "eth1") != "", 10, "the address does not move")
+
+        def recorded() -> bool:
+            state = json.loads(small.namespace.run("cat", STATE).stdout)
+            return (state["interface"], state["backup_interface"], state["inventory"]) == (SECOND, FIRST, inventory)
+
+        until(recorded, 10, "the swap is not recorded by the names that were given")
+        assert "Primary interface: eth1" in small.run("lkipbu", "-s", "-t", "web").stdout
+    finally:
+        for link, name in (("eth0", FIRST), ("eth1", SECOND)):
+            small.namespace.run("ip", "link", "property", "del", "dev", link, "altname", name, check=False)
+        small.reset(watched=False)

@@ -436,3 +436,25 @@ def test_netaddr_missing(name: str, tmp_path: Path) -> None:
     answer = run_module(name, options, env={"PYTHONPATH": f"{tmp_path}:{Path(__file__).resolve().parents[3] / '.tree'}"})
     assert answer["failed"]
     assert "netaddr" in answer["msg"]
+
+
+LONG = "eni-0123456789abcdef0-of-the-service"
+
+
+@pytest.mark.parametrize("name", ["enp0s5", LONG])
+def test_an_alternative_name_of_a_link_is_a_name(node: Namespace, module: Module, name: str) -> None:
+    node.ip(f"link property add dev eth1 altname {name}")
+    answer = module("ip_address", address=VIP, interface=name, gateway="10.1.0.1")
+    assert not answer["failed"], answer["msg"]
+    assert (answer["interface"], answer["after"]["interface"]) == ("eth1", "eth1")
+    assert VIP in addresses(node, "eth1")
+    assert not module("ip_address", address=VIP, interface="eth1", gateway="10.1.0.1")["changed"]
+    assert not module("ip_probe", address=VIP, interface=name, targets=["10.1.0.10"])["failed"]
+    assert not module("ip_source_route", address=VIP, interface=name, gateway="10.1.0.1")["changed"]
+    assert module("ip_address", address=VIP, interface=name, state="absent")["changed"]
+    assert not addresses(node, "eth1")
+
+
+def test_a_name_that_no_link_has_is_refused_with_those_that_there_are(module: Module) -> None:
+    answer = module("ip_address", address=VIP, interface=LONG)
+    assert answer["msg"] == f"interface: this host has no link {LONG}; it has eth0, eth1, lo"

@@ -98,8 +98,8 @@ def test_no_addresses(text: str) -> None:
     [
         (
             parse_link_name,
-            ["eth0", "ens5.100", "br-lan", "wg0", "bond0", "x" * 15],
-            ["", ".", "..", "../x", "a/b", "eth0;id", "a b", "-x", "x" * 16, "eth0\n"],
+            ["eth0", "ens5.100", "br-lan", "wg0", "bond0", "x" * 127],
+            ["", ".", "..", "../x", "a/b", "eth0;id", "a b", "-x", "x" * 128, "eth0\n", "eth0:1"],
         ),
         (parse_tag, ["web", "a", "9-x", "w" * 40], ["", "Web", "-x", "w" * 41, "../x", "a.b", "a_b", "web\n", "wéb", HUGE]),
         (lambda text: parse_ip(text, "at"), ["10.0.1.1", "fd00::1"], ["", "10.0.1", "10.0.1.1/32", "fe80::1%eth0", "name", HUGE]),
