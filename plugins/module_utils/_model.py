@@ -265,7 +265,7 @@ class Link:
 class KernelRoute:
     """A unicast route of this host's kernel. ``protocol`` is the number, as `ip -N route` prints it.
 
-    ``words`` are what `ip route` takes beyond these fields (metrics, several next hops); ``hops`` the links of several next hops.
+    ``words`` are what `ip route` takes beyond these fields (metrics, several next hops); ``hops`` the link and the gateway of each of several hops.
     """
 
     destination: str  # "default" or a CIDR
@@ -279,7 +279,17 @@ class KernelRoute:
     linkdown: bool = False
     version: int = 4
     words: tuple[str, ...] = ()
-    hops: tuple[str, ...] = ()
+    hops: tuple[tuple[str, str | None], ...] = ()
+
+    @property
+    def ways(self) -> tuple[tuple[str | None, str | None], ...]:
+        """The link and the gateway of each next hop."""
+        return self.hops or ((self.interface, self.gateway),)
+
+    @property
+    def links(self) -> set[str | None]:
+        """Those by which packets may leave."""
+        return {link for link, _gateway in self.ways}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,12 @@ description:
   - The same address on another interface of this host is moved, it is removed there before it is added here.
     The same address with another prefix length on the interface is replaced.
   - Other addresses, routes and rules are left as they are. What the kernel would take along (secondary addresses of a removed
-    primary one, routes of a link that is bounced or loses its last address) is kept or put back.
+    primary one, routes of a link that is bounced or loses its last address) is kept or put back. Routes of routing daemons are
+    not put back, as the daemons do so themselves.
+  - The host's own connections do not use the address. The route to its network has a metric of 7200000 or more, so that the host's own
+    route to that network wins. An IPv6 address is deprecated from the start, so that only programs that bind it use it as their source.
+    If an IPv4 address is the primary one and the host's own address in the same network is its secondary, it is removed and added
+    again, so that the host keeps its own address when this one expires.
 requirements:
   - netaddr (Python library)
   - iproute2 5.2 or newer
@@ -39,7 +44,8 @@ options:
     default: present
   valid_lft:
     description:
-      - V(forever), or in how many seconds the kernel removes the address by itself. The preferred lifetime is set to the same.
+      - V(forever), or in how many seconds the kernel removes the address by itself. The preferred lifetime is set to the same for IPv4,
+        and to 0 for IPv6.
       - A lifetime is set anew, which counts as a change, when more than that or less than nine tenths of it is left.
     type: str
     default: forever
@@ -64,8 +70,9 @@ options:
     default: 3
   source_route:
     description:
-      - With V(auto), an address that is not on the link of the default route gets a rule and a routing table of its own, so that
-        replies leave by its own link. Both are removed when they are not needed, or with the address.
+      - With V(auto), an address gets a rule and a routing table of its own if a default route with the lowest metric, or the route to
+        the address's network, leaves by another link. So replies leave by its own link. Both are removed when they are not needed, or
+        with the address.
       - They carry the protocol number 72, by which they are told from others. The table is one of 7200 to 8199.
       - With V(none) there is none.
     type: str
@@ -80,7 +87,8 @@ options:
   gateway:
     description:
       - The gateway of the source route.
-      - By default that of a default route on the same link, in any table. If none is known, there is a warning and no source route.
+      - By default that of a default route on the same link, in any table, also if it is one of several next hops.
+        If none is known, there is a warning and no source route.
     type: str
 seealso:
   - module: holdfast.ha.ip_probe

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Link, LinkAddress
@@ -95,7 +96,11 @@ class ProtectedAddress:
         :param unique: Ask whether another host has it, which takes 0.3 s. Raises `Refused` where one does.
         :raises HoldfastError: And what `grant` raises.
         """
-        self._carry_out(plan(self._desired(gateway, to, unique), observe(self.kernel.run, self.kernel.settings)), grant)
+        desired = self._desired(gateway, to, unique)
+        self._carry_out(plan(desired, self._observe(desired.interface)), grant)
+
+    def _observe(self, *interfaces: str) -> NetState:
+        return observe(self.kernel.run, self.known().address, interfaces, self.kernel.settings)
 
     def _desired(self, gateway: str | None, to: str | None = None, unique: bool = False) -> Desired:
         known = self.known()
@@ -112,7 +117,7 @@ class ProtectedAddress:
 
     def would_redirect(self, gateway: str | None) -> bool:
         """Whether `bring_up` would change the link of its replies. Raises `HoldfastError`."""
-        return bool(plan_source_route(self._desired(gateway), observe(self.kernel.run, self.kernel.settings)))
+        return bool(plan_source_route(self._desired(gateway), self._observe()))
 
     def put_back(self, grant: Grant, net: NetState, to: str | None = None) -> None:
         """As `bring_up`, by the links alone that were seen in ``net``: without asking other hosts, and without routes and rules."""
@@ -143,7 +148,10 @@ class ProtectedAddress:
     def _carry_out(self, actions: tuple[Action, ...], grant: Grant) -> None:
         for action in actions:
             if isinstance(action, (AddAddress, RefreshAddress)):
-                self._live(action.address, action.interface, grant, label=action.label if isinstance(action, AddAddress) else None)
+                options: dict[str, Any] = {"label": action.label} if isinstance(action, AddAddress) else {}
+                if isinstance(action, RefreshAddress):
+                    options = {"noprefixroute": action.noprefixroute, "metric": action.metric}
+                self._live(action.address, action.interface, grant, **options)
                 if isinstance(action, AddAddress):
                     apply(tuple(AddRoute(route) for route in action.restore), self.kernel)
             elif isinstance(action, Announce):
@@ -172,7 +180,7 @@ class ProtectedAddress:
         self._learn_label(net)
         places = list(net.places(known.address))
         for link, held in places:
-            self._live(held.address, link.name, grant, noprefixroute=held.noprefixroute)
+            self._live(held.address, link.name, grant, noprefixroute=held.noprefixroute, metric=held.metric)
         if places:
             return places[0][0].name
         if last is not None:
@@ -188,7 +196,7 @@ class ProtectedAddress:
         """Remove it from every link, and its source route. Raises `NotConverged` when it is still there."""
         address = self.known().address
         for link in dict.fromkeys([self.known().interface, *(link.name for link, _held in self.places())]):
-            net = observe(self.kernel.run, self.kernel.settings)
+            net = self._observe()
             if net.find(link) is not None:
                 apply(plan(Desired(address, link, present=False), net), self.kernel)
         left = self.places()
@@ -197,5 +205,6 @@ class ProtectedAddress:
             raise NotConverged(f"{address} is still on {left[0][0].name} after its removal", interface=left[0][0].name)
 
     @staticmethod
-    def _live(address: Address, interface: str, grant: Grant, *, noprefixroute: bool = False, label: str | None = None) -> None:
-        grant(lambda seconds: set_lifetime(address, interface, seconds, noprefixroute=noprefixroute, label=label))
+    def _live(address: Address, interface: str, grant: Grant, **options: Any) -> None:
+        """``options``: of `set_lifetime`."""
+        grant(lambda seconds: set_lifetime(address, interface, seconds, **options))

@@ -59,12 +59,13 @@ class AddAddress:
 
 @dataclass(frozen=True)
 class RefreshAddress:
-    """Set the lifetime of an address that is there, or was until a moment ago."""
+    """Set the lifetime of an address that is there, or was until a moment ago. ``metric``: of the route to its network, if somebody gave one."""
 
     address: Address
     interface: str
     valid_lft: int | None = None
     noprefixroute: bool = False
+    metric: int | None = None
 
     def __str__(self) -> str:
         return f"setting the lifetime of {self.address} on {self.interface} to {'forever' if self.valid_lft is None else f'{self.valid_lft} s'}"

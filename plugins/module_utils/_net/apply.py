@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import (
 )
 from ansible_collections.holdfast.ha.plugins.module_utils._net.events import LINK, wait_until
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe_links
-from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
+from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState, network_metric, network_route, preferred_lft
 
 #: Seconds: a copper link negotiates in two to three; the partner of a bounced link must see it go.
 _CARRIER_WAIT, _HOLD_DOWN = 4.0, 0.2
@@ -135,15 +135,29 @@ def _check_unclaimed(action: CheckUnclaimed, kernel: Kernel) -> None:
 
 
 def _add(action: AddAddress, kernel: Kernel) -> None:
-    held = LinkAddress(action.address, action.valid_lft, action.valid_lft, label=action.label)
-    kernel.ip(*_address_words("replace", held, action.interface))
+    lifetime = action.valid_lft
+    _give("replace", action, kernel, LinkAddress(action.address, lifetime, preferred_lft(action.address, lifetime), label=action.label))
     for route in action.restore:
         _attempt(_route_words("replace", route), kernel)
 
 
 def _refresh(action: RefreshAddress, kernel: Kernel) -> None:
-    held = LinkAddress(action.address, action.valid_lft, action.valid_lft, noprefixroute=action.noprefixroute)
-    kernel.ip(*_address_words("change", held, action.interface, detect=True))
+    lifetime = action.valid_lft
+    held = LinkAddress(action.address, lifetime, preferred_lft(action.address, lifetime), noprefixroute=action.noprefixroute, metric=action.metric)
+    _give("change", action, kernel, held, detect=True)
+
+
+def _give(verb: str, action: AddAddress | RefreshAddress, kernel: Kernel, held: LinkAddress, *, detect: bool = False) -> None:
+    """The address, and the route to its network, so that the node's own connections use neither. As `lifetime.set_lifetime` does."""
+    address, lifetime = action.address, action.valid_lft
+    if address.version == 4:
+        held = replace(held, metric=held.metric or network_metric(address))
+    else:
+        held = replace(held, noprefixroute=True, metric=None)
+    kernel.ip(*_address_words(verb, held, action.interface, detect=detect))
+    route = network_route(address, action.interface, lifetime)
+    if route is not None:
+        kernel.ip(*_route_words("replace", route))
 
 
 def _remove(action: RemoveAddress, kernel: Kernel) -> None:
@@ -155,6 +169,9 @@ def _remove(action: RemoveAddress, kernel: Kernel) -> None:
     finally:
         if action.promote:
             _write(switch, "0")
+    route = network_route(action.address, action.interface)
+    if route is not None:
+        _gone_or(kernel, *_route_words("del", route))
     for route in action.restore:
         _attempt(_route_words("replace", route), kernel)  # one that needed the address's own network cannot come back
 

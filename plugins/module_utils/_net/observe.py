@@ -11,7 +11,7 @@ from typing import Any
 from ansible_collections.holdfast.ha.plugins.module_utils._command import Runner, checked
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import CommandFailed
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, KernelRoute, KernelRule, Link, LinkAddress, parse_ip
-from ansible_collections.holdfast.ha.plugins.module_utils._net.state import MAIN_TABLE, NetState
+from ansible_collections.holdfast.ha.plugins.module_utils._net.state import KERNEL_PROTOCOL, MAIN_TABLE, OUR_PROTOCOL, NetState
 
 #: The kernel's word for a lifetime without end.
 _FOREVER = 2**32 - 1
@@ -20,15 +20,28 @@ _SCOPES = {"0": "global", "200": "site", "253": "link", "254": "host"}
 _UNICAST = "1"
 _LOCAL_TABLE = 255
 _SETTINGS = Path("/proc/sys/net")
+#: Whose routes are looked at: ours and the kernel's.
+_ALWAYS = (OUR_PROTOCOL, KERNEL_PROTOCOL)
+#: Whose routes are put back where an action drops them: those of persons and scripts, of router advertisements and of DHCP (rtnetlink(7)). Routing
+#: daemons, which may have a million, put their own back.
+_PUT_BACK = ("3", "4", "9", "16")
 
 
-def observe(run: Runner, settings: Path = _SETTINGS) -> NetState:
-    """Everything that a plan needs. Raises `CommandFailed` when `ip` is missing or fails."""
-    return NetState(observe_links(run, settings), _routes(run, 4) + _routes(run, 6), _rules(run, 4) + _rules(run, 6))
+def observe(run: Runner, address: Address, interfaces: Iterable[str | None] = (), settings: Path = _SETTINGS) -> NetState:
+    """Everything that a plan for the address needs, and no other route, as there may be a million.
+
+    :param interfaces: The links to which it may be added: where one has no carrier, what would have to be put back on it is looked at too.
+    :raises CommandFailed: `ip` is missing or fails.
+    """
+    links = NetState(observe_links(run, settings))
+    dead = any(link.admin_up and not link.carrier for link in links.links if link.name in interfaces)
+    protocols = _ALWAYS + (_PUT_BACK if dead or any(links.places(address)) else ())
+    routes = [route for version in ((4, 6) if dead else (address.version,)) for route in _routes(run, version, protocols)]
+    return NetState(links.links, tuple(routes), _rules(run, address.version))
 
 
 def observe_links(run: Runner, settings: Path = _SETTINGS) -> tuple[Link, ...]:
-    """The links with their addresses alone: one program instead of five."""
+    """The links with their addresses alone, by one program."""
     everywhere = flag_of(settings / "ipv4/conf/all/promote_secondaries")
     shown = _rows(checked(run, ["ip", "-N", "-j", "-d", "address", "show"]))
     return tuple(_link(row, everywhere or flag_of(settings / "ipv4/conf" / str(row["ifname"]) / "promote_secondaries")) for row in shown)
@@ -90,19 +103,31 @@ def _lifetime(seconds: int | None) -> int | None:
     return None if seconds is None or seconds == _FOREVER else int(seconds)
 
 
-def _routes(run: Runner, version: int) -> tuple[KernelRoute, ...]:
-    done = run(["ip", f"-{version}", "-N", "-j", "-d", "route", "show", "table", "all"])
-    if done.rc != 0:
-        _tolerate_missing_ipv6(version, done.stderr)
-        return ()
-    rows = _rows(done.stdout)
+def _routes(run: Runner, version: int, protocols: Iterable[str]) -> tuple[KernelRoute, ...]:
+    """The default routes, and all that were made by these; the kernel selects the latter itself, so it costs nothing that there are others."""
+    rows = [row for row in _routing(run, version, "route show table all default") if str(row.get("protocol", "")) not in protocols]
+    for protocol in protocols:
+        found = _routing(run, version, f"route show table all protocol {protocol}")
+        rows += [{**row, "protocol": protocol} for row in found]  # which is not told where it was asked for
     return tuple(_route(row, version) for row in rows if str(row.get("type", _UNICAST)) == _UNICAST and _table(row) != _LOCAL_TABLE)
 
 
-def _tolerate_missing_ipv6(version: int, stderr: str) -> None:
+def _rules(run: Runner, version: int) -> tuple[KernelRule, ...]:
+    return tuple(_rule(row, version) for row in _routing(run, version, "rule show"))
+
+
+def _routing(run: Runner, version: int, question: str) -> list[Mapping[str, Any]]:
+    done = run(["ip", f"-{version}", "-N", "-j", "-d", *question.split()])
+    if done.rc != 0:
+        _tolerate_missing_ipv6(version, question, done.stderr)
+        return []
+    return _rows(done.stdout)
+
+
+def _tolerate_missing_ipv6(version: int, question: str, stderr: str) -> None:
     """A kernel started with ipv6.disable=1 has no IPv6 tables to show."""
     if version == 4:
-        raise CommandFailed(f"`ip route` failed: {stderr.strip() or 'no reason given'}", stderr=stderr)
+        raise CommandFailed(f"`ip {question}` failed: {stderr.strip() or 'no reason given'}", stderr=stderr)
 
 
 def _table(row: Mapping[str, Any]) -> int:
@@ -125,7 +150,7 @@ def _route(row: Mapping[str, Any], version: int) -> KernelRoute:
         linkdown="linkdown" in flags or "dead" in flags,
         version=version,
         words=tuple(_words(row)),
-        hops=tuple(str(hop["dev"]) for hop in hops if "dev" in hop),
+        hops=tuple((str(hop["dev"]), hop.get("gateway")) for hop in hops if "dev" in hop),
     )
 
 
@@ -155,14 +180,6 @@ def _hop_words(hop: Mapping[str, Any]) -> Iterable[str]:
     yield from ("weight", str(hop.get("weight", 1)))
     if "onlink" in hop.get("flags", ()):
         yield "onlink"
-
-
-def _rules(run: Runner, version: int) -> tuple[KernelRule, ...]:
-    done = run(["ip", f"-{version}", "-N", "-j", "rule", "show"])
-    if done.rc != 0:
-        _tolerate_missing_ipv6(version, done.stderr)
-        return ()
-    return tuple(_rule(row, version) for row in _rows(done.stdout))
 
 
 def _rule(row: Mapping[str, Any], version: int) -> KernelRule:

@@ -17,7 +17,14 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import (
 )
 from ansible_collections.holdfast.ha.plugins.module_utils._net.simulate import simulate
 from ansible_collections.holdfast.ha.plugins.module_utils._net.source_route import plan_removal, plan_source_route
-from ansible_collections.holdfast.ha.plugins.module_utils._net.state import KERNEL_PROTOCOL, OUR_PROTOCOL, Desired, NetState
+from ansible_collections.holdfast.ha.plugins.module_utils._net.state import (
+    KERNEL_PROTOCOL,
+    OUR_PROTOCOL,
+    Desired,
+    NetState,
+    precedes_own,
+    preferred_lft,
+)
 
 #: A lifetime is renewed when more than one part in so many has gone ...
 _PARTS = 10
@@ -32,6 +39,7 @@ def plan(desired: Desired, net: NetState, *, unclaimed: bool = False) -> tuple[A
     anything else has changed); the address leaves every other link before it is added (never on two links at once), and on its
     own link an IPv4 address with the wrong prefix length is removed only after the right one is there; then the neighbours are
     told; last the source route, which needs the address's network. On removal the address goes first, its source route after.
+    An IPv4 address that came to its link before the node's own one goes and comes back, as the node's own would go with it.
 
     :param unclaimed: The link has already been asked whether another host has the address, and none has.
     :raises NotFound: No such link.
@@ -76,7 +84,7 @@ def _plan_link(desired: Desired, net: NetState, link: Link) -> list[Action]:
         Bounce(
             link.name,
             tuple(held for held in link.addresses if held.address.version == 6 and not held.dadfailed),
-            tuple(route for route in net.routes if route.protocol != KERNEL_PROTOCOL and link.name in (route.interface, *route.hops)),
+            tuple(route for route in net.routes if route.protocol != KERNEL_PROTOCOL and link.name in route.links),
         )
     ]
 
@@ -90,8 +98,11 @@ def _plan_address(desired: Desired, net: NetState, link: Link, unclaimed: bool) 
     removals: list[Action] = [removal(link, held, net) for held in wrong]
     if right:
         held = right[0]
-        if not (is_fresh(desired.valid_lft, held.valid_lft) and is_fresh(desired.valid_lft, held.preferred_lft)):
-            actions.append(RefreshAddress(desired.address, link.name, desired.valid_lft, held.noprefixroute))
+        if precedes_own(link, held):
+            actions.append(removal(link, held, net))
+            actions.append(AddAddress(desired.address, link.name, desired.valid_lft, restore=foreign_routes_from(desired.address, net)))
+        elif not (is_fresh(desired.valid_lft, held.valid_lft) and is_fresh(preferred_lft(held.address, desired.valid_lft), held.preferred_lft)):
+            actions.append(RefreshAddress(desired.address, link.name, desired.valid_lft, held.noprefixroute, held.metric))
         return actions + removals
     ours_already = any(not held.dadfailed for _link, held in places)
     ask = desired.check_unique and link.arp and not ours_already

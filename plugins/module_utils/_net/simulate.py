@@ -19,7 +19,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import (
     RemoveAddress,
     SetUp,
 )
-from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
+from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState, network_metric, preferred_lft
 
 
 def simulate(net: NetState, actions: tuple[Action, ...]) -> NetState:
@@ -60,10 +60,11 @@ def _added(link: Link, action: AddAddress) -> Link:
     new = LinkAddress(
         action.address,
         action.valid_lft,
-        action.valid_lft,
+        preferred_lft(action.address, action.valid_lft),
         secondary=action.address.version == 4 and any(not held.secondary for held in same),
         dynamic=action.valid_lft is not None,
         label=action.label,
+        metric=network_metric(action.address),
     )
     kept = tuple(held for held in link.addresses if held.address != action.address)
     return replace(link, addresses=(*kept, new))
@@ -73,7 +74,8 @@ def _refreshed(link: Link, action: RefreshAddress) -> Link:
     def renewed(held: LinkAddress) -> LinkAddress:
         if held.address != action.address:
             return held
-        return replace(held, valid_lft=action.valid_lft, preferred_lft=action.valid_lft, dynamic=action.valid_lft is not None)
+        preferred = preferred_lft(held.address, action.valid_lft)
+        return replace(held, valid_lft=action.valid_lft, preferred_lft=preferred, dynamic=action.valid_lft is not None)
 
     return replace(link, addresses=tuple(renewed(held) for held in link.addresses))
 

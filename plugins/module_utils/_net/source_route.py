@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A rule and a table of its own for an address that is not on the default route's link (DESIGN.md section 3). Pure.
+"""A rule and a table of its own for an address where a default route, or a route to its network, leads elsewhere (DESIGN.md section 3). Pure.
 
-Without them replies from the address leave by the default route's link: the wrong one, and after a swap perhaps a dead one.
+Without them replies from the address leave by another link: the wrong one, and after a swap perhaps a dead one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, KernelRoute, KernelRule, Link, parse_ip
 from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import Action, AddRoute, AddRule, DeleteRoute, DeleteRule
-from ansible_collections.holdfast.ha.plugins.module_utils._net.state import MAIN_TABLE, OUR_PROTOCOL, Desired, NetState
+from ansible_collections.holdfast.ha.plugins.module_utils._net.state import KERNEL_PROTOCOL, MAIN_TABLE, OUR_PROTOCOL, Desired, NetState
 
 if TYPE_CHECKING:
     import netaddr
@@ -36,15 +36,32 @@ class SourceRoute:
 
 
 def is_needed(desired: Desired, net: NetState) -> bool:
-    """Whether the best default route of the address's family leaves by another link, or there is none."""
-    return not any(desired.interface in (route.interface, *route.hops) for route in _best_defaults(net, desired.address.version))
+    """Whether a best default route of the address's family leaves by another link, also as one of several; or there is none."""
+    best = _best(_defaults(net, desired.address.version))
+    return not best or any(route.links != {desired.interface} for route in best)
+
+
+def near_is_needed(desired: Desired, net: NetState) -> bool:
+    """Whether the best route to the address's own network leaves by another link: the node's own address in that network is there."""
+    near = [route for route in net.routes if route.destination == str(desired.address.network) and route.version == desired.address.version]
+    best = _best([route for route in near if not _goes_with(desired.address, route, net)])
+    return bool(best) and desired.interface not in best[0].links  # of equal ones the kernel takes the first
+
+
+def _goes_with(address: Address, route: KernelRoute, net: NetState) -> bool:
+    """Whether the route to the address's network is there because of the address alone, so that it goes with it."""
+    if route.protocol != KERNEL_PROTOCOL:
+        return route.protocol == OUR_PROTOCOL
+    held = [held.address for link in net.links if link.name in route.links for held in link.addresses]
+    return all(other.ip == address.ip or other.network != address.network for other in held)
 
 
 def advice(desired: Desired, net: NetState) -> str | None:
     """What a person should be told: replies leave by another link, and no gateway is known to change that."""
     if not (desired.present and desired.source_route and is_needed(desired, net)) or find_gateway(desired, net):
         return None
-    others = [route.interface for route in _best_defaults(net, desired.address.version) if route.interface]
+    leading = {link for route in _best(_defaults(net, desired.address.version)) for link in route.links}
+    others = sorted(link for link in leading if link and link != desired.interface)
     if not others:
         return None  # nothing leaves this host's networks anyway
     return (
@@ -57,12 +74,16 @@ def find_gateway(desired: Desired, net: NetState) -> str | None:
     """The option, else a default route's gateway on that link in a foreign table, else the one that our own table has."""
     if desired.gateway is not None:
         return desired.gateway
-    known = [route for route in _defaults(net, desired.address.version) if route.interface == desired.interface and route.gateway]
-    known.sort(key=lambda route: (route.protocol == OUR_PROTOCOL, route.table != MAIN_TABLE, route.metric or 0, route.table))
+    known = sorted(
+        _defaults(net, desired.address.version),
+        key=lambda route: (route.protocol == OUR_PROTOCOL, route.table != MAIN_TABLE, route.metric or 0, route.table),
+    )
     own = standing(desired.address, net)
     for route in known:
         if route.protocol != OUR_PROTOCOL or (own is not None and route in own.routes):
-            return route.gateway
+            for link, gateway in route.ways:
+                if link == desired.interface and gateway:
+                    return gateway
     return None
 
 
@@ -80,7 +101,8 @@ def plan_source_route(desired: Desired, net: NetState) -> tuple[Action, ...]:
     right is added before what is wrong is deleted.
     """
     gateway = find_gateway(desired, net)
-    if not desired.source_route or gateway is None or not is_needed(desired, net):
+    far = gateway is not None and is_needed(desired, net)
+    if not (desired.source_route and (far or near_is_needed(desired, net))):
         return plan_removal(desired.address, net)
     own = own_rules(desired.address, net)
     good = [rule for rule in own if rule.plain and rule.priority == PRIORITY and not _used_by_others(rule.table, own, net)]
@@ -111,12 +133,14 @@ def _remove(rule: KernelRule, net: NetState, *, keep_routes: bool) -> list[Actio
     return [*routes, DeleteRule(rule)]
 
 
-def _content(desired: Desired, link: Link, gateway: str, table: int) -> tuple[KernelRoute, ...]:
+def _content(desired: Desired, link: Link, gateway: str | None, table: int) -> tuple[KernelRoute, ...]:
     networks = _connected(link, desired.address.version)
+    near = [KernelRoute(str(network), link.name, None, table, OUR_PROTOCOL, version=desired.address.version) for network in networks]
+    if gateway is None:  # what is not near falls through to the main table
+        return tuple(near)
     hop = parse_ip(gateway, "gateway")
     reached = any(hop in network for network in networks) or hop.is_link_local()
     default = KernelRoute("default", link.name, gateway, table, OUR_PROTOCOL, version=desired.address.version, words=() if reached else ("onlink",))
-    near = [KernelRoute(str(network), link.name, None, table, OUR_PROTOCOL, version=desired.address.version) for network in networks]
     return (*near, default)
 
 
@@ -170,7 +194,8 @@ def _defaults(net: NetState, version: int) -> list[KernelRoute]:
     return [route for route in net.routes if route.destination == "default" and route.version == version]
 
 
-def _best_defaults(net: NetState, version: int) -> list[KernelRoute]:
-    main = [route for route in _defaults(net, version) if route.table == MAIN_TABLE]
+def _best(routes: list[KernelRoute]) -> list[KernelRoute]:
+    """Those of the main table with the lowest metric."""
+    main = [route for route in routes if route.table == MAIN_TABLE]
     best = min((route.metric or 0 for route in main), default=0)
     return [route for route in main if (route.metric or 0) == best]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +16,37 @@ OUR_PROTOCOL = "72"
 #: The protocol number of what the kernel itself adds and removes with an address.
 KERNEL_PROTOCOL = "2"
 MAIN_TABLE = 254
+#: Metrics of the routes to a protected address's own network: worse than any that network managers and routing daemons give, so that the node's
+#: own route to that network wins. Each address has its own metric, so that what is removed with one address serves no other.
+_NETWORK_METRICS = range(7_200_000, 7_300_000)
+
+
+def network_metric(address: Address) -> int:
+    """The metric of the route to the network of a protected address: the same one on every run."""
+    return _NETWORK_METRICS[zlib.crc32(address.host.encode()) % len(_NETWORK_METRICS)]
+
+
+def network_route(address: Address, interface: str, valid_lft: int | None = None) -> KernelRoute | None:
+    """The route to the network of a protected IPv6 address, which lasts as long as the address. ``None`` for IPv4, where the kernel makes it.
+
+    For IPv6 the kernel may do more than add a route: it lets the node's own route to that network expire, or deletes it, where an address
+    without an end gets one (modify_prefix_route in net/ipv6/addrconf.c). So it is not left to the kernel.
+    """
+    if address.version == 4 or address.prefixlen == 128:
+        return None
+    words = () if valid_lft is None else ("expires", str(valid_lft))
+    return KernelRoute(str(address.network), interface, None, MAIN_TABLE, OUR_PROTOCOL, metric=network_metric(address), version=6, words=words)
+
+
+def preferred_lft(address: Address, valid_lft: int | None) -> int | None:
+    """An IPv6 address is deprecated from the start: the node's own connections do not use it as their source (RFC 6724, rule 3)."""
+    return 0 if address.version == 6 else valid_lft
+
+
+def precedes_own(link: Link, held: LinkAddress) -> bool:
+    """Whether the node's own address on the link is a secondary of the protected one, so that it goes with it, and is not its connections' source."""
+    others = [other for other in link.addresses if other.secondary and other.address.network == held.address.network]
+    return held.address.version == 4 and not held.secondary and any(other.metric not in _NETWORK_METRICS for other in others)
 
 
 @dataclass(frozen=True)

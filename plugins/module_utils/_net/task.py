@@ -36,7 +36,7 @@ class AddressTask:
 
     def observe(self) -> Sight:
         """Look; where the address would be new to this host, ask the link for it too, so that check mode foresees a refusal."""
-        net = observe(self._kernel.run, self._kernel.settings)
+        net = observe(self._kernel.run, self._desired.address, (self._desired.interface,), self._kernel.settings)
         link = net.find(self._desired.interface)
         wanted, new = self._desired, not any(net.places(self._desired.address))
         ask = wanted.present and wanted.check_unique and new and link is not None and link.up and link.arp

@@ -25,7 +25,7 @@ class SourceRouteTask:
 
     def observe(self) -> NetState:
         """Look at links, routes and rules."""
-        return observe(self._kernel.run, self._kernel.settings)
+        return observe(self._kernel.run, self._desired.address, settings=self._kernel.settings)
 
     def plan(self, state: NetState) -> tuple[Action, ...]:
         """See `source_route`. Raises `Refused` where the address is not on the interface: its replies leave by where it is."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Health
-from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
+from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState, precedes_own
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective, since_boot
 
 
@@ -67,6 +67,8 @@ def _address_faults(address: Address, interface: str, net: NetState) -> tuple[st
             faults.append(f"its prefix length on {interface} is {held.address.prefixlen}")
         elif held.dadfailed:
             faults.append(f"another host has {address.host}")
+        elif precedes_own(link, held):
+            faults.append(f"it came to {interface} before the node's own address, which would go with it")
     if not any(link.name == interface for link, _held in net.places(address)):
         faults.insert(0, f"{address} is not on {interface}")
     return tuple(faults)

@@ -90,7 +90,8 @@ class SwapTask:
 
     def observe(self) -> ResourceSight:
         """Read the definition and the state, and look at the network."""
-        return ResourceSight(self._store.effective(self._wish.tag, self._wish.resource), observe(self._kernel.run, self._kernel.settings))
+        known = self._store.effective(self._wish.tag, self._wish.resource)
+        return ResourceSight(known, observe(self._kernel.run, known.address, (known.interface, known.backup_interface), self._kernel.settings))
 
     def plan(self, state: ResourceSight) -> tuple[SwapAction, ...]:
         """Move, verify, record, in that order: what is recorded is where the address was last proved to work (scenarios.md C7).
@@ -198,8 +199,8 @@ class SwapTask:
         if not lease.get("held") or left is None:
             raise Refused(f"this node does not hold the lease of {self._wish.tag}, so the address may not be up here; see holdfast.ha.lease_info")
         address, link, new = action.address, action.interface, isinstance(action, net_actions.AddAddress)
-        quiet, label = getattr(action, "noprefixroute", False), getattr(action, "label", None)
-        lives = functools.partial(set_lifetime, address, link, noprefixroute=quiet, label=label)
+        given = {name: value for name in ("noprefixroute", "metric", "label") if (value := getattr(action, name, None)) is not None}
+        lives = functools.partial(set_lifetime, address, link, **given)
         extend(asked + float(left) - _ROUNDED, _CAREFUL, lives)
         if new:
             apply_net(tuple(net_actions.AddRoute(route) for route in getattr(action, "restore", ())), self._kernel)
@@ -216,7 +217,7 @@ class SwapTask:
     def _put_back(self, before: ResourceSight, error: HoldfastError) -> HoldfastError:
         """The error, with what became of the address in its message."""
         address = before.known.address
-        back = plan_back(address, before.net, observe(self._kernel.run, self._kernel.settings), _ANNOUNCEMENTS)
+        back = plan_back(address, before.net, observe(self._kernel.run, address, settings=self._kernel.settings), _ANNOUNCEMENTS)
         failed = self._first_error(back)
         if failed is not None:
             worse = HoldfastError(f"{error.message}; and putting {address.host} back failed: {failed.message}", returns=error.returns)

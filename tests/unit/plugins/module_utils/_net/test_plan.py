@@ -148,7 +148,7 @@ def test_a_link_that_may_not_be_brought_up_is_an_error() -> None:
 
 def test_a_bounce_knows_what_the_kernel_will_drop() -> None:
     foreign = KernelRoute("10.9.0.0/16", "eth0", "10.1.0.1", protocol="3")
-    both = KernelRoute("10.8.0.0/16", None, protocol="3", hops=("eth1", "eth0"))
+    both = KernelRoute("10.8.0.0/16", None, protocol="3", hops=(("eth1", None), ("eth0", None)))
     routes = (foreign, both, KernelRoute("10.1.0.0/24", "eth0", protocol="2"), KernelRoute("10.7.0.0/16", "eth1", protocol="3"))
     v6 = held("fd00::2/64")
     (bounce, *_rest) = plan(WANT, net(link("eth0", v6, held("10.1.0.2/24"), carrier=False), routes=routes))
