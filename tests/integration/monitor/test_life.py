@@ -326,6 +326,22 @@ def test_power_off_and_return(cluster: Installed, active: str) -> None:
     cluster.wait_told(cluster.node(other), begin, "peer silent", f"peer alive: {active}")
 
 
+def test_all_nodes_lose_power(cluster: Installed, active: str) -> None:
+    """At the same moment. What was in memory is lost. One node has the resource after that, with its dependents, and no person was needed."""
+    with cluster.oracle():
+        for node in cluster.nodes:
+            node.power_off()
+        assert cluster.places() == set()
+        for node in cluster.nodes:
+            node.configure()
+            node.power_on()
+        for node in cluster.nodes:
+            node.wait_until_up()
+        name = until(lambda: next((node.name for node in cluster.nodes if cluster.status(node).get("serving")), ""), 60, "no node serves")
+        cluster.wait_settled(name)
+        until(lambda: cluster.status(cluster.node(cluster.other(name))).get("ready"), 60, "the other node is not ready")
+
+
 def test_killed_it_is_back_before_anybody_notices(cluster: Installed, active: str) -> None:
     node, record, begin = cluster.node(active), cluster.record(), since_now()
     with cluster.oracle(), cluster.lab.prober("client-c") as prober:
