@@ -11,6 +11,7 @@ import pytest
 
 from ansible_collections.holdfast.ha.tests.integration.failover.cluster import CLUSTER, STORE, TAG, Cluster
 from harness.module import TREE
+from lab import metadata
 from lab.checker import Checker
 from lab.control import Fault
 from lab.faults import TROUBLES, ec2_on
@@ -74,6 +75,26 @@ def test_what_is_wrong_on_ec2_is_seen(deep: Cluster, trouble: str, fault: str, s
     assert not deep.checkers["node-a"].seen("reflex"), "what is on EC2 is for the playbook"
     ec2_on(deep.lab, deep.lab.node_a)  # as a recovery would
     healthy(deep)
+
+
+def test_an_entry_for_a_gateway_is_no_fault(deep: Cluster) -> None:
+    """A recovery leaves it as it is, so a fault would stay for good."""
+    place, total = deep.lab.place, healthy(deep)["ec2"]["routes_total"]
+    deep.lab.ec2.replace_route(RouteTableId=place.table("client-c"), DestinationCidrBlock=place.vip, GatewayId=place.internet_gateway_id)
+    told = until(lambda: one if (one := status(deep))["ec2"]["routes_total"] == total - 1 else None, 30, "the entry is counted", every=0.1)
+    assert (told["health"], told["faults"], told["ec2"]["routes_right"]) == ("healthy", [], total - 1)
+    ec2_on(deep.lab, deep.lab.node_a)
+    until(lambda: status(deep)["ec2"]["routes_total"] == total, 30, "the entry is not counted", every=0.1)
+
+
+def test_a_node_is_ready_while_another_interface_is_being_detached(deep: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Metadata lists the MAC address of that one for minutes, without its details."""
+    leaves, stale = metadata.leaves, "meta-data/network/interfaces/macs/02:99:99:99:99:99/owner-id"
+    deep.checkers["node-b"].stop()
+    monkeypatch.setattr(metadata, "leaves", lambda *given: {**leaves(*given), stale: "123456789012"})
+    settings = {"cluster": CLUSTER, "store": STORE, "checks": CHECKS}
+    deep.checkers["node-b"] = Checker(deep.lab.node_b, settings, [deep.resource]).start()
+    until(lambda: (told := status(deep, "node-b"))["ready"] and told["ec2"], 20, "it is not ready", every=0.1)
 
 
 def test_a_look_is_two_calls_whatever_the_number_of_tables(deep: Cluster) -> None:
