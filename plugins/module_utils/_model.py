@@ -34,7 +34,7 @@ _LABEL = re.compile(r"[A-Za-z0-9_.-]{1,13}")
 _WIDEST = {4: 8, 6: 32}
 #: Metadata, DNS and time on every instance.
 _OF_EC2 = "fd00:ec2::/32"
-_TAG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+_TAG = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}")
 _HOST = re.compile(r"([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?")
 _LONGEST_HOST, _LONGEST_URL = 253, 4096
 
@@ -111,7 +111,7 @@ def is_tag(text: str) -> bool:
 def parse_tag(text: str, path: str = "tag") -> str:
     """``text`` if it can be the tag of a resource, else `BadInput` naming ``path``."""
     if not is_tag(text):
-        raise BadInput(f"{path}: {shown(text)} is not a tag; use at most 40 of a-z, 0-9 and -, beginning with a letter or digit", path=path)
+        raise BadInput(f"{path}: {shown(text)} is not a tag; use at most 40 of a-z, 0-9, - and ., beginning with a letter or digit", path=path)
     return text
 
 

@@ -21,11 +21,11 @@ extends_documentation_fragment:
   - holdfast.ha._store
 options:
   cluster:
-    description: The name of the cluster, at most 40 of a-z, 0-9 and C(-).
+    description: The name of the cluster, at most 40 of a-z, 0-9, C(-) and C(.).
     type: str
     required: true
   tag:
-    description: The tag of the resource, at most 40 of a-z, 0-9 and C(-).
+    description: The tag of the resource, at most 40 of a-z, 0-9, C(-) and C(.).
     type: str
     required: true
   holder:

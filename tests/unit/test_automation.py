@@ -206,7 +206,10 @@ def admits(condition: str, field: str, value: str) -> bool:
 def test_rulebooks_take_names_of_their_own_cluster_and_nothing_behind_them(name: str) -> None:
     condition = CONDITIONS[name]
     assert "and event.payload.cluster == vars.holdfast_cluster" in condition
-    names = {"tag": ("web", "web-2"), **({"variables.to": ("node-a", "ip-10-0-1-10.eu-central-1.compute.internal")} if "Switch" in name else {})}
+    names = {
+        "tag": ("web", "web-2", "ip-172.17.106.10"),
+        **({"variables.to": ("node-a", "ip-10-0-1-10.eu-central-1.compute.internal")} if "Switch" in name else {}),
+    }
     for field, good in names.items():
         assert all(admits(condition, field, one) for one in good)
         for bad in ("", "-web", f"{good[0]}\n", f"{good[0]}\n{{{{ x }}}}", "{{ lookup('pipe', 'id') }}", "web;id", "we\u2028b"):

@@ -176,3 +176,26 @@ def test_what_was_learned_lasts(small: SmallNode) -> None:
     small.ask("serve", tag=TAG)
     assert list(small.places()) == ["eth1"]
     assert json.loads(small.run("cat", STATE).stdout)["interface"] == "eth1"
+
+
+def test_a_tag_with_dots_is_one_everywhere(small: SmallNode) -> None:
+    """LifeKeeper's own tag of an address, as scripts have it."""
+    tag = f"ip-{HOST}"
+    small.reset(watched=False, checks={"grace": 0}, tag=tag, backup_interface="eth1", dependents=[{"name": "app", "service": "app.service"}])
+    assert small.checker is not None
+    try:
+        small.checker.start()
+        small.ask("acquire", tag=tag, wait=60)
+        small.ask("serve", tag=tag)
+        shown = small.lkipbu(f"-s -t {tag}")
+        assert (shown.returncode, shown.stdout, shown.stderr) == (0, four_lines("eth0", "eth1"), "")
+        fails(small, f"-s -t ip-{OWN}", f"no resource ip-{OWN}")
+        works(small, f"-r -t {tag} -f eth1")
+        small.ask("pause", tag=tag)
+        small.ask("resume", tag=tag)
+        assert [one["tag"] for one in small.ask("status")["resources"]] == [tag]
+        assert small.module("ip_resource_info", tag=tag)["resources"][0]["lease"]["held"]
+        small.ask("release", tag=tag)
+        assert HOST not in small.namespace.ip("addr show")
+    finally:
+        small.reset(watched=False)

@@ -101,7 +101,11 @@ def test_no_addresses(text: str) -> None:
             ["eth0", "ens5.100", "br-lan", "wg0", "bond0", "x" * 127],
             ["", ".", "..", "../x", "a/b", "eth0;id", "a b", "-x", "x" * 128, "eth0\n", "eth0:1"],
         ),
-        (parse_tag, ["web", "a", "9-x", "w" * 40], ["", "Web", "-x", "w" * 41, "../x", "a.b", "a_b", "web\n", "wéb", HUGE]),
+        (
+            parse_tag,
+            ["web", "a", "9-x", "w" * 40, "ip-172.17.106.10"],
+            ["", "Web", "-x", ".x", "w" * 41, "../x", "..", "a/b", "a_b", "web\n", "wéb", HUGE],
+        ),
         (lambda text: parse_ip(text, "at"), ["10.0.1.1", "fd00::1"], ["", "10.0.1", "10.0.1.1/32", "fe80::1%eth0", "name", HUGE]),
         (lambda text: parse_network(text, "at"), ["10.0.0.0/8", "::/0", "fd00::/8"], ["10.0.0.1/8", "10.0.0.0", "x/8", HUGE]),
     ],
