@@ -107,11 +107,11 @@ resources:
       type: dict
       sample: {"cluster": "web-prod", "node": "node-a", "held": true, "serving": true}
     health:
-      description: V(healthy), or V(failed) if the address or its interface is not as it should be.
+      description: V(healthy), or V(failed) if the address, its interface or its source route is not as it should be.
       type: str
       sample: healthy
     reasons:
-      description: Why the health is V(failed).
+      description: Why the health is V(failed). Also that a rule of another program sends replies elsewhere, if the address is healthy otherwise.
       type: list
       elements: str
       sample: [eth0 has no carrier]
@@ -119,10 +119,12 @@ resources:
 
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
-from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe_links
-from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
+from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR, Health
+from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe, observe_links
+from ansible_collections.holdfast.ha.plugins.module_utils._net.replies import cause, leave_by
+from ansible_collections.holdfast.ha.plugins.module_utils._net.state import Desired, NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import describe
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.lease import lease_of
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.options import RESOURCE_OPTIONS, parse_given, parse_node
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
@@ -135,7 +137,19 @@ def read(host: Host) -> dict[str, Any]:
     node, store = parse_node(host.params), Store()
     net = NetState(observe_links(host.run))
     tags = store.tags() if tag is None else (tag,)
-    return {"resources": [{**describe(node, store.effective(each, resource), net, store.boot()), "lease": lease_of(each)} for each in tags]}
+    return {"resources": [{**_shown(node, store.effective(each, resource), net, store.boot(), host), "lease": lease_of(each)} for each in tags]}
+
+
+def _shown(node: str, known: Effective, net: NetState, boot: str, host: Host) -> dict[str, object]:
+    """With its replies, if it is in service here and healthy otherwise."""
+    shown, link = describe(node, known, net, boot), net.find(known.interface)
+    if shown["health"] != Health.HEALTHY.value or link is None or not any(net.places(known.address)) or leave_by(known.address, link, net):
+        return shown
+    gateway = known.resource.gateway if known.resource else None
+    astray = cause(Desired(known.address, known.interface, gateway=gateway), observe(host.run, known.address))
+    if astray is None:
+        return shown
+    return {**shown, "health": (Health.FAILED if astray.repairable else Health.HEALTHY).value, "reasons": [astray.reason]}
 
 
 def main() -> None:

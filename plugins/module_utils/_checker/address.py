@@ -23,9 +23,9 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kern
 from ansible_collections.holdfast.ha.plugins.module_utils._net.lifetime import set_lifetime
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe
 from ansible_collections.holdfast.ha.plugins.module_utils._net.plan import label_on, label_suffix, plan
-from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import link_of_replies, real_name
+from ansible_collections.holdfast.ha.plugins.module_utils._net.replies import Astray, cause, leave_by
+from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import real_name
 from ansible_collections.holdfast.ha.plugins.module_utils._net.simulate import simulate
-from ansible_collections.holdfast.ha.plugins.module_utils._net.source_route import plan_source_route
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import Desired, NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective, since_boot
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
@@ -111,13 +111,13 @@ class ProtectedAddress:
         resource = self.known().resource
         return resource.label if resource is not None and resource.label is not None else self._label
 
-    def replies_by(self, link: Link) -> bool:
+    def replies_by(self, link: Link, net: NetState) -> bool:
         """Whether the kernel sends the address's replies by this link, or does not tell."""
-        return link_of_replies(self.known().address) in (None, link.index)
+        return leave_by(self.known().address, link, net)
 
-    def would_redirect(self, gateway: str | None) -> bool:
-        """Whether `bring_up` would change the link of its replies. Raises `HoldfastError`."""
-        return bool(plan_source_route(self._desired(gateway), self._observe()))
+    def astray(self, gateway: str | None) -> Astray | None:
+        """Why its replies leave by another link; ``repairable`` where `bring_up` would change that. Raises `HoldfastError`."""
+        return cause(self._desired(gateway), self._observe())
 
     def put_back(self, grant: Grant, net: NetState, to: str | None = None) -> None:
         """As `bring_up`, by the links alone that were seen in ``net``: without asking other hosts, and without routes and rules."""

@@ -454,7 +454,7 @@ class Watch(threading.Thread):
             self.holder.serve(place[0].name)  # a playbook put it up: where there is no lease, it does so without asking
         look = look_at_kernel(known, net, held=held, elsewhere=elsewhere)
         if link is not None and held and self.holder.serving and look.health is Health.HEALTHY:
-            look = self._look_at_replies(look, link)
+            look = self._look_at_replies(look, link, net)
         self._around.metrics.check(self.tag, look.health.value)
         self._emit(LeaseSeen(self._clock(), self._lease()))  # read after the kernel: what is being given up in order is no fault
         self._emit(Looked(self._clock(), look))
@@ -481,20 +481,23 @@ class Watch(threading.Thread):
         except HoldfastError:
             pass
 
-    def _look_at_replies(self, look: Look, link: Link) -> Look:
+    def _look_at_replies(self, look: Look, link: Link, net: NetState) -> Look:
         """Whether they leave by the link of the address. Where nothing would change that, it is not asked at each look, unless a rule changes."""
         now = self._clock()
         try:
-            if now < self._replies_known_until or self._address.replies_by(link):
+            if now < self._replies_known_until or self._address.replies_by(link, net):
                 return look
             gateway = self._gateway(link.name)
-            if not self._address.would_redirect(gateway):
-                pause = self._around.checks.deep_interval * (1 if gateway else _SELDOM)  # to read all routes takes long where there are many
+            astray = self._address.astray(gateway)
+            if astray is None:
+                pause = self._around.checks.deep_interval * (1 if gateway else _SELDOM)
                 self._replies_known_until = now + pause
                 return look
         except HoldfastError:
             return look
-        return Look(look.source, Health.FAILED, (SOURCE_ROUTE,), (f"its replies do not leave by {link.name}: its rule or its routes are missing",))
+        if not astray.repairable:  # somebody else's rule, which may be meant: told, and nothing is done
+            return Look(look.source, Health.UNKNOWN, (), (astray.reason,))
+        return Look(look.source, Health.FAILED, (SOURCE_ROUTE,), (astray.reason,))
 
     def _lease(self) -> Lease:
         held, record = self.holder.state.held, self.holder.state.seen.record if self.holder.state.seen else None

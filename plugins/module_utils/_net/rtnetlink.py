@@ -108,12 +108,12 @@ def given_link(text: str, path: str = "interface") -> str:
     return real_name(name) or name
 
 
-def link_of_replies(address: Address) -> int | None:
-    """The index of the link by which this host sends replies from the address to hosts that are not near.
+def link_of_replies(address: Address, to: str | None = None) -> int | None:
+    """The index of the link by which this host sends replies from the address to a host, by default to one that is not near.
 
     The kernel is asked for its decision, so that it does not matter how many routes and rules there are. ``None``: it has no way, or does not tell.
     """
-    family, far = (socket.AF_INET if address.version == 4 else socket.AF_INET6), _FAR[address.version]
+    family, far = (socket.AF_INET if address.version == 4 else socket.AF_INET6), to or _FAR[address.version]
     body = _ROUTE.pack(family, len(address.ip.packed) * 8, len(address.ip.packed) * 8, 0, 0, 0, 0, 0, 0)
     for kind, value in ((_RTA_DST, socket.inet_pton(family, far)), (_RTA_SRC, address.ip.packed)):
         body += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value

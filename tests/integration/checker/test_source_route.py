@@ -123,3 +123,31 @@ def test_nothing_is_left_where_the_rule_was_lost(node: SmallNode) -> None:
     answer = node.module("ip_address", address=f"{HOST}/22", interface="eth0", state="absent")
     assert answer["changed"]
     assert (node.places(), rules(node), tables(node)) == ({}, [], set())
+
+
+def told(node: SmallNode) -> tuple[str, str]:
+    (shown,) = node.module("ip_resource_info", tag=TAG, node=node.name)["resources"]
+    return shown["health"], " ".join(shown["reasons"])
+
+
+def test_a_rule_of_somebody_else_that_comes_first_is_told(node: SmallNode) -> None:
+    """Nothing is done about it, as it may be meant."""
+    until(lambda: is_answered(node), 5, "clients were not answered to begin with")
+    until(lambda: is_healthy(node), 10, "it was not healthy to begin with")
+    assert told(node) == ("healthy", "")
+    node.namespace.ip(f"rule add from {HOST} lookup main priority 100")
+    try:
+        until(lambda: not is_healthy(node), 5, "the status says that it is healthy")
+        assert "a rule before that with priority 7200" in told(node)[1]
+    finally:
+        node.namespace.ip("rule del priority 100")
+    until(lambda: is_healthy(node), 10, "it is not healthy again")
+
+
+def test_the_module_sees_a_lost_rule_too(node: SmallNode) -> None:
+    until(lambda: is_answered(node), 5, "clients were not answered to begin with")
+    assert node.checker is not None
+    node.checker.kill()
+    delete_rule(node)
+    health, reasons = told(node)
+    assert (health, "its rule or its routes are missing" in reasons) == ("failed", True)
