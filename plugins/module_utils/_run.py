@@ -189,14 +189,14 @@ def _run(
     module.no_log_values |= _secrets_in(module.params)
     for library in libraries:
         if library.import_error is not None:
-            _go_elsewhere()
-            module.fail_json(msg=f"{missing_required_lib(library.name)} ({_HELP})", exception=library.import_error)
+            module.fail_json(msg=f"{missing_required_lib(library.name)} ({_HELP}{_go_elsewhere()})", exception=library.import_error)
     asked = Asked("", {}, module.check_mode, module._diff)
     try:
         answer = _guarded(lambda: body(asked, Host(module.params, _runner(module), module.warn)))
     except MissingLibrary as error:
-        _go_elsewhere()
+        hint = _go_elsewhere()
         answer = _refusal(error)
+        answer["msg"] += hint
     if answer.pop("failed", False):
         module.fail_json(**answer)
     module.exit_json(**answer)
@@ -222,11 +222,18 @@ def _log_invocation(module: Any) -> None:
 _MODULE: Any = type("HoldfastModule", (AnsibleModule,), {"_log_invocation": _log_invocation})
 
 
-def _go_elsewhere() -> None:
+def _go_elsewhere() -> str:
     """Start the module again with the Python that the role monitor has brought, so that nobody has to name it in an inventory; returns where that
-    is not there or is this one. It costs nothing where the libraries are at hand."""
+    is not there or is this one. It costs nothing where the libraries are at hand.
+
+    :returns: What to add to the message if this way of running modules has no such start, as that of Mitogen.
+    """
     if not has_respawned() and os.access(_BROUGHT, os.X_OK):
-        respawn_module(_BROUGHT)
+        try:
+            respawn_module(_BROUGHT)
+        except AttributeError:  # Ansible's own wrapper, which knows what to start, is not there
+            return f". This strategy, such as Mitogen, cannot use that Python on its own. Set ansible_python_interpreter to {_BROUGHT}"
+    return ""
 
 
 def _guarded(work: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
