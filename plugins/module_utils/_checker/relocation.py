@@ -35,6 +35,12 @@ def refuse_relocation(old: Config, new: Config, held: Mapping[str, tuple[str, st
     """
     tags = {resource.address.host: resource.tag for resource in resources}
     for tag, (address, holder) in sorted(held.items()):
+        if new.node != old.node == holder:
+            raise Refused(
+                f"the name of this node cannot be changed from {old.node} to {new.node}: it holds {tag} by its old name. If the inventory calls "
+                f"{old.node} by another name, set holdfast_node to {old.node} for this host; to rename the node, move {tag} to another node first",
+                tag=tag,
+            )
         if old.cluster != new.cluster:
             what = f"holdfast_cluster cannot be changed from {old.cluster} to {new.cluster}"
         elif not same_store(old.store, new.store):

@@ -77,7 +77,9 @@ class LeaseTask:
         self._over = ""
         self._checker = self._awaited() if params["by_checker"] else status_of(self._cluster, self._tag)
         if self._checker is not None and self._checker["node"] != holder:
-            raise BadInput(f"holder: the checker of this host is {self._checker['node']}, not {holder}; run this on {holder}", path="holder")
+            node = self._checker["node"]
+            here = f"holder: the checker of this host is {node}, not {holder}; if {holder} is this host, set holdfast_node to {node}"
+            raise BadInput(f"{here}, otherwise run this on {holder}", path="holder")
 
     def _awaited(self) -> dict[str, Any]:
         """The checker's status; it may be executing itself anew, which takes a moment. Raises `NoChecker`."""

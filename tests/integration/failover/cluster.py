@@ -141,6 +141,7 @@ class Cluster:
         words: Sequence[str] = (),
         resources: Sequence[Mapping[str, Any]] = (),
         ways: Mapping[str, str] | None = None,
+        names: Mapping[str, str] | None = None,
         began: Callable[[str], object] = lambda task: None,
         environment: Mapping[str, str] | None = None,
         **variables: Any,
@@ -148,6 +149,7 @@ class Cluster:
         """Run a playbook from a controller, over SSH against both nodes. No traceback, no template error, no defect.
 
         :param ways: The addresses of nodes that are to be reached by another one than that of their first interface.
+        :param names: What the inventory calls nodes that have another name there.
         :param began: Is given each task's name as it begins.
         :param environment: More of the controller's environment.
         """
@@ -155,6 +157,7 @@ class Cluster:
         told = self.lab.inventory()
         for node, address in (ways or {}).items():
             told["all"]["hosts"][node]["ansible_host"] = address
+        told["all"]["hosts"] = {(names or {}).get(node, node): about for node, about in told["all"]["hosts"].items()}
         inventory.write_text(json.dumps(told))
         shared = {"holdfast_cluster": CLUSTER, "holdfast_store": self.settings, "holdfast_resources": list(resources) or [self.resource]}
         run = run_playbook(

@@ -63,6 +63,18 @@ def test_the_strategy_of_the_controller_does_not_matter(cluster: Cluster, tmp_pa
         cluster.all_on(node)
 
 
+def test_hosts_that_the_inventory_names_by_address(cluster: Cluster, tmp_path: Path) -> None:
+    """As in AWX, after an installation from a file that names them as the nodes are named."""
+    cluster.place_on(cluster.lab.node_a)
+    names = {node.name: node.place.interface("eth0").address for node in cluster.lab.nodes}
+    cluster.switch("node-b", tmp_path, names=names)
+    cluster.all_on("node-b")
+    cluster.switch(names["node-a"], tmp_path, names=names)
+    cluster.all_on("node-a")
+    run = cluster.play("local_recovery", tmp_path, names=names)
+    assert (run.status, run.changed) == (0, ()), "the node of the resource's record is this one"
+
+
 @pytest.mark.parametrize("fence", ["source_dest_check", "stop_instance"])
 def test_the_active_node_is_killed_and_fenced(cluster: Cluster, tmp_path: Path, fence: str) -> None:
     """The standby waits for the lease, not for SSH; the run succeeds although one node cannot be reached."""
