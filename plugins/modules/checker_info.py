@@ -70,6 +70,12 @@ status:
       description: The version of the checker.
       type: str
       sample: 0.1.0
+    configuration:
+      description:
+        - When the checker loaded its configuration, and why it kept that one at its last reload. The reason is empty if no reload was refused.
+        - Times are seconds since the boot of the node.
+      type: dict
+      sample: {loaded_at: 4711.25, refused: {at: 0.0, reason: ''}}
     store_error:
       description: Why the store of the leases cannot be reached; empty or null where it can.
       type: str

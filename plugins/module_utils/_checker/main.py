@@ -130,6 +130,7 @@ class Process:
             make_service(self._given, self._log, self._service)
         except HoldfastError as error:
             self._log("kept old configuration", reason=error.message)
+            self._service.refused(error.message)
             notify("STATUS=The new configuration is wrong, and the old one is kept: " + error.message)
             return False
         return True

@@ -67,6 +67,11 @@ class Service:
         self._notifier: Any = None
         self._server: Server | None = None
         self._threads: list[threading.Thread] = []
+        self._loaded, self._refused = boottime(), {"at": 0.0, "reason": ""}
+
+    def refused(self, reason: str) -> None:
+        """Note for the status that a changed configuration cannot be used, and that this one is kept."""
+        self._refused = {"at": round(boottime(), 3), "reason": reason}
 
     def check(self, running: Service | None = None) -> None:
         """Whether all of it can be used; nothing is begun. Raises `HoldfastError`.
@@ -168,6 +173,7 @@ class Service:
             "cluster": config.cluster,
             "node": config.node,
             "version": version(),
+            "configuration": {"loaded_at": round(self._loaded, 3), "refused": self._refused},
             "timing": {"profile": config.profile, **dataclasses.asdict(config.timing)},
             "peers": self._describe_peers(),
             "armed": self._triggers.describe()["armed"] if self._triggers is not None else None,
