@@ -214,7 +214,7 @@ def test_a_proxy_is_not_asked_for_instance_metadata(tmp_path: Path, given: dict[
 def test_secrets_that_are_named_stay_and_no_others(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     folder.mkdir()
-    named = {"schl\u00fcssel", "awx.token", "ca.pem", 'a "quoted" name', "notify", "bundle.pem", "word"}
+    named = {"schl\u00fcssel", "awx.token", "ca.pem", 'a "quoted" name', "notify", "bundle.pem", "word", "aws"}
     for name in named | {"awx", "ca", "old", "given"}:
         (folder / name).touch()
     at = {name: f"{folder}/{name}" for name in named}
@@ -227,6 +227,7 @@ def test_secrets_that_are_named_stay_and_no_others(tmp_path: Path) -> None:
         },
         "monitor_resources": [{"tag": "a"}, {"tag": "b", "ec2": None}, {"tag": "c", "ec2": {"aws_ca_bundle": at['a "quoted" name']}}],
         "monitor_secrets": {"given": "x"},
+        "monitor_environment": {"AWS_SHARED_CREDENTIALS_FILE": at["aws"]},
         "monitor_secret_folder": str(folder),
         "monitor_has_peers": True,
         "ansible_python_interpreter": sys.executable,
@@ -256,13 +257,14 @@ def test_the_role_runs_python_in_no_folder_of_the_login(tmp_path: Path) -> None:
     found = [task for path in sorted((ROOT / "roles").glob("*/tasks/*.yml")) for task in commands(yaml.safe_load(path.read_text(encoding="utf-8")))]
     on_the_node = ("monitor_base_python", "monitor_next_python", "monitor_next_venv", "monitor_interpreter")
     tasks = [{"ansible.builtin.command": task["ansible.builtin.command"]} for task in found if any(name in str(task) for name in on_the_node)]
-    assert len(tasks) == 4, "a task was added: see that it runs in /"
+    assert len(tasks) == 5, "a task was added: see that it runs in /"
     values = {
         **dict.fromkeys(("monitor_base_python", "monitor_next_python", "monitor_interpreter"), str(python)),
-        **dict.fromkeys(("monitor_checker", "monitor_resources"), "-"),
+        **dict.fromkeys(("monitor_checker", "monitor_resources", "monitor_environment", "monitor_playbook_program", "monitor_secret_folder"), "-"),
+        **{name: [] for name in ("monitor_venv", "monitor_libraries", "monitor_pip_options")},
+        **{name: variables()[name] for name in ("monitor_masked", "monitor_ask_python")},
+        "monitor_secrets": {},
         "monitor_next_venv": str(tmp_path),
-        "monitor_pip_options": [],
-        "monitor_masked": variables()["monitor_masked"],
         "monitor_program": PROGRAM,
     }
     values["ansible_python_interpreter"] = sys.executable

@@ -15,6 +15,9 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import St
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
 from ansible_collections.holdfast.ha.plugins.module_utils._model import shown
 
+#: What to do about credentials that the checker's unit does not see (ProtectHome=yes).
+CREDENTIALS_REMEDY = "put its file below /etc, readable only by root, and name it with AWS_SHARED_CREDENTIALS_FILE in monitor_environment"
+
 
 class Stores:
     """A client of DynamoDB is for all of them: threads may share it, and making one takes half a second and 10 MB. One of etcd is for one thread.
@@ -47,7 +50,7 @@ class Stores:
 def check_store(settings: StoreSettings, timing: Timing, *, elsewhere: bool = False) -> None:
     """Whether its files can be read and its names are known on this host, which takes no network. Raises `HoldfastError`.
 
-    :param elsewhere: This process has another environment and home than the checker, so it does not know that one's AWS profiles.
+    :param elsewhere: The file with the checker's AWS profiles is not on this host yet, so a profile that is not known here may be right.
     """
     if settings.type == "etcd":
         open_store(settings, timing)
@@ -65,11 +68,11 @@ def check_aws(values: Mapping[str, Any], path: str, *, elsewhere: bool = False) 
     from botocore.exceptions import BotoCoreError
 
     try:
-        options = AwsOptions.from_params(values, {} if elsewhere else os.environ)
+        options = AwsOptions.from_params(values, os.environ)
         if not elsewhere:
             boto3.session.Session(profile_name=options.profile, region_name=options.region)
     except BadInput as error:
         raise BadInput(f"{path}.{error.message}", path=path) from None
     except BotoCoreError as error:
-        named = f"{path}.profile: this host's AWS configuration has no profile {shown(values.get('profile'))}"
-        raise BadInput(named if values.get("profile") else f"{path}: the AWS options cannot be used: {str(error)[:300]}", path=path) from None
+        named = f"{path}.profile: the checker finds no AWS profile {shown(options.profile)}, and does not read root's home; {CREDENTIALS_REMEDY}"
+        raise BadInput(named if options.profile else f"{path}: the AWS options cannot be used: {str(error)[:300]}", path=path) from None

@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Says whether the checker would take a configuration, before it is written: JSON on standard input, and the verdict as exit code.
 
-The input has ``checker``, the content of checker.json, ``resources``, the definitions, and ``key``, that of the peers' key.
+The input has ``checker``, the content of checker.json, ``resources``, the definitions, and ``key``, that of the peers' key. ``environment`` has the
+variables of the checker's unit, and ``secrets`` the paths of files that are written only after this check.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import pwd
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import NoChecker, ask
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import FILE, Config, parse_config, read_config
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.relocation import held_in, refuse_relocation
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.stores import check_aws, check_store
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.stores import CREDENTIALS_REMEDY, check_aws, check_store
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import own_options
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, MissingProgram, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR, Resource
@@ -23,6 +27,8 @@ from ansible_collections.holdfast.ha.plugins.module_utils._resource.schema impor
 
 #: As the peers want it, in bytes.
 _SHORTEST_KEY = 32
+#: The home of the checker's unit, which does not see that of root (ProtectHome=yes), and what it reads AWS credentials from.
+_HOME, _FILES = "/var/cache/holdfast", ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE")
 
 
 def validate(given: Mapping[str, Any]) -> Config:
@@ -65,6 +71,40 @@ def check_relocation(config: Config, resources: Iterable[Resource]) -> None:
     refuse_relocation(old, config, held_in(reply["resources"], reply["node"]), resources)
 
 
+def enter_environment(given: Mapping[str, Any]) -> None:
+    """Have this process find AWS profiles and credentials where the checker's unit does."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ.update({"HOME": _HOME, **{name: str(value) for name, value in (given.get("environment") or {}).items()}})
+
+
+def hidden_credentials() -> Path | None:
+    """The AWS configuration in root's own home, where there is one. The checker's unit does not see it."""
+    folder = Path(pwd.getpwuid(os.geteuid()).pw_dir, ".aws")
+    return folder if any((folder / name).exists() for name in ("credentials", "config")) else None
+
+
+def check_credentials(values: Mapping[str, Any], path: str) -> None:
+    """Whether there are credentials for the unit too, where root has some that it does not see. Raises `BadInput`."""
+    hidden = hidden_credentials()
+    if hidden is None:
+        return
+    from boto3.session import Session
+    from botocore.exceptions import BotoCoreError
+
+    from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import AwsOptions
+
+    options = AwsOptions.from_params(values)
+    try:
+        found = bool(options.access_key) or Session(profile_name=options.profile).get_credentials() is not None
+    except BotoCoreError:
+        found = False
+    if not found:
+        raise BadInput(
+            f"{path}: the checker finds no AWS credentials, as its unit cannot see {hidden} (ProtectHome=yes); {CREDENTIALS_REMEDY}", path=path
+        )
+
+
 def main() -> int:
     """The exit code: 0, or 78 with the reason in one line on standard error."""
     try:
@@ -72,12 +112,19 @@ def main() -> int:
             raise MissingProgram("the Python library netaddr is missing; install it for the Python that runs the checker")
         given = json.load(sys.stdin)
         config = validate(given)
-        check_store(config.store, config.timing, elsewhere=True)
+        enter_environment(given)
+        unknown = any(os.environ.get(name) in given.get("secrets", ()) for name in _FILES)
+        check_store(config.store, config.timing, elsewhere=unknown)
         resources = [parse(one, "") for one in given["resources"]]
         check_relocation(config, resources)
         parts = [(resource.tag, resource.ec2) for resource in resources if resource.ec2 is not None]
-        for tag, ec2 in parts:
-            check_aws({**config.aws, **own_options(ec2)}, f"{tag}: ec2", elsewhere=True)
+        used: list[tuple[str, Mapping[str, Any]]] = [(f"{tag}: ec2", {**config.aws, **own_options(ec2)}) for tag, ec2 in parts]
+        for path, values in used:
+            check_aws(values, path, elsewhere=unknown)
+        if config.store.type == "dynamodb":
+            used.append(("store", config.store.values))
+        for path, values in used if not unknown else ():
+            check_credentials(values, path)
     except HoldfastError as error:
         sys.stderr.write(f"{error.message}\n")
         return 78

@@ -118,6 +118,27 @@ def test_a_second_run_changes_nothing(cluster: Installed, active: str) -> None:
     assert [cluster.pid(node) for node in cluster.nodes] == before
 
 
+def test_a_port_that_is_blocked_between_the_nodes_is_named(cluster: Installed, active: str) -> None:
+    node = cluster.node(cluster.other(active))
+    node.namespace.run("nft", "-f", "-", input="table inet blocked { chain in { type filter hook input priority 0; udp dport 7447 drop; }; }")
+    try:
+        until(lambda: not cluster.status(node)["peers"][0]["alive"], 30, "it still hears its peer")
+        run = cluster.converge()
+    finally:
+        node.namespace.run("nft", "delete", "table", "inet", "blocked")
+    assert [task.task for task in run.changed] == []
+    warned = {task.host: str(task.result.get("msg")) for task in run.tasks if "WARNING" in str(task.result.get("msg"))}
+    assert f"does not hear {active} on UDP port 7447" in warned[node.name]
+    assert "firewall-cmd --permanent --add-port=7447/udp" in warned[node.name]
+    assert "\n" not in warned[node.name]
+
+
+def test_systemd_networkd_is_told_to_keep_rules_and_routes_of_others(cluster: Installed, active: str) -> None:
+    for node in cluster.nodes:
+        shown = node.run("systemd-analyze", "cat-config", "--no-pager", "systemd/networkd.conf").stdout.splitlines()
+        assert {"ManageForeignRoutingPolicyRules=no", "ManageForeignRoutes=no"} <= set(shown)
+
+
 def test_a_wrong_configuration_is_refused_before_anything_is_written(cluster: Installed, active: str) -> None:
     look = "cd / && find etc/holdfast opt/holdfast/bin opt/holdfast/releases usr/local/bin -type f -not -name '*.pyc' -print0 | sort -z"
     look += " | xargs -0 sha256sum; readlink opt/holdfast/collections opt/holdfast/venv"
@@ -142,6 +163,32 @@ def test_a_change_is_reloaded_and_waited_for(cluster: Installed, active: str) ->
     assert node_secrets(standby) == []
     after = standby.run("cat", "/etc/holdfast/checker.json").stdout
     assert json.loads(after)["peers"] == json.loads(peers)["peers"], "what is known of a node that takes no part was lost"
+
+
+def test_a_change_is_reloaded_on_a_node_that_keeps_no_journal(cluster: Installed, active: str) -> None:
+    node = cluster.node(cluster.other(active))
+    settings = "/etc/systemd/journald.conf.d/none.conf"
+    nothing = f"mkdir -p $(dirname {settings}); printf '[Journal]\\nStorage=none\\n' > {settings}; rm -rf /run/log/journal /var/log/journal"
+    interval, words = cluster.variables["monitor_checks"]["interval"], ("--limit", node.name)
+    busy = node.namespace.socket()
+    try:
+        node.run("sh", "-euc", f"{nothing}; systemctl restart systemd-journald")
+        pid = cluster.pid(node)
+        cluster.variables["monitor_checks"] = {**cluster.variables["monitor_checks"], "interval": 0.7}
+        run = cluster.converge(words=words)
+        assert "Reload it" in " ".join(task.task for task in run.changed)
+        assert cluster.pid(node) == pid
+        busy.bind(("127.0.0.1", 9447))
+        busy.listen()
+        run = cluster.play("install", words=words, monitor_metrics_listen="127.0.0.1:9447")
+        assert run.status != 0
+        assert f"the checker of {node.name} keeps its old configuration: " in run.message
+        assert "127.0.0.1:9447 cannot be used" in run.message
+    finally:
+        busy.close()
+        node.run("sh", "-euc", f"rm -f {settings}; systemctl restart systemd-journald")
+        cluster.variables["monitor_checks"] = {**cluster.variables["monitor_checks"], "interval": interval}
+    cluster.converge(words=words)
 
 
 def node_secrets(node: BootedNode) -> list[str]:

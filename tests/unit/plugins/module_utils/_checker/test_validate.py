@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import io
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +31,15 @@ RIGHT: dict[str, Any] = {
     "resources": [{"tag": "web", "address": "10.1.0.10/32", "interface": "eth0", "priority": {"node-a": 1}}],
     "key": "k" * 32,
 }
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """The program takes the environment of the checker's unit; that ends with each test."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
@@ -123,11 +135,43 @@ def test_what_this_host_does_not_have_is_seen_before_it_is_written(
     assert said.count("\n") == 1
 
 
-def test_the_profiles_of_the_checkers_unit_are_not_known_to_who_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has a home and an environment of its own."""
-    store = {"type": "dynamodb", "table": "holdfast", "profile": "of-the-unit"}
-    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(changed(lambda given: given["checker"].update(store=store)))))
-    assert main() == 0
+#: Credentials as the AWS CLI writes them.
+KEYS = "[{}]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = x\n"
+
+
+@pytest.mark.parametrize("of_root", ["", "default", "prod"])
+@pytest.mark.parametrize("of_the_unit", ["", "default", "prod", "coming"])
+@pytest.mark.parametrize("profile", ["", "prod"])
+@pytest.mark.parametrize("where", ["store", "ec2", "environment"])
+def test_credentials_that_the_checker_would_not_find_are_refused(
+    where: str, profile: str, of_the_unit: str, of_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".aws").mkdir()
+    if of_root:
+        (tmp_path / ".aws/credentials").write_text(KEYS.format(of_root))
+    named = tmp_path / "etc"
+    if of_the_unit not in ("", "coming"):
+        named.write_text(KEYS.format(of_the_unit))
+    monkeypatch.setattr(module.pwd, "getpwuid", lambda uid: argparse.Namespace(pw_dir=str(tmp_path)))
+    monkeypatch.setenv("AWS_PROFILE", "of-the-login")
+    environment = {"AWS_EC2_METADATA_DISABLED": "true", **({"AWS_SHARED_CREDENTIALS_FILE": str(named)} if of_the_unit else {})}
+    wanted = {"profile": profile} if profile and where != "environment" else {}
+    environment.update({"AWS_PROFILE": profile} if profile and where == "environment" else {})
+
+    def change(given: dict[str, Any]) -> None:
+        given.update(environment=environment, secrets=[str(named)] if of_the_unit == "coming" else [])
+        if where == "ec2":
+            given["checker"]["aws"] = {"region": "eu-central-1", **wanted}
+            given["resources"][0]["ec2"] = {"route_tables": "all"}
+        else:
+            given["checker"]["store"] = {"type": "dynamodb", "table": "holdfast", "region": "eu-central-1", **wanted}
+
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(changed(change))))
+    code, said = main(), capsys.readouterr().err
+    found = of_the_unit in (profile or "default", "coming")
+    right = found or (not profile and not of_root)  # without a profile, an instance may have credentials for its role later
+    assert (code, said.count("\n")) == ((0, 0) if right else (78, 1)), said
+    assert right or "name it with AWS_SHARED_CREDENTIALS_FILE in monitor_environment" in said
 
 
 def test_a_node_without_a_store_is_alone() -> None:
@@ -183,6 +227,25 @@ def test_a_lease_that_somebody_holds_stays_where_it_is(
         assert f"{state['holder']} holds web" in said
         assert "Stop holdfast-checker.service on all nodes" in said
         assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_node_that_holds_a_lease_keeps_its_name(held: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """An inventory that names hosts by their addresses would give it another one."""
+    reply = {"cluster": "web-prod", "node": "node-a", "resources": [{**_RUNNING, "held": held, "holder": "node-a" if held else "node-b"}]}
+    monkeypatch.setattr(module, "ask", lambda op: reply)
+    monkeypatch.setattr(module, "read_config", lambda path: parse_config(RIGHT["checker"], str(path)))
+
+    def change(given: dict[str, Any]) -> None:
+        addresses = {"10.0.1.10": "10.0.1.10", "10.0.2.10": "10.0.2.10"}
+        given["checker"].update(node="10.0.1.10", nodes=list(addresses), peers={"addresses": addresses})
+        given["resources"][0].pop("priority")
+
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(changed(change))))
+    assert main() == (78 if held else 0)
+    said = capsys.readouterr().err
+    assert ("set holdfast_node to node-a for this host" in said) is held
+    assert said.count("\n") == int(held)
 
 
 def test_as_a_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
