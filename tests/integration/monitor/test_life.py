@@ -184,6 +184,8 @@ def test_a_change_is_reloaded_on_a_node_that_keeps_no_journal(cluster: Installed
         assert run.status != 0
         assert f"the checker of {node.name} keeps its old configuration: " in run.message
         assert "127.0.0.1:9447 cannot be used" in run.message
+        run = cluster.play("install", words=words, monitor_metrics_listen="127.0.0.1:9447")
+        assert run.status != 0, "the second run passes over it"
     finally:
         busy.close()
         node.run("sh", "-euc", f"rm -f {settings}; systemctl restart systemd-journald")
