@@ -29,8 +29,11 @@ from lab.waiting import until
 #: Debian's releases that nodes may have, and the version of Python in each.
 SYSTEMS = {"bookworm": "3.11", "trixie": "3.13"}
 SUITE = "bookworm"
+#: What a release's image has besides `PACKAGES`. It is masked until a test wants it.
+FURTHER = {"trixie": ("network-manager",)}
 #: What a cloud image has, and what the tests look with. The mirror is not in reach of the nodes, so what the roles install is here too.
 PACKAGES = ("systemd", "systemd-sysv", "dbus", "iproute2", "iputils-ping", "openssh-server", "python3", "python3-venv", "python3-apt", "logrotate")
+_MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer", "console-getty.service", "e2scrub_all.timer", "fstrim.timer", "NetworkManager.service")
 WHEELS = "/srv/wheels"
 _WHEEL_PLATFORMS = ("manylinux2014", "manylinux_2_28", "manylinux_2_34")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -66,10 +69,11 @@ def cache() -> Path:
 
 def image(suite: str = SUITE) -> Path:
     """The system that all nodes of a release share; made, in a minute or two, where it is not there yet. Raises `LabError`."""
-    name = f"{suite}-{_short('|'.join(PACKAGES))}"
+    packages = PACKAGES + FURTHER.get(suite, ())
+    name = f"{suite}-{_short('|'.join(packages))}"
     with _made_once(name) as (place, fresh):
         if fresh is not None:
-            _call("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", suite, str(fresh))
+            _call("debootstrap", "--variant=minbase", f"--include={','.join(packages)}", suite, str(fresh))
             shutil.rmtree(fresh / "var/cache/apt/archives", ignore_errors=True)
             for key in (fresh / "etc/ssh").glob("ssh_host_*"):
                 key.unlink()
@@ -306,7 +310,14 @@ class BootedNode(Node, witness.Witness):
         units.mkdir(exist_ok=True)
         for folder in (upper, *(one for one in upper.rglob("*") if one.is_dir())):  # they cover those of the image, whatever our umask is
             folder.chmod(0o700 if upper / "root" in (folder, *folder.parents) else 0o755)
-        for unit in ("apt-daily.timer", "apt-daily-upgrade.timer", "console-getty.service", "e2scrub_all.timer", "fstrim.timer"):
+        for unit in (
+            "apt-daily.timer",
+            "apt-daily-upgrade.timer",
+            "console-getty.service",
+            "e2scrub_all.timer",
+            "fstrim.timer",
+            "NetworkManager.service",
+        ):
             (units / unit).symlink_to("/dev/null")
 
 

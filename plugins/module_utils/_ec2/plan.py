@@ -27,8 +27,8 @@ MOST_ENTRIES = 1000
 _LOCAL_ORIGIN = "CreateRouteTable"
 #: EC2's words for entries that a virtual private gateway or a route server put there. ReplaceRoute does not change such an entry.
 _PROPAGATED_ORIGINS = ("EnableVgwRoutePropagation", "Advertisement")
-#: The ids of network interfaces and instances begin so; the last one is for an entry whose target is gone.
-_MACHINES = ("eni-", "i-", "none")
+#: The ids of network interfaces and instances begin so.
+_MACHINES = ("eni-", "i-")
 HOW_TO_REPLACE = "to replace an entry, name its table in route_table_ids (route_tables of a resource)"
 #: At most so many entries are named in one message.
 _MOST_NAMED = 5

@@ -17,7 +17,7 @@ def test_an_emulator_that_knows_no_dry_runs_is_asked_for_none() -> None:
     ec2 = boto3.client("ec2", region_name="eu-central-1", aws_access_key_id="emulator", aws_secret_access_key="emulator")
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.1.0/24")["Subnet"]["SubnetId"]
-    active, standby = (ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]["NetworkInterfaceId"] for _ in range(2))
+    active, standby = (ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]["NetworkInterfaceId"] for _number in range(2))
     table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
     ec2.create_route(RouteTableId=table, DestinationCidrBlock=VIP, NetworkInterfaceId=active)
 

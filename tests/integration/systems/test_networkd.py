@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from ansible_collections.holdfast.ha.tests.integration.monitor.cluster import Installed
+from ansible_collections.holdfast.ha.tests.integration.systems.deeds import service_stays
 from lab import forwarding
 from lab.booted import BootedNode
 from lab.waiting import until
@@ -61,15 +62,4 @@ DEEDS = ["systemctl restart systemd-networkd", "networkctl reload", "networkctl 
 @pytest.mark.parametrize("link", ["eth0", "eth1"])
 @pytest.mark.parametrize("deed", [*DEEDS, "ip addr flush dev eth0"])
 def test_whatever_networkd_does_the_service_stays(networkd: Installed, active: str, deed: str, link: str) -> None:
-    node, before = networkd.node(active), networkd.record()
-    if not any(cidr == networkd.lab.place.vip and held == link for held, cidr in node.addresses()):
-        node.run("holdfast", "backup", "move", "web", timeout=120)
-        networkd.wait_settled(active, link)
-    with networkd.lab.prober("client-c") as prober:
-        prober.wait_until_answered(5, by=active)
-        node.run(*deed.split())
-        networkd.wait_settled(active, link)
-        report = prober.stop()
-    print(f"{deed}, address on {link}: {report.longest_ms:.0f} ms without an answer")
-    assert report.longest_ms < 3000
-    networkd.stays(before)
+    service_stays(networkd, active, link, deed)

@@ -39,7 +39,7 @@ def test_nothing_is_announced_after_the_lease(monkeypatch: pytest.MonkeyPatch, t
         return 1
 
     monkeypatch.setattr(module, "apply", apply)
-    monkeypatch.setattr(module, "observe", lambda run, settings: NetState((UP,)))
+    monkeypatch.setattr(module, "observe", lambda *_given: NetState((UP,)))
     monkeypatch.setattr(module, "set_lifetime", lambda *given, **more: None)
     one = ProtectedAddress("web", Kernel(lambda argv: pytest.fail(str(argv))), Store(tmp_path, tmp_path))
     monkeypatch.setattr(one, "known", lambda: cast(object, SimpleNamespace(address=VIP, interface="eth0", resource=None)))
