@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -164,6 +165,8 @@ class BootedNode(Node, witness.Witness):
         self._nspawn: subprocess.Popen[str] | None = None
         self.machine: Booted | None = None
         self._group = f"holdfast-lab-{namespace.name}"
+        #: When its power was cut, in seconds of the epoch.
+        self.cuts: list[float] = []
 
     # --- power ---------------------------------------------------------------------------------------------------------
 
@@ -220,6 +223,7 @@ class BootedNode(Node, witness.Witness):
     def power_off(self) -> None:
         """At once, as a cut of its power: no program of it gets to say anything, and its links are dead. Safe to repeat."""
         self._end_machine()
+        self.cuts.append(time.time())
         lines = [line for one in self.place.interfaces for line in (f"link set {one.link} down", f"addr flush dev {one.link}")]
         self.namespace.batch(lines)
 
@@ -252,6 +256,11 @@ class BootedNode(Node, witness.Witness):
         if self.machine is None:
             raise RuntimeError(f"{self.name} is not on")
         return self.machine.run(*argv, check=check, input=input, timeout=timeout, env=self.environment)
+
+    def written(self, path: str) -> str:
+        """What a file that it has written contains, also while it is off; empty where there is none."""
+        place = self._home / "upper" / path.lstrip("/")
+        return place.read_text() if place.exists() else ""
 
     def start_service(self) -> None:
         """As on a node that does not boot: with this machine's programs."""

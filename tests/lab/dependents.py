@@ -7,6 +7,7 @@ Each unit is a process of `lab.stamper`. All of them write to one file of the ma
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import socketserver
 import subprocess
@@ -52,6 +53,40 @@ def two_ran(stamps: Iterable[Stamp], within: float = WITHIN) -> list[str]:
         f"a dependent still ran on {old.node} (start {old.serial}) {new.time - old.time:.3f} s before it ran on {new.node} (start {new.serial})"
         for old, new in pairwise(sorted(stamps, key=lambda one: one.time))
         if old.node != new.node and new.time - old.time < within
+    ]
+
+
+@dataclass(frozen=True)
+class Span:
+    """The dependent ran on ``node`` from ``begin`` to ``end``, in seconds of the epoch."""
+
+    node: str
+    begin: float
+    end: float
+
+
+def read_spans(node: str, notes: str, cuts: Sequence[float]) -> list[Span]:
+    """From the lines ``SECONDS started`` and ``SECONDS stopped`` that a unit wrote. Pure.
+
+    :param cuts: When the power of the node was cut, which ends a dependent without a note.
+    """
+    spans, begin = [], None
+    for at, what in [*(line.split() for line in notes.splitlines()), (math.inf, "stopped")]:
+        if begin is not None:
+            cut = next((cut for cut in cuts if begin < cut < float(at)), math.inf)
+            spans.append(Span(node, begin, min(float(at), cut)))
+        begin = float(at) if what == "started" else None
+    return spans
+
+
+def two_at_once(spans: Iterable[Span], since: float) -> list[str]:
+    """A line for each two spans on different nodes with less than `WITHIN` between them that ended after ``since``. Pure."""
+    known = sorted((span for span in spans if span.end > since), key=lambda span: span.begin)
+    return [
+        f"a dependent ran on {old.node} until {old.end:.3f}, and on {new.node} from {new.begin:.3f}"
+        for number, old in enumerate(known)
+        for new in known[number + 1 :]
+        if old.node != new.node and new.begin - old.end < WITHIN
     ]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.dependents import DependentsOracle, Stamp, Units, read_stamps, two_ran
+from lab.dependents import DependentsOracle, Span, Stamp, Units, read_spans, read_stamps, two_at_once, two_ran
 from lab.oracle import TwoHolders
 from lab.waiting import until
 
@@ -27,6 +27,19 @@ from lab.waiting import until
 )
 def test_two_ran(stamps: list[tuple[str, float]], faults: int) -> None:
     assert len(two_ran(Stamp(node, 1, at) for node, at in stamps)) == faults
+
+
+@pytest.mark.parametrize(
+    ("there", "faults"),
+    [("9.0 started\n9.5 stopped\n", 0), ("12.95 started\n", 1), ("13.2 started\n", 0), ("11 started\n11.5 stopped\n14 started\n", 1)],
+)
+def test_two_at_once(there: str, faults: int) -> None:
+    """On node-a it ran from 10 to 13, then from 20 until a power cut at 25, which nobody noted."""
+    here = read_spans("node-a", "10 started\n13 stopped\n13.1 stopped\n20 started\n30 started\n31 stopped\n", [25.0])
+    assert here == [Span("node-a", 10, 13), Span("node-a", 20, 25), Span("node-a", 30, 31)]
+    spans = [*here[:1], *read_spans("node-b", there, [])]
+    assert len(two_at_once(spans, 0)) == faults
+    assert two_at_once(spans, 1e9) == []
 
 
 @pytest.fixture

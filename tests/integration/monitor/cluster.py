@@ -18,6 +18,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from lab import booted
 from lab.booted import WHEELS, BootedNode
+from lab.dependents import read_spans, two_at_once
 from lab.faults import clear
 from lab.oracle import Oracle, lease_writes
 from lab.playbook import PlaybookRun, run_playbook
@@ -26,6 +27,8 @@ from lab.vpc import Lab
 from lab.waiting import until
 
 CLUSTER, TABLE, TAG, UNIT, APP = "web-prod", "holdfast", "web", "holdfast-checker.service", "app.service"
+#: Where the dependent notes when it starts and stops.
+NOTES = "/var/log/app"
 API = f"http://{API_ADDRESS}"
 TOKEN = "no-secret-of-anybody"
 EVENTS = "/var/log/holdfast/events.jsonl"
@@ -197,6 +200,15 @@ class Installed:
         for client in ("client-c", "outside"):
             with self.lab.prober(client) as prober:
                 prober.wait_until_answered(5, by=name)
+
+    @contextmanager
+    def dependents(self) -> Iterator[None]:
+        """Asserts at its end that the dependent did not run on two nodes at once meanwhile."""
+        begin = since_now()
+        yield
+        spans = [span for node in self.nodes for span in read_spans(node.name, node.written(NOTES), node.cuts)]
+        twice = two_at_once(spans, begin)
+        assert not twice, "\n".join([*twice, self.story()])
 
     def stays(self, before: Record | None) -> None:
         """Asserts that the lease was not given away since it was so."""

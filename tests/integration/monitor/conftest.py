@@ -20,6 +20,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
 
 
 @pytest.fixture
-def active(cluster: Installed) -> str:
-    """All is well; the node that it is on."""
-    return cluster.reset()
+def active(cluster: Installed) -> Iterator[str]:
+    """All is well; the node that it is on. At the end of the test no dependent has run on two nodes at once."""
+    with cluster.dependents():
+        yield cluster.reset()
