@@ -253,10 +253,15 @@ def pythons(session: nox.Session) -> None:
     _ansible_test(session, "sanity", "--local", "--test", "compile", "--test", "import")
 
 
+#: A long simulation, and a run of a role for many cases, which would be run anew for each of them. They import nothing that others do not.
+_NOTHING_NEW = ("tests/unit/plugins/module_utils/_lease/test_exclusion.py", "tests/unit/test_monitor_refusals.py")
+_LEFT_OUT = [word for path in _NOTHING_NEW for word in ("--exclude", path)]
+
+
 @nox.session(name="ansible-test-units", venv_backend="none", default=False, tags=["all"])
 def units(session: nox.Session) -> None:
-    """The unit tests once more, in ansible-test's import regime; all but the long simulation of the lease, which imports nothing new."""
-    _ansible_test(session, "units", "--local", "--python", _PYTHON, "--exclude", "tests/unit/plugins/module_utils/_lease/test_exclusion.py")
+    """The unit tests once more, in ansible-test's import regime."""
+    _ansible_test(session, "units", "--local", "--python", _PYTHON, *_LEFT_OUT)
 
 
 def _requirement(core: str) -> str:
@@ -288,5 +293,4 @@ def units_with(session: nox.Session, core: str) -> None:
         "pyyaml",
         "typing_extensions",
     )
-    left_out = ("--exclude", "tests/unit/plugins/module_utils/_lease/test_exclusion.py")
-    _ansible_test(session, "units", "--local", "--python", str(session.python), *left_out)
+    _ansible_test(session, "units", "--local", "--python", str(session.python), *_LEFT_OUT)
