@@ -97,7 +97,7 @@ class Node:
 
     def hold(self, address: str, link: str) -> None:
         """Put an address (CIDR) on a link, as recovery would."""
-        self.namespace.ip(f"addr replace {address} dev {link}" + (" nodad" if ":" in address else ""))
+        self.namespace.ip(f"addr replace {address} dev {link}" + (" preferred_lft 0 nodad" if ":" in address else ""))
 
     def drop(self, address: str) -> list[str]:
         """Take an address off every link that has it, whatever its prefix length; returns those links."""
