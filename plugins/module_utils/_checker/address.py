@@ -155,18 +155,16 @@ class ProtectedAddress:
                 if isinstance(action, AddAddress):
                     apply(tuple(AddRoute(route) for route in action.restore), self.kernel)
             elif isinstance(action, Announce):
-                self._announce(action, grant)
+                self.announce(self.kernel.links().link(action.interface), grant, action.count)
             else:
                 self._apply(action)
 
-    def _announce(self, action: Announce, grant: Grant) -> None:
-        """Within the lease too: who is stopped before this, and goes on after it, must not lead the neighbours away from the next holder."""
-        grant(lambda seconds: self._apply(action))
+    def announce(self, link: Link, within_lease: Grant, count: int = 1) -> None:
+        """Tell the neighbours. Raises `HoldfastError`, and what ``within_lease`` raises.
 
-    def announce(self, link: Link, within_lease: Grant) -> None:
-        """Announce it once more, where it is in service. Raises `HoldfastError`, and what ``within_lease`` raises."""
-        address = self.known().address
-        within_lease(lambda seconds: frames.announce(address, link, 1))
+        Within the lease: who is stopped before this, and goes on after it, must not lead the neighbours away from the next holder.
+        """
+        frames.announce(self.known().address, link, count, self.kernel.pause, lambda send: within_lease(lambda seconds: send()))
 
     def _apply(self, action: Action) -> None:
         for attempt in apply((action,), self.kernel):

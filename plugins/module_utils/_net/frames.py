@@ -123,20 +123,33 @@ def advertisement(address: bytes, mac: bytes, *, router: bool) -> bytes:
     return _NEIGHBOUR.pack(_ADVERTISEMENT, 0, 0, flags, address) + struct.pack("!BB6s", _TARGET_LINK, 1, mac)
 
 
-def announce(address: Address, link: Link, count: int, pause: Callable[[float], None] = time.sleep) -> None:
-    """Send ``count`` gratuitous ARP requests or unsolicited neighbour advertisements for an address of this host."""
+def announce(
+    address: Address,
+    link: Link,
+    count: int,
+    pause: Callable[[float], None] = time.sleep,
+    within: Callable[[Callable[[], None]], object] = lambda send: send(),
+) -> None:
+    """Send ``count`` gratuitous ARP requests or unsolicited neighbour advertisements for an address of this host.
+
+    :param within: Is given what sends one, and calls it or raises. To open the socket may take longer than to send, and is done before.
+    """
     with _packet_socket(link, _ETH_P_ARP) if address.version == 4 else _icmp_socket(address, link) as raw:
         for turn in range(count):
             if turn:
                 pause(_SPACING)
-            try:
-                if address.version == 4:
-                    raw.send(arp_frame(_mac(link.mac), address.ip.packed, address.ip.packed))
-                else:
-                    packet = advertisement(address.ip.packed, _mac(link.mac), router=_forwards(link.name))
-                    raw.sendto(packet, ("ff02::1", 0, 0, link.index))
-            except OSError as error:  # the link may have gone down this moment
-                raise CommandFailed(f"cannot announce {address.host} on {link.name}: {error.strerror}", interface=link.name) from None
+            within(lambda: _send_announcement(raw, address, link))
+
+
+def _send_announcement(raw: socket.socket, address: Address, link: Link) -> None:
+    try:
+        if address.version == 4:
+            raw.send(arp_frame(_mac(link.mac), address.ip.packed, address.ip.packed))
+        else:
+            packet = advertisement(address.ip.packed, _mac(link.mac), router=_forwards(link.name))
+            raw.sendto(packet, ("ff02::1", 0, 0, link.index))
+    except OSError as error:  # the link may have gone down this moment
+        raise CommandFailed(f"cannot announce {address.host} on {link.name}: {error.strerror}", interface=link.name) from None
 
 
 def _question(address: Address, link: Link) -> socket.socket:

@@ -14,7 +14,6 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker import addres
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.address import ProtectedAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import LeaseOver
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Link
-from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import Action, Announce
 from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
@@ -27,9 +26,8 @@ UP = Link(name="eth0", index=2, mac="02:00:00:00:00:01", admin_up=True, carrier=
 def test_nothing_is_announced_after_the_lease(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stopped: float, told: int) -> None:
     now, announced = [99.0], []
 
-    def apply(actions: tuple[Action, ...], kernel: Kernel) -> tuple[()]:
-        announced.extend(action for action in actions if isinstance(action, Announce))
-        return ()
+    def announce(address: Address, link: Link, count: int, pause: object, within: Callable[[Callable[[], None]], object]) -> None:
+        within(lambda: announced.append(link))
 
     def grant(give: Callable[[int], None]) -> int:
         if now[0] >= 110:
@@ -38,10 +36,10 @@ def test_nothing_is_announced_after_the_lease(monkeypatch: pytest.MonkeyPatch, t
         now[0] += stopped
         return 1
 
-    monkeypatch.setattr(module, "apply", apply)
+    monkeypatch.setattr(module.frames, "announce", announce)
     monkeypatch.setattr(module, "observe", lambda *_given: NetState((UP,)))
     monkeypatch.setattr(module, "set_lifetime", lambda *given, **more: None)
-    one = ProtectedAddress("web", Kernel(lambda argv: pytest.fail(str(argv))), Store(tmp_path, tmp_path))
+    one = ProtectedAddress("web", Kernel(lambda argv: pytest.fail(str(argv)), look=lambda: (UP,)), Store(tmp_path, tmp_path))
     monkeypatch.setattr(one, "known", lambda: cast(object, SimpleNamespace(address=VIP, interface="eth0", resource=None)))
     if told:
         one.bring_up(grant, unique=False)
@@ -54,6 +52,9 @@ def test_nothing_is_announced_after_the_lease(monkeypatch: pytest.MonkeyPatch, t
 def test_an_announcement_that_is_repeated_is_made_within_the_lease(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     announced: list[tuple[object, ...]] = []
 
+    def announce(address: Address, link: Link, count: int, pause: object, within: Callable[[Callable[[], None]], object]) -> None:
+        within(lambda: announced.append((address, link, count)))
+
     def over(act: Callable[[int], None]) -> int:
         raise LeaseOver("the lease was not renewed in time")
 
@@ -61,7 +62,7 @@ def test_an_announcement_that_is_repeated_is_made_within_the_lease(monkeypatch: 
         act(1)
         return 1
 
-    monkeypatch.setattr(module.frames, "announce", lambda *given: announced.append(given))
+    monkeypatch.setattr(module.frames, "announce", announce)
     one = ProtectedAddress("web", Kernel(lambda argv: pytest.fail(str(argv))), Store(tmp_path, tmp_path))
     monkeypatch.setattr(one, "known", lambda: cast(object, SimpleNamespace(address=VIP)))
     with pytest.raises(LeaseOver):
