@@ -168,7 +168,7 @@ def test_its_record_is_damaged(cluster: Cluster) -> None:
     key = {"lease": {"S": f"{CLUSTER}/{TAG}"}}
     table.put_item(TableName=TABLE, Item={**key, "holder": {"S": "node-a"}, "epoch": {"S": "x"}})
     until(lambda: not cluster.has_address(a), TIMING.ttl, "the address is still there")
-    until(lambda: cluster.checkers["node-a"].seen("lost"), TIMING.ttl, "it goes on with a lease that it cannot renew")
+    until(lambda: cluster.checkers["node-a"].seen("lost"), 3 * TIMING.ttl, "it goes on with a lease that it cannot renew")
     answer = cluster.lease(b, wait=5)
     assert answer["failed"]
     assert "is not one of ours (epoch is 'x'), so nobody may take it" in answer["msg"]
