@@ -30,9 +30,15 @@ def compact(small: SmallNode) -> None:
     small.etcd("kv/compaction", {"revision": small.etcd("maintenance/status", {})["header"]["revision"], "physical": True})
 
 
+def used(small: SmallNode) -> int:
+    """Bytes, once etcd has committed what was put: it does so ten times a second."""
+    return int(small.etcd("maintenance/status", {})["dbSizeInUse"])
+
+
 def fill(small: SmallNode, share: float) -> None:
-    while int(small.etcd("maintenance/status", {})["dbSizeInUse"]) < share * QUOTA:
+    while (before := used(small)) < share * QUOTA:
         assert put(small)
+        until(lambda before=before: used(small) > before, 5, "what was put does not count", every=0.02)
 
 
 def put(small: SmallNode) -> bool:
