@@ -280,7 +280,10 @@ class Service:
         """Now and then: a store that is full is noticed only when it is too late."""
         stores, contained = self._stores, Containment("space of the store", self._log)
         while stores is not None and not self._leaving.is_set():
-            told = contained.run(stores.space_warning, lambda cause: "")
+            try:
+                told = contained.run(stores.space_warning, lambda cause: "")
+            except HoldfastError:  # a file of its TLS went: who renews leases says so
+                told = ""
             if bool(told) != bool(self._space_warning):
                 self._log("trouble" if told else "well", what="store", **({"reason": told} if told else {}))
             self._space_warning = told

@@ -33,9 +33,10 @@ def parse_desired(params: Mapping[str, Any]) -> Desired:
     address = Address.parse(params["address"])
     if not 0 <= params["announce"] <= _MOST_ANNOUNCEMENTS:
         raise BadInput(f"announce: {params['announce']} is out of range; give 0 to {_MOST_ANNOUNCEMENTS}", path="announce")
+    interface = given_link(params["interface"])
     return Desired(
         address=address,
-        interface=given_link(params["interface"]),
+        interface=interface,
         present=params["state"] == "present",
         valid_lft=_parse_lifetime(params["valid_lft"]),
         check_unique=params["check_unique"],
@@ -43,7 +44,7 @@ def parse_desired(params: Mapping[str, Any]) -> Desired:
         announce=params["announce"],
         source_route=params["source_route"] == "auto",
         gateway=parse_gateway(params["gateway"], address),
-        label=None if params["label"] is None else parse_label(params["label"], address, [given_link(params["interface"])]),
+        label=None if params["label"] is None else parse_label(params["label"], address, [interface]),
     )
 
 

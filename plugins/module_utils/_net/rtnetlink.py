@@ -92,14 +92,8 @@ def real_name(name: str) -> str | None:
     kind = _IFLA_IFNAME if len(name) <= _LONGEST_NAME else _IFLA_ALT_IFNAME
     text = name.encode() + b"\0"
     body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _ATTRIBUTE.pack(_ATTRIBUTE.size + len(text), kind) + text + bytes(-len(text) % 4)
-    try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
-            netlink.settimeout(_PATIENCE)
-            netlink.send(_HEADER.pack(_HEADER.size + len(body), GET_LINK, _REQUEST, 1, 0) + body)
-            answers = dict(messages(netlink.recv(_BUFFER)))
-    except OSError:
-        return None
-    return _parse_link(answers[NEW_LINK]).name if NEW_LINK in answers else None
+    answer = _ask(GET_LINK, body, NEW_LINK)
+    return None if answer is None else _parse_link(answer).name
 
 
 def given_link(text: str, path: str = "interface") -> str:
@@ -117,15 +111,20 @@ def link_of_replies(address: Address, to: str | None = None) -> int | None:
     body = _ROUTE.pack(family, len(address.ip.packed) * 8, len(address.ip.packed) * 8, 0, 0, 0, 0, 0, 0)
     for kind, value in ((_RTA_DST, socket.inet_pton(family, far)), (_RTA_SRC, address.ip.packed)):
         body += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value
+    answer = _ask(GET_ROUTE, body, NEW_ROUTE)
+    link = None if answer is None else _attributes(answer[_ROUTE.size :]).get(_RTA_OIF)
+    return None if link is None else int(struct.unpack("=I", link)[0])
+
+
+def _ask(question: int, body: bytes, wanted: int) -> bytes | None:
+    """The body of the kernel's answer of the wanted type to one question; ``None`` where it gives none."""
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
             netlink.settimeout(_PATIENCE)
-            netlink.send(_HEADER.pack(_HEADER.size + len(body), GET_ROUTE, _REQUEST, 1, 0) + body)
-            answers = dict(messages(netlink.recv(_BUFFER)))
+            netlink.send(_HEADER.pack(_HEADER.size + len(body), question, _REQUEST, 1, 0) + body)
+            return dict(messages(netlink.recv(_BUFFER))).get(wanted)
     except OSError:
         return None
-    link = _attributes(answers[NEW_ROUTE][_ROUTE.size :]).get(_RTA_OIF) if NEW_ROUTE in answers else None
-    return None if link is None else int(struct.unpack("=I", link)[0])
 
 
 def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
