@@ -17,12 +17,15 @@ import pytest
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import PROFILES
+from harness.marks import STALLS
 from lab.control import Fault
 from lab.dependents import DependentsOracle, Units
 from lab.lan import VIP, Lan
 from lab.waiting import throughout, until
 
 from .pair import KEY, TAG, Pair
+
+pytestmark = STALLS
 
 TIMING = PROFILES["fast"]
 DB = "db.service"

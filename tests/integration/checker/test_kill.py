@@ -14,10 +14,13 @@ from typing import Any
 
 import pytest
 
+from harness.marks import STALLS
 from lab.lan import VIP, Lan
 from lab.waiting import until
 
 from .pair import CHECKS, KEY, RECOVERY, TAG, Pair
+
+pytestmark = STALLS
 
 TRIGGER = {"triggers": [{"type": "playbook", "command": "/etc/holdfast/recovery", "timeout": 20}]}
 NAMES = ("node-a", "node-b")

@@ -17,6 +17,7 @@ from typing import cast
 
 import pytest
 
+from harness.marks import STALLS
 from lab.checker import write
 from lab.lan import Lan
 from lab.netns import Namespace
@@ -26,6 +27,8 @@ from lab.waiting import until
 from .pair import CHECKS, HOST, KEY, Pair
 from .small import HOST as SMALL_HOST
 from .small import STATE, SmallNode
+
+pytestmark = STALLS
 
 #: Prints the sender's MAC address of each gratuitous ARP request for an address that comes in by a link.
 _LISTEN = """

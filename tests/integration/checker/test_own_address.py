@@ -9,11 +9,14 @@ from typing import cast
 
 import pytest
 
+from harness.marks import STALLS
 from lab.checker import write
 from lab.node import Node
 from lab.waiting import until
 
 from .small import HOST, OWN, ROUTER, STATE, TAG, SmallNode
+
+pytestmark = STALLS
 
 
 @pytest.fixture

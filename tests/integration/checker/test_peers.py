@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import PROFILES
+from harness.marks import STALLS
 from harness.module import run_module
 from harness.pair import CLUSTER, STORE, TAG, Pair
 from lab.control import Fault
@@ -21,6 +22,8 @@ from lab.lan import VIP, Lan
 from lab.node import Node
 from lab.oracle import Oracle
 from lab.waiting import until
+
+pytestmark = STALLS
 
 TIMING = PROFILES["fast"]
 SECRET, KEY_FILE, PORT = "a key that all the nodes share, and nobody else", "/etc/holdfast/shared.key", 7447

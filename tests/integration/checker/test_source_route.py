@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from harness.marks import STALLS
 from lab.waiting import throughout, until
 
 from .small import HOST, ROUTER, TAG, SmallNode
+
+pytestmark = STALLS
 
 #: A client that is not near, and the node's own address on the link with the default route.
 CLIENT, SECOND = "198.51.100.7", "172.17.106.12"

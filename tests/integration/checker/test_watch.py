@@ -16,12 +16,15 @@ from typing import Any
 import pytest
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import PROFILES
+from harness.marks import STALLS
 from harness.module import run_module
 from lab.control import Fault
 from lab.lan import VIP, Lan
 from lab.waiting import until
 
 from .pair import CHECKS, KEY, RECOVERY, TAG, Pair
+
+pytestmark = STALLS
 
 TIMING = PROFILES["fast"]
 

@@ -18,9 +18,10 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import N
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import Store
 from harness.module import TREE, run_module
 from lab.checker import Checker, write
+from lab.dependents import read_spans, two_at_once
 from lab.faults import clear, ec2_on
 from lab.node import Node
-from lab.oracle import Oracle
+from lab.oracle import Oracle, TwoHolders
 from lab.playbook import PlaybookRun, run_playbook
 from lab.router import API_ADDRESS
 from lab.vpc import Lab
@@ -41,6 +42,26 @@ class Cluster:
         shared = {"interface": "eth0", "backup_interface": "eth1"}
         self.web: dict[str, Any] = {"tag": TAG, "address": place.vip, **shared, "ec2": {"route_tables": "all", "elastic_ip": place.elastic_ip}}
         self.checkers: dict[str, Checker] = {}
+        self._watched: dict[tuple[str, Path], float] = {}
+        self._cuts: dict[str, list[float]] = {node.name: [] for node in lab.nodes}
+
+    def watch(self, dependent: str, folder: Path) -> None:
+        """From now on: the file ``NODE.DEPENDENT`` of the folder tells when it started and stopped there."""
+        self._watched.setdefault((dependent, folder), time.time())
+
+    def check_dependents(self) -> None:
+        """Raises `TwoHolders` if a dependent that was watched ran on two nodes at once. Forgets them."""
+        watched, self._watched = self._watched, {}
+        for (name, folder), since in watched.items():
+            files = {node: folder / f"{node}.{name}" for node in self._cuts}
+            spans = [span for node, file in files.items() if file.exists() for span in read_spans(node, file.read_text(), self._cuts[node])]
+            if faults := two_at_once(spans, since):
+                raise TwoHolders(f"{name}: {faults[0]}")
+
+    def cut(self, *names: str) -> None:
+        """What ran on these nodes runs no longer."""
+        for name in names or self._cuts:
+            self._cuts[name].append(time.time())
 
     def _table(self) -> Store:
         made = DynamoDbStore(self.lab.control.client("dynamodb"), TABLE)
@@ -54,6 +75,7 @@ class Cluster:
         settings. ``changes``: of the resource.
         """
         self.stop()
+        self.cut()
         clear(self.lab)
         ec2_on(self.lab, self.lab.node_a)
         for node in self.lab.nodes:
@@ -220,6 +242,7 @@ class Cluster:
         self.checkers[node.name].kill()
         for interface in node.place.interfaces:
             self.lab.router.cut(interface.id)
+        self.cut(node.name)
 
     def revive(self, node: Node) -> None:
         """The machine is there again, as after a boot."""

@@ -28,3 +28,11 @@ def shared() -> Iterator[Cluster]:
 def cluster(shared: Cluster) -> Cluster:
     shared.reset()
     return shared
+
+
+@pytest.fixture(autouse=True)
+def no_dependent_twice(request: pytest.FixtureRequest) -> Iterator[None]:
+    """At the end no dependent has run on two nodes at once."""
+    yield
+    if "shared" in request.fixturenames:
+        request.getfixturevalue("shared").check_dependents()

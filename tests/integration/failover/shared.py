@@ -18,15 +18,17 @@ _DIARY = """---
 - name: Note it in the diary of the node
   ansible.builtin.shell: |
     echo {name} {{{{ holdfast_state }}}} $(hostname) $(ip -o addr show | grep -c ' {address} ') >> {folder}/diary
+    echo $(date +%s.%N) {{{{ holdfast_state }}}} >> {folder}/$(hostname).{name}
   changed_when: true
 {more}
 """
 
 
 def dependents(cluster: Cluster, folder: Path, **more: str) -> list[dict[str, Any]]:
-    """Two of them, with more tasks by name."""
+    """Two of them, with more tasks by name. The test fails if one of them ran on two nodes at once."""
     made = []
     for name in ("first", "second"):
+        cluster.watch(name, folder)
         path = folder / f"{name}.yml"
         path.write_text(_DIARY.format(name=name, folder=folder, address=cluster.lab.place.vip, more=more.get(name, "")))
         made.append({"name": name, "tasks": str(path)})

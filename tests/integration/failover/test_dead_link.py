@@ -12,9 +12,12 @@ import pytest
 
 from ansible_collections.holdfast.ha.tests.integration.failover.cluster import TAG, Cluster
 from ansible_collections.holdfast.ha.tests.integration.failover.shared import RELEASE, UP, cut, on_its_backup, switched_while_cut
+from harness.marks import STALLS
 from lab.faults import clear
 from lab.node import Node
 from lab.waiting import until
+
+pytestmark = STALLS
 
 #: Seconds for a takeover by a checker and its playbook.
 PATIENCE = 120.0

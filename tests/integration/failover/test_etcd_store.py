@@ -11,6 +11,9 @@ import pytest
 
 from ansible_collections.holdfast.ha.tests.integration.failover.cluster import TAG, Cluster
 from ansible_collections.holdfast.ha.tests.integration.failover.etcd import PASSWORD, LabEtcd
+from harness.marks import STALLS
+
+pytestmark = STALLS
 
 
 @pytest.fixture

@@ -11,10 +11,13 @@ from itertools import pairwise
 import pytest
 
 from ansible_collections.holdfast.ha.tests.integration.failover.shared import never_two
+from harness.marks import STALLS
 from harness.pair import TAG, Pair
 from lab.handover import hand_over
 from lab.lan import Lan
 from lab.prober import Prober
+
+pytestmark = STALLS
 
 TIMES = 10
 

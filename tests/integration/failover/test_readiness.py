@@ -12,9 +12,12 @@ import pytest
 
 from ansible_collections.holdfast.ha.tests.integration.failover.cluster import TAG, Cluster
 from ansible_collections.holdfast.ha.tests.integration.failover.test_deep import status
+from harness.marks import STALLS
 from lab.rights import NODE_RIGHTS
 from lab.vpc import ROLE
 from lab.waiting import until
+
+pytestmark = STALLS
 
 CHECKS = {"grace": 0, "interval": 1, "deep_interval": 1}
 

@@ -9,8 +9,11 @@ from dataclasses import replace
 
 import pytest
 
+from harness.marks import STALLS
 from lab import faults
 from lab.vpc import Lab
+
+pytestmark = STALLS
 
 A, B, NOBODY = {"node-a"}, {"node-b"}, set[str]()
 

@@ -16,10 +16,13 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.holdfast.ha.tests.integration.monitor.cluster import APP, EVENTS, TAG, TOKEN, UNIT, Installed, since_now
+from harness.marks import STALLS
 from lab.booted import BootedNode
 from lab.control import Fault
 from lab.faults import clear, strike
 from lab.waiting import throughout, until
+
+pytestmark = STALLS
 
 EXTRA = {"tag": "extra", "address": "192.0.2.77/32", "interface": "eth1"}
 TTL = 7.0

@@ -6,7 +6,10 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.holdfast.ha.tests.integration.monitor.cluster import APP, Installed, margin
+from harness.marks import STALLS
 from lab.waiting import until
+
+pytestmark = STALLS
 
 LEASE = "holdfast-lease@web.service"
 

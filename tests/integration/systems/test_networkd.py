@@ -9,9 +9,12 @@ import pytest
 
 from ansible_collections.holdfast.ha.tests.integration.monitor.cluster import Installed
 from ansible_collections.holdfast.ha.tests.integration.systems.deeds import service_stays
+from harness.marks import STALLS
 from lab import forwarding
 from lab.booted import BootedNode
 from lab.waiting import until
+
+pytestmark = STALLS
 
 #: A static profile, as netplan or an image's author writes it.
 _PROFILE = """[Match]
