@@ -17,8 +17,14 @@ class HoldfastError(Exception):
     :param details: The same facts as values, for programs (for example ``interface="eth0"``).
     """
 
+    #: What programs know this error by, in a module's ``errors`` and in the checker's replies.
+    kind = "error"
     #: The same call may succeed a little later (throttling, a lost connection, a 5xx).
     retryable = False
+    #: The cause may end without a person. True of all that is retryable, and of instance metadata that does not answer.
+    transient = False
+    #: The service refuses the credentials in use.
+    denied = False
     #: A write may have taken effect although no success was reported.
     ambiguous = False
 
@@ -33,40 +39,56 @@ class HoldfastError(Exception):
         return str(self)
 
     def as_dict(self) -> dict[str, object]:
-        """The error as a JSON-able mapping: ``kind`` and the details."""
-        return {"kind": type(self).__name__, **self.details}
+        """The error as a JSON-able mapping: ``kind``, ``transient``, ``denied`` and the details."""
+        return {"kind": self.kind, "transient": self.transient, "denied": self.denied, **self.details}
 
 
 class BadInput(HoldfastError):
     """What the user gave cannot be meant. Raised before anything has changed."""
 
+    kind = "bad_input"
+
 
 class MissingLibrary(BadInput):
     """The Python that runs this lacks a library that the input calls for. Raised before anything has changed."""
+
+    kind = "missing_library"
 
 
 class NotFound(HoldfastError):
     """A thing that was named does not exist. Finding nothing is an error, never success."""
 
+    kind = "not_found"
+
 
 class Refused(HoldfastError):
     """Going on would touch something that is not ours, or make a conflict (a duplicate address, a foreign association)."""
+
+    kind = "refused"
 
 
 class CommandFailed(HoldfastError):
     """A program on this host reported failure. Details: ``argv``, ``rc``, ``stderr``."""
 
+    kind = "command_failed"
+
 
 class MissingProgram(HoldfastError):
     """A program that is needed is not installed on this host. Details: ``program``."""
+
+    kind = "missing_program"
 
 
 class ProbeFailed(HoldfastError):
     """Nothing, or not everything, answered a probe."""
 
+    kind = "probe_failed"
+
 
 class NotConverged(HoldfastError):
     """Every write was accepted, and reading it back in bounded time still shows something else."""
+
+    kind = "not_converged"
 
 
 class ServiceError(HoldfastError):
@@ -74,14 +96,29 @@ class ServiceError(HoldfastError):
 
     :param retryable: see `HoldfastError.retryable`.
     :param ambiguous: see `HoldfastError.ambiguous`.
+    :param transient: see `HoldfastError.transient`.
+    :param denied: see `HoldfastError.denied`.
     Details: ``service``, ``operation``, ``code``.
     """
 
-    def __init__(self, message: str, *, retryable: bool = False, ambiguous: bool = False, **details: object) -> None:
+    kind = "service_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retryable: bool = False,
+        ambiguous: bool = False,
+        transient: bool = False,
+        denied: bool = False,
+        **details: object,
+    ) -> None:
         super().__init__(message)
         self.details = details
         self.retryable = retryable
         self.ambiguous = ambiguous
+        self.transient = retryable or transient
+        self.denied = denied
 
 
 def place_of(error: BaseException) -> str:

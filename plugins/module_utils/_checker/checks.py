@@ -17,7 +17,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInpu
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Association, Ec2Parts, Eip, Health, LocalEni, Route, RouteState
 from ansible_collections.holdfast.ha.plugins.module_utils._net.probe import targets_of, verify
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import address_health
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import address_faults, address_health
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.probing import probe_from, probe_of
 
@@ -45,7 +45,7 @@ def look_at_kernel(known: Effective, net: NetState, *, held: bool, elsewhere: bo
         return Look("kernel", health, (STRAY,), reasons)
     link = net.find(known.interface)
     down = link is None or not link.up
-    missing = len(reasons) > (1 if down else 0)
+    missing = bool(address_faults(known.address, known.interface, net))
     return Look("kernel", health, ((LINK,) if down else ()) + ((ADDRESS,) if missing else ()), reasons)
 
 

@@ -17,6 +17,8 @@ _AT_ONCE, _AT_WORK = 5.0, 30.0
 class NoChecker(HoldfastError):
     """No checker runs on this host."""
 
+    kind = "no_checker"
+
 
 def ask(op: str, *, path: Path = Path(SOCKET), wait: float = 0.0, **words: Any) -> dict[str, Any]:
     """The checker's reply. Raises `NoChecker`, `Refused`, what the checker tells of, or `NotConverged` where it stays silent."""

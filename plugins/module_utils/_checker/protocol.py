@@ -34,7 +34,7 @@ _OPERATIONS: Mapping[str, tuple[str, ...]] = {
 }
 #: What may be asked for all resources at once.
 _FOR_ALL = ("status", "pause", "resume")
-_KINDS = {name: kind for name, kind in vars(_errors).items() if isinstance(kind, type) and issubclass(kind, HoldfastError)}
+_KINDS = {error.kind: error for error in vars(_errors).values() if isinstance(error, type) and issubclass(error, HoldfastError)}
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def encode(content: Mapping[str, Any]) -> bytes:
 
 def refusal(error: HoldfastError) -> dict[str, Any]:
     """The reply that tells of an error."""
-    return {"ok": False, "kind": type(error).__name__, "message": error.message}
+    return {"ok": False, "kind": error.kind, "message": error.message}
 
 
 def parse_reply(line: bytes) -> dict[str, Any]:

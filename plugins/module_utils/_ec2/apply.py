@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from typing import Any, Generic, TypeVar
 
 from ansible_collections.holdfast.ha.plugins.module_utils._converge import Attempt
@@ -51,7 +52,8 @@ class Parallel(Generic[A]):
 def _naming(action: object, error: HoldfastError) -> HoldfastError:
     """The error with the action in front: of many attempts it says which."""
     if isinstance(error, ServiceError):
-        return ServiceError(f"{action}: {error}", retryable=error.retryable, ambiguous=error.ambiguous, **error.details)
+        error = copy(error)
+        error.args = (f"{action}: {error}",)
     return error
 
 

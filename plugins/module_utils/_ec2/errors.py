@@ -84,7 +84,7 @@ def translate(error: Exception, service: str, operation: str, endpoint: str, *, 
         return ServiceError(f"{operation}: no reply from {endpoint} ({code}); try again", retryable=True, ambiguous=write, **facts)
     if isinstance(error, (aws.NoCredentialsError, aws.PartialCredentialsError, aws.CredentialRetrievalError, aws.UnauthorizedSSOTokenError)):
         hint = "give the instance a role, or set profile, or access_key and secret_key"
-        return ServiceError(f"{operation}: no usable AWS credentials ({code}); {hint}", **facts)
+        return ServiceError(f"{operation}: no usable AWS credentials ({code}); {hint}", transient=True, **facts)
     return ServiceError(f"{operation}: {_line(error)}", **facts)
 
 
@@ -108,12 +108,14 @@ def _refused(error: Any, service: str, operation: str, *, write: bool) -> Servic
     if code in _DENIED:
         caller = _CALLER.search(message)
         who = caller.group(1) if caller else "the credentials in use"
-        return ServiceError(f"{operation}: {who} may not do this; add {action} to its IAM policy ({code})", **facts)
+        return ServiceError(f"{operation}: {who} may not do this; add {action} to its IAM policy ({code})", denied=True, **facts)
     if code in _EXPIRED:
-        return ServiceError(f"{operation}: the credentials or the request have expired ({code}); renew them and check this host's clock", **facts)
+        return ServiceError(
+            f"{operation}: the credentials or the request have expired ({code}); renew them and check this host's clock", denied=True, **facts
+        )
     if code in _UNKNOWN_KEY:
         hint = "check the keys, the session token and this host's clock"
-        return ServiceError(f"{operation}: AWS does not accept these credentials ({code}); {hint}", **facts)
+        return ServiceError(f"{operation}: AWS does not accept these credentials ({code}); {hint}", denied=True, **facts)
     return ServiceError(f"{operation}: {code}: {_line(message)}", **facts)
 
 

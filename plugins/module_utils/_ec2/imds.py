@@ -189,7 +189,7 @@ class Imds:
     def _error(self, cause: str, *, retryable: bool = False, code: str = "") -> ServiceError:
         hint = "run this on the EC2 instance or give network_interface_id and region"
         message = f"Instance metadata at {self._endpoint} does not tell ({cause}); {hint}"
-        return ServiceError(message, retryable=retryable, service="imds", operation="GetMetadata", code=code)
+        return ServiceError(message, retryable=retryable, transient=True, service="imds", operation="GetMetadata", code=code)
 
 
 def links_by_mac(root: Path = _LINKS) -> dict[str, str]:

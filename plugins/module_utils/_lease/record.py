@@ -24,9 +24,13 @@ _VERSION = 1
 class CorruptRecord(HoldfastError):
     """What lies under the lease's key is not a lease. Nobody may take it: who holds it cannot be told. Details: ``key``."""
 
+    kind = "corrupt_record"
+
 
 class NewerRecord(HoldfastError):
     """A later release wrote the record in a form that this one does not know. Details: ``key``."""
+
+    kind = "newer_record"
 
 
 @dataclass(frozen=True)

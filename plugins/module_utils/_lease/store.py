@@ -17,9 +17,13 @@ from ansible_collections.holdfast.ha.plugins.module_utils._model import is_loopb
 class StoreUnreachable(ServiceError):
     """No answer from the store. ``ambiguous`` where a write may have arrived all the same."""
 
+    kind = "store_unreachable"
+
 
 class StoreRefused(ServiceError):
     """The store answered and does not let us: wrong credentials, missing rights, or not set up."""
+
+    kind = "store_refused"
 
 
 class Store(Protocol):

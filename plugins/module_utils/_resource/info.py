@@ -45,11 +45,11 @@ def address_health(known: Effective, net: NetState) -> tuple[Health, tuple[str, 
     if known.in_service is False:
         left = tuple(f"it is out of service here, yet {held.address} is on {link.name}" for link, held in net.places(known.address))
         return (Health.FAILED, left) if left else (Health.HEALTHY, ())
-    reasons = (*_link_faults(known.interface, net), *_address_faults(known.address, known.interface, net))
+    reasons = (*link_faults(known.interface, net), *address_faults(known.address, known.interface, net))
     return (Health.FAILED, reasons) if reasons else (Health.HEALTHY, ())
 
 
-def _link_faults(interface: str, net: NetState) -> tuple[str, ...]:
+def link_faults(interface: str, net: NetState) -> tuple[str, ...]:
     link = net.find(interface)
     if link is None:
         return (f"there is no link {interface}",)
@@ -58,7 +58,7 @@ def _link_faults(interface: str, net: NetState) -> tuple[str, ...]:
     return ()
 
 
-def _address_faults(address: Address, interface: str, net: NetState) -> tuple[str, ...]:
+def address_faults(address: Address, interface: str, net: NetState) -> tuple[str, ...]:
     faults = []
     for link, held in net.places(address):
         if link.name != interface:

@@ -58,7 +58,7 @@ def test_it_cannot_leave_and_that_is_said_in_a_line(alone: SmallNode) -> None:
     serves(alone)
     for op, more in (("release", {}), ("switchover", {"to": "node-b"})):
         reply = alone.checker.ask(op, tag=TAG, **more) if alone.checker else {}
-        assert (reply["ok"], reply["kind"]) == (False, "Refused")
+        assert (reply["ok"], reply["kind"]) == (False, "refused")
         assert "store: type none" in reply["message"]
         assert "\n" not in reply["message"]
     done = alone.call("holdfast", "switchover", TAG, "--to", "node-b")

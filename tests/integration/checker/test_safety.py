@@ -111,7 +111,7 @@ def test_a_caller_without_rights_who_does_reach_it_is_refused(watched: SmallNode
     try:
         for request in ({"op": "status"}, {"op": "release", "tag": TAG}, {"op": "withdraw", "tag": TAG}, {"op": "pause"}):
             reply, _rest = say(watched, json.dumps(request).encode() + b"\n", nobody=True)
-            assert json.loads(reply) == {"ok": False, "kind": "Refused", "message": "only root may talk to the checker"}
+            assert json.loads(reply) == {"ok": False, "kind": "refused", "message": "only root may talk to the checker"}
         assert watched.ask("status", tag=TAG)["serving"] is True
         assert list(watched.places()) == ["eth0"]
     finally:
@@ -153,7 +153,7 @@ def test_nonsense_is_refused_in_one_line_and_changes_nothing(watched: SmallNode,
     reply, _rest = say(watched, NONSENSE[name])
     answer = json.loads(reply)
     assert answer["ok"] is False
-    assert answer["kind"] in ("BadInput", "NotFound"), answer
+    assert answer["kind"] in ("bad_input", "not_found"), answer
     assert len(answer["message"]) < 400
     assert "\n" not in answer["message"]
     status = watched.ask("status", tag=TAG)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from ansible_collections.holdfast.ha.plugins.module_utils import _errors
 from ansible_collections.holdfast.ha.plugins.module_utils._command import Completed, checked
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, CommandFailed, HoldfastError
 from ansible_collections.holdfast.ha.plugins.module_utils._model import (
@@ -136,8 +137,25 @@ def test_tables() -> None:
 def test_errors_are_one_line_with_details() -> None:
     error = HoldfastError("two\n  lines", interface="eth0", returns={"before": 1})
     assert error.message == "two lines"
-    assert error.as_dict() == {"kind": "HoldfastError", "interface": "eth0"}
+    assert error.as_dict() == {"kind": "error", "transient": False, "denied": False, "interface": "eth0"}
     assert error.returns == {"before": 1}
+
+
+def test_each_error_has_a_kind_of_its_own() -> None:
+    """Roles decide by it, and a checker and a command of different versions exchange it."""
+    kinds = {one.kind for one in vars(_errors).values() if isinstance(one, type) and issubclass(one, HoldfastError)}
+    assert kinds == {
+        "error",
+        "bad_input",
+        "missing_library",
+        "not_found",
+        "refused",
+        "command_failed",
+        "missing_program",
+        "probe_failed",
+        "not_converged",
+        "service_error",
+    }
 
 
 @pytest.mark.parametrize(

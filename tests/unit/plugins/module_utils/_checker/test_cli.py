@@ -321,7 +321,7 @@ def test_what_did_not_follow_is_told(node: Node, checker: Scripted, reply: Any) 
     if isinstance(reply, dict):
         checker.says("recover", **reply)
     else:
-        checker.replies["recover"] = encode({"ok": False, "kind": "NotConverged", "message": reply.message})
+        checker.replies["recover"] = encode({"ok": False, "kind": "not_converged", "message": reply.message})
     node.do("move")
     (line,) = node.err
     assert "the address has moved" in line
@@ -331,7 +331,7 @@ def test_what_did_not_follow_is_told(node: Node, checker: Scripted, reply: Any) 
 def test_a_move_that_the_checker_could_not_make_has_failed(node: Node, checker: Scripted) -> None:
     node.do("add", "eth1")
     node.place("eth0", 7)
-    checker.replies["move"] = encode({"ok": False, "kind": "ProbeFailed", "message": "no answer on eth1; 172.17.106.10 is back on eth0"})
+    checker.replies["move"] = encode({"ok": False, "kind": "probe_failed", "message": "no answer on eth1; 172.17.106.10 is back on eth0"})
     with pytest.raises(HoldfastError, match="is back on eth0"):
         node.do("move")
     assert [one["op"] for one in checker.asked] == ["move"]
@@ -436,7 +436,7 @@ def test_no_reply_controls_the_terminal(call: Any, checker: Scripted, words: str
 
 @pytest.mark.parametrize("words", ["recover web", "status", "pause web"])
 def test_no_error_controls_the_terminal(call: Any, checker: Scripted, words: str) -> None:
-    refusal = encode({"ok": False, "kind": "Refused", "message": f"the controller said: {NASTY}"})
+    refusal = encode({"ok": False, "kind": "refused", "message": f"the controller said: {NASTY}"})
     checker.replies["status"] = checker.default = refusal
     ended = call(*words.split())
     assert ended.err.startswith("holdfast: the controller said: x?[2J?]0;owned?")
@@ -478,7 +478,7 @@ def test_an_earlier_failure_is_not_this_one(call: Any, checker: Scripted) -> Non
 
 
 def test_a_refusal_is_told(call: Any, checker: Scripted) -> None:
-    checker.default = encode({"ok": False, "kind": "Refused", "message": "only root may talk to the checker"})
+    checker.default = encode({"ok": False, "kind": "refused", "message": "only root may talk to the checker"})
     for words in ("recover web", "pause", "check web", "switchover web --to node-b"):
         ended = call(*words.split())
         assert (ended.status, ended.err) == (1, "holdfast: only root may talk to the checker\n")

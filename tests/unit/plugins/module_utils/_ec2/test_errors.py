@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What botocore raises, as one line and two facts."""
+"""What botocore raises, as one line and four facts."""
 
 from __future__ import annotations
 
@@ -28,30 +28,38 @@ def translated(error: Exception, write: bool = True) -> ServiceError:
 
 
 @pytest.mark.parametrize(
-    ("error", "retryable", "ambiguous", "words"),
+    ("error", "retryable", "ambiguous", "transient", "denied", "words"),
     [
-        (answer("RequestLimitExceeded", status=503), True, False, "throttling"),
-        (answer("ThrottlingException"), True, False, "throttling"),
-        (answer("InternalError", status=500), True, True, "InternalError"),
-        (answer("500", "Internal Server Error", status=500), True, True, "500"),
-        (answer("Unavailable", status=503), True, True, "Unavailable"),
-        (ResponseParserError("<!doctype html>\n<p>"), True, True, "no AWS reply"),
-        (aws.ReadTimeoutError(endpoint_url=URL), True, True, f"no reply from {URL}"),
-        (aws.ConnectionClosedError(endpoint_url=URL), True, True, f"no reply from {URL}"),
-        (aws.ConnectTimeoutError(endpoint_url=URL), True, False, f"cannot reach {URL}"),
-        (aws.EndpointConnectionError(endpoint_url=URL), True, False, f"cannot reach {URL}"),
-        (aws.SSLError(endpoint_url=URL, error="self-signed"), False, False, "aws_ca_bundle"),
-        (aws.NoCredentialsError(), False, False, "no usable AWS credentials"),
-        (answer("UnauthorizedOperation"), False, False, "add ec2:ReplaceRoute to its IAM policy"),
-        (answer("AuthFailure"), False, False, "check the keys"),
-        (answer("RequestExpired"), False, False, "expired"),
-        (answer("ExpiredToken"), False, False, "expired"),
-        (answer("InvalidParameterValue", "There is no route defined for '10.1.0.10/32'"), False, False, "There is no route defined"),
+        (answer("RequestLimitExceeded", status=503), True, False, True, False, "throttling"),
+        (answer("ThrottlingException"), True, False, True, False, "throttling"),
+        (answer("InternalError", status=500), True, True, True, False, "InternalError"),
+        (answer("500", "Internal Server Error", status=500), True, True, True, False, "500"),
+        (answer("Unavailable", status=503), True, True, True, False, "Unavailable"),
+        (ResponseParserError("<!doctype html>\n<p>"), True, True, True, False, "no AWS reply"),
+        (aws.ReadTimeoutError(endpoint_url=URL), True, True, True, False, f"no reply from {URL}"),
+        (aws.ConnectionClosedError(endpoint_url=URL), True, True, True, False, f"no reply from {URL}"),
+        (aws.ConnectTimeoutError(endpoint_url=URL), True, False, True, False, f"cannot reach {URL}"),
+        (aws.EndpointConnectionError(endpoint_url=URL), True, False, True, False, f"cannot reach {URL}"),
+        (aws.SSLError(endpoint_url=URL, error="self-signed"), False, False, False, False, "aws_ca_bundle"),
+        (aws.NoCredentialsError(), False, False, True, False, "no usable AWS credentials"),
+        (answer("UnauthorizedOperation"), False, False, False, True, "add ec2:ReplaceRoute to its IAM policy"),
+        (answer("AuthFailure"), False, False, False, True, "check the keys"),
+        (answer("RequestExpired"), False, False, False, True, "expired"),
+        (answer("ExpiredToken"), False, False, False, True, "expired"),
+        (answer("InvalidParameterValue", "There is no route defined for '10.1.0.10/32'"), False, False, False, False, "There is no route defined"),
     ],
 )
-def test_translation(error: Exception, retryable: bool, ambiguous: bool, words: str) -> None:
+def test_translation(error: Exception, retryable: bool, ambiguous: bool, transient: bool, denied: bool, words: str) -> None:
     found = translated(error)
     assert (found.retryable, found.ambiguous) == (retryable, ambiguous)
+    assert found.as_dict() == {
+        "kind": "service_error",
+        "transient": transient,
+        "denied": denied,
+        "service": "ec2",
+        "operation": "ReplaceRoute",
+        "code": found.details["code"],
+    }
     assert words in found.message
     assert translated(error, write=False).ambiguous is False
 
