@@ -26,6 +26,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net.plan import label
 from ansible_collections.holdfast.ha.plugins.module_utils._net.replies import Astray, cause, leave_by
 from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import real_name
 from ansible_collections.holdfast.ha.plugins.module_utils._net.simulate import simulate
+from ansible_collections.holdfast.ha.plugins.module_utils._net.source_route import plan_source_route
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import Desired, NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective, since_boot
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
@@ -111,13 +112,22 @@ class ProtectedAddress:
         resource = self.known().resource
         return resource.label if resource is not None and resource.label is not None else self._label
 
-    def replies_by(self, link: Link, net: NetState) -> bool:
-        """Whether the kernel sends the address's replies by this link, or does not tell."""
-        return leave_by(self.known().address, link, net)
+    def replies_by(self, link: Link, net: NetState, of: Address | None = None) -> bool:
+        """Whether the kernel sends the address's replies by this link, or does not tell. ``of``: those of another address of the link."""
+        return leave_by(of or self.known().address, link, net)
 
-    def astray(self, gateway: str | None) -> Astray | None:
-        """Why its replies leave by another link; ``repairable`` where `bring_up` would change that. Raises `HoldfastError`."""
-        return cause(self._desired(gateway), self._observe())
+    def astray(self, gateway: str | None, of: Address | None = None) -> Astray | None:
+        """Why its replies leave by another link; ``repairable`` where `bring_up` would change that. Raises `HoldfastError`.
+
+        :param of: As of `replies_by`; `route_replies` would change it then.
+        """
+        desired = self._desired(gateway)
+        return cause(desired if of is None else replace(desired, address=of), self._observe())
+
+    def route_replies(self, of: Address, gateway: str | None) -> None:
+        """Make the replies of another address of the interface leave by it, as ip_source_route does. Raises `HoldfastError`."""
+        for action in plan_source_route(replace(self._desired(gateway), address=of), self._observe()):
+            self._apply(action)
 
     def put_back(self, grant: Grant, net: NetState, to: str | None = None) -> None:
         """As `bring_up`, by the links alone that were seen in ``net``: without asking other hosts, and without routes and rules."""

@@ -87,7 +87,10 @@ def look_by_probe(known: Effective, net: NetState, run: Runner, *, answered: boo
 
 @dataclass(frozen=True)
 class Ec2Sight:
-    """What EC2 shows of a resource. ``error``: why it could not be asked. ``refusal``: on a standby, why a takeover would fail there."""
+    """What EC2 shows of a resource. ``error``: why it could not be asked. ``refusal``: on a standby, why a takeover would fail there.
+
+    ``elastic_ip_on``: the private address of this node that the Elastic IP is associated with.
+    """
 
     error: str = ""
     refusal: str = ""
@@ -98,6 +101,7 @@ class Ec2Sight:
     source_dest_check: bool | None = None
     elastic_ip: str | None = None
     elastic_ip_right: bool | None = None
+    elastic_ip_on: str | None = None
 
     def with_fault(self, fault: str, *reasons: str) -> Ec2Sight:
         """With one more thing that is wrong."""
@@ -346,4 +350,6 @@ def _judge_elastic_ip(sight: Ec2Sight, known: Effective, parts: Ec2Parts, public
         wrong = bool(_plan_elastic_ip(known, parts, public_ip, eni))
     except Refused as error:
         wrong, cause = True, error.message
-    return replace(sight.with_fault("elastic_ip", cause) if wrong else sight, elastic_ip_right=not wrong)
+    if wrong:
+        return replace(sight.with_fault("elastic_ip", cause), elastic_ip_right=False)
+    return replace(sight, elastic_ip_right=True, elastic_ip_on=next(one.private_ip for one in eni.addresses if one.public_ip == public_ip))

@@ -20,6 +20,7 @@ from dataclasses import replace
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import (
     ADDRESS,
     DEPENDENTS,
+    ELASTIC_IP_SOURCE_ROUTE,
     IN_THE_KERNEL,
     LONG_AGO,
     NEVER,
@@ -443,7 +444,8 @@ def _names(found: tuple[str, ...]) -> tuple[str, ...]:
     """As the recovery playbook calls them. What is to be taken over is looked at as a whole."""
     if TAKEOVER in found:
         return ()
-    return _unique(ADDRESS if fault in (*IN_THE_KERNEL, "probe") else fault for fault in found)
+    names = {**dict.fromkeys((*IN_THE_KERNEL, "probe"), ADDRESS), ELASTIC_IP_SOURCE_ROUTE: "elastic_ip"}
+    return _unique(names.get(fault, fault) for fault in found)
 
 
 def _unique(texts: Iterable[str]) -> tuple[str, ...]:

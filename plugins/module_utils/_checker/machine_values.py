@@ -14,7 +14,9 @@ NEVER = float("inf")
 LONG_AGO = float("-inf")
 #: The address is not where it should be, its link is down, or its replies leave by another link. The checker can repair these in its own process.
 ADDRESS, LINK, SOURCE_ROUTE = "address", "link", "source_route"
-IN_THE_KERNEL = (ADDRESS, LINK, SOURCE_ROUTE)
+#: As `SOURCE_ROUTE`, for the private address of this node that the Elastic IP is associated with.
+ELASTIC_IP_SOURCE_ROUTE = "elastic_ip_source_route"
+IN_THE_KERNEL = (ADDRESS, LINK, SOURCE_ROUTE, ELASTIC_IP_SOURCE_ROUTE)
 #: A dependent that may run here does not.
 DEPENDENTS = "dependents"
 #: The lease is held here, and the resource is not in service yet.

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.address import Grant, ProtectedAddress
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import SOURCE_ROUTE, STRAY
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import ELASTIC_IP_SOURCE_ROUTE, SOURCE_ROUTE, STRAY
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Address
 from ansible_collections.holdfast.ha.plugins.module_utils._net.probe import targets_of, verify
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective, learn, swap_target, swapped
@@ -36,16 +37,21 @@ class Reflexes:
     def __init__(self, address: ProtectedAddress, grant: Grant, gateway: Callable[[str], str | None]) -> None:
         self._address, self._grant, self._gateway = address, grant, gateway
 
-    def repair(self, faults: tuple[str, ...], *, unique: bool, seen: NetState | None = None) -> Repaired:
+    def repair(self, faults: tuple[str, ...], *, unique: bool, seen: NetState | None = None, own: Address | None = None) -> Repaired:
         """Repair what can be repaired here. Raises `HoldfastError` for what cannot.
 
         :param unique: See `ProtectedAddress.bring_up`.
         :param seen: The links as they were seen a moment ago, where they were.
+        :param own: The private address that the Elastic IP is associated with, where that is known and another one.
         """
         if faults == (STRAY,):
             self._address.take_down()
             return Repaired("removed it, since another node holds the lease", None)
         known = self._address.known()
+        if ELASTIC_IP_SOURCE_ROUTE in faults and own is not None:
+            self._address.route_replies(own, self._gateway(known.interface))
+            if faults == (ELASTIC_IP_SOURCE_ROUTE,):
+                return Repaired(f"made the replies of {own.host} leave by {known.interface}", known.interface)
         net = seen if seen is not None else self._address.kernel.links()
         link = net.find(known.interface)
         backup = net.find(known.backup_interface) if known.backup_interface else None
@@ -55,7 +61,8 @@ class Reflexes:
         if link is not None and link.up and not unique:
             self._address.put_back(self._grant, net)
         self._address.bring_up(self._grant, self._gateway(known.interface), unique=unique)
-        what = f"made its replies leave by {known.interface}" if faults == (SOURCE_ROUTE,) else f"put it on {known.interface}"
+        only_replies = set(faults) <= {SOURCE_ROUTE, ELASTIC_IP_SOURCE_ROUTE}
+        what = f"made its replies leave by {known.interface}" if only_replies else f"put it on {known.interface}"
         return Repaired(what, known.interface)
 
     def swap(self, known: Effective, to: str, net: NetState) -> None:

@@ -26,6 +26,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.holder import
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.lease_unit import LeaseUnit
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_claim import WORST_PRIORITY, Candidate, Situation, claim_at
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import (
+    ELASTIC_IP_SOURCE_ROUTE,
     LONG_AGO,
     NEVER,
     SOURCE_ROUTE,
@@ -60,8 +61,9 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_setti
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import LeaseOver, boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import State as RuleState
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Health, Link, Resource
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Health, Link, Resource
 from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import AddAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._net.replies import Astray
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import is_switched_off
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective
@@ -170,8 +172,10 @@ class Watch(threading.Thread):
         self._foresight = Foresight()
         self._first: AddAddress | None = None
         self._was_foreseen = False
-        #: Until when it is known that nothing would change the link of the replies.
-        self._replies_known_until = LONG_AGO
+        #: By fault, until when it is known that nothing would change the link of the replies.
+        self._replies_known_until: dict[str, float] = {}
+        #: The private address that the Elastic IP is associated with here, as EC2 said last.
+        self._elastic_ip_on: Address | None = None
         self._announcements = Announcements()
         self._link_up: bool | None = None
         self._reachable, self._is_back = False, False
@@ -232,7 +236,7 @@ class Watch(threading.Thread):
             return
         self._foresight.meet(change)
         if change == ANYTHING:
-            self._replies_known_until = LONG_AGO
+            self._replies_known_until.clear()
         self._looks_wanted.set()
         self.wake()
 
@@ -454,7 +458,7 @@ class Watch(threading.Thread):
             self.holder.serve(place[0].name)  # a playbook put it up: where there is no lease, it does so without asking
         look = look_at_kernel(known, net, held=held, elsewhere=elsewhere)
         if link is not None and held and self.holder.serving and look.health is Health.HEALTHY:
-            look = self._look_at_replies(look, link, net)
+            look = self._look_at_replies(link, net)
         self._around.metrics.check(self.tag, look.health.value)
         self._emit(LeaseSeen(self._clock(), self._lease()))  # read after the kernel: what is being given up in order is no fault
         self._emit(Looked(self._clock(), look))
@@ -481,23 +485,31 @@ class Watch(threading.Thread):
         except HoldfastError:
             pass
 
-    def _look_at_replies(self, look: Look, link: Link, net: NetState) -> Look:
-        """Whether they leave by the link of the address. Where nothing would change that, it is not asked at each look, unless a rule changes."""
+    def _look_at_replies(self, link: Link, net: NetState) -> Look:
+        """Whether they leave by the link of the address; also those of the Elastic IP, where it is associated with another address of that link."""
+        own = self._elastic_ip_on
+        there = own is not None and any(held.address.ip == own.ip for held in link.addresses)
+        wanted = ((SOURCE_ROUTE, None), *(((ELASTIC_IP_SOURCE_ROUTE, own),) if there else ()))
+        found = [(fault, why, of) for fault, of in wanted if (why := self._astray(fault, of, link, net)) is not None]
+        reasons = tuple(why.reason if of is None else f"the Elastic IP is associated with {of.host}: {why.reason}" for _fault, why, of in found)
+        faults = tuple(fault for fault, why, _of in found if why.repairable)
+        if found and not faults:  # somebody else's rule, which may be meant: told, and nothing is done
+            return Look("kernel", Health.UNKNOWN, (), reasons)
+        return Look("kernel", Health.FAILED if faults else Health.HEALTHY, faults, reasons)
+
+    def _astray(self, fault: str, of: Address | None, link: Link, net: NetState) -> Astray | None:
+        """Why replies leave by another link. Where nothing would change that, it is not asked at each look, unless a rule changes."""
         now = self._clock()
         try:
-            if now < self._replies_known_until or self._address.replies_by(link, net):
-                return look
+            if now < self._replies_known_until.get(fault, LONG_AGO) or self._address.replies_by(link, net, of):
+                return None
             gateway = self._gateway(link.name)
-            astray = self._address.astray(gateway)
-            if astray is None:
-                pause = self._around.checks.deep_interval * (1 if gateway else _SELDOM)
-                self._replies_known_until = now + pause
-                return look
+            astray = self._address.astray(gateway, of)
         except HoldfastError:
-            return look
-        if not astray.repairable:  # somebody else's rule, which may be meant: told, and nothing is done
-            return Look(look.source, Health.UNKNOWN, (), (astray.reason,))
-        return Look(look.source, Health.FAILED, (SOURCE_ROUTE,), (astray.reason,))
+            return None
+        if astray is None:
+            self._replies_known_until[fault] = now + self._around.checks.deep_interval * (1 if gateway else _SELDOM)
+        return astray
 
     def _lease(self) -> Lease:
         held, record = self.holder.state.held, self.holder.state.seen.record if self.holder.state.seen else None
@@ -538,7 +550,8 @@ class Watch(threading.Thread):
         try:
             unique = TAKEOVER in action.faults and not self.holder.handed and self.holder.taken
             fresh = self._seen is not None and begin - self._seen[0] < _FRESH
-            done = self._reflexes.repair(action.faults, unique=unique, seen=self._seen[1] if self._seen is not None and fresh else None)
+            seen = self._seen[1] if self._seen is not None and fresh else None
+            done = self._reflexes.repair(action.faults, unique=unique, seen=seen, own=self._elastic_ip_on)
             self._served(done)
             what, message = done.what, ""
         except LeaseOver as over:
@@ -711,6 +724,9 @@ class Watch(threading.Thread):
                 lambda cause: Ec2Sight(cause, elastic_ip=parts.elastic_ip),
             )
             self._sight = _Sight(self._clock(), epoch, sight)
+            if not sight.error:
+                other = sight.elastic_ip_on not in (None, known.address.host)
+                self._elastic_ip_on = Address.parse_loosely(str(sight.elastic_ip_on)) if other else None
             self._around.metrics.check(self.tag, sight.look.health.value)
             if epoch is not None:
                 self._inbox.put(Looked(self._clock(), sight.look, epoch))
