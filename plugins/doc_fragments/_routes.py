@@ -9,7 +9,9 @@ class ModuleDocFragment:
 options:
   route_table_ids:
     description:
-      - The route tables to look at. All of them must exist.
+      - The route tables to look at.
+      - If some of them do not exist, the entries of the others are changed, and then the module fails with a message that names the missing tables.
+      - If none of them exists, nothing is changed.
       - Without it, every route table of the VPC except those that are associated with an internet gateway or a virtual private gateway.
       - In the tables named, an entry is replaced whatever it leads to. Without this option, an entry that leads to neither a network interface nor an
         instance stays as it is.

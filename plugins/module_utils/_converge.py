@@ -58,13 +58,17 @@ class Reconciler(Protocol[S, A]):
 
 @dataclass(frozen=True)
 class Run(Generic[S, A]):
-    """What happened. ``after`` is simulated in check mode, else read back. ``errors`` are of actions that did not come about."""
+    """What happened. ``after`` is simulated in check mode, else read back. ``errors`` are of actions that did not come about.
+
+    ``lacking``: what is wrong and no action could make right.
+    """
 
     before: S
     after: S
     planned: tuple[A, ...] = ()
     errors: dict[A, HoldfastError] = field(default_factory=dict)
     changed: bool = False
+    lacking: tuple[HoldfastError, ...] = ()
 
 
 def preview(
@@ -77,7 +81,7 @@ def preview(
     """Check mode: look and plan, write nothing. The parameters are those of `converge`."""
     before = _Convergence(task, settle, now, pause).observe()
     planned = task.plan(before)
-    return Run(before, task.simulate(before, planned), planned, {}, bool(planned))
+    return Run(before, task.simulate(before, planned), planned, {}, bool(planned), _lacking(task, before))
 
 
 def converge(
@@ -192,6 +196,13 @@ class _Gate:
         return self._open
 
 
+def _lacking(task: Reconciler[S, A], state: S) -> tuple[HoldfastError, ...]:
+    """Of a reconciler that has ``lacking(state)``: what is wrong in ``state`` and no action can make right."""
+    tell = getattr(task, "lacking", None)
+    found: tuple[HoldfastError, ...] = tell(state) if tell else ()
+    return found
+
+
 def _nothing() -> None:
     pass
 
@@ -244,7 +255,7 @@ class _Convergence(Generic[S, A]):
             if not self._may_pass(pending) or not self._wait():
                 break
         errors = {action: self._errors.get(action) or self._unseen(after, action) for action in self._begun(pending)}
-        return Run(before, after, planned, errors, written)
+        return Run(before, after, planned, errors, written, _lacking(self._task, after))
 
     def _begun(self, pending: tuple[A, ...]) -> tuple[A, ...]:
         """What was tried. What was not reached, since an earlier action failed, is no failure of its own."""

@@ -61,6 +61,12 @@ class NotFound(HoldfastError):
     kind = "not_found"
 
 
+class PartlyMissing(NotFound):
+    """One of several things that were named does not exist, and the others were attended to. Trying again changes nothing, on whichever node."""
+
+    kind = "partly_missing"
+
+
 class Refused(HoldfastError):
     """Going on would touch something that is not ours, or make a conflict (a duplicate address, a foreign association)."""
 

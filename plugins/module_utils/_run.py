@@ -100,7 +100,7 @@ def run_change(
         returns: dict[str, Any] = {"changed": run.changed, **task.result(run)}
         if asked.diff:
             returns["diff"] = {"before": task.table(run.before), "after": task.table(run.after)}
-        return _failing(list(run.errors.values()), returns)
+        return _failing(_errors_of(run), returns)
 
     _run(body, argument_spec, libraries, spec)
 
@@ -287,8 +287,12 @@ def _told_together(task: Together, outcomes: Mapping[str, Outcome], diff: bool) 
         returns["diff"] = {when: "\n".join(each) for when, each in tables.items()}
     errors: list[HoldfastError] = []
     for outcome in outcomes.values():
-        errors += outcome.errors.values() if isinstance(outcome, Run) else [outcome]
+        errors += _errors_of(outcome) if isinstance(outcome, Run) else [outcome]
     return _failing(errors, returns)
+
+
+def _errors_of(run: Run[Any, Any]) -> list[HoldfastError]:
+    return [*run.errors.values(), *run.lacking]
 
 
 def _failing(errors: Sequence[HoldfastError], returns: dict[str, Any]) -> dict[str, Any]:

@@ -89,13 +89,14 @@ def look_by_probe(known: Effective, net: NetState, run: Runner, *, answered: boo
 class Ec2Sight:
     """What EC2 shows of a resource. ``error``: why it could not be asked. ``refusal``: on a standby, why a takeover would fail there.
 
-    ``elastic_ip_on``: the private address of this node that the Elastic IP is associated with.
+    ``elastic_ip_on``: the private address of this node that the Elastic IP is associated with. ``lacking``: what is wrong and no run can repair.
     """
 
     error: str = ""
     refusal: str = ""
     faults: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
     routes_right: int | None = None
     routes_total: int | None = None
     source_dest_check: bool | None = None
@@ -109,10 +110,12 @@ class Ec2Sight:
 
     @property
     def look(self) -> Look:
-        """For the machine: what could not be asked is not known, whatever was wrong before."""
+        """For the machine: what could not be asked is not known, whatever was wrong before. What no run can repair is no fault, so none begins."""
         if self.error:
             return Look("ec2", Health.UNKNOWN, (), (f"EC2 could not be asked: {self.error}",))
-        return Look("ec2", Health.FAILED if self.faults else Health.HEALTHY, self.faults, self.reasons)
+        if self.lacking and not self.faults:
+            return Look("ec2", Health.UNKNOWN, (), self.lacking)
+        return Look("ec2", Health.FAILED if self.faults else Health.HEALTHY, self.faults, (*self.reasons, *self.lacking))
 
     def shown(self, ago: float) -> dict[str, Any]:
         """As the status has it."""
@@ -308,8 +311,9 @@ def _judge_routes(sight: Ec2Sight, known: Effective, parts: Ec2Parts, here: Loca
         told = [f"{destination} in {action.route_table_id} {_leads(entries.get(action.route_table_id))}" for action in wrong[:_MOST_TOLD]]
         more = [f"and in {len(wrong) - _MOST_TOLD} more route tables"] if len(wrong) > _MOST_TOLD else []
         sight = sight.with_fault("routes", *told, *more)
-    right = sum(plan.is_right(one, wish) for one in entries.values())
-    return replace(sight, routes_right=right, routes_total=len(entries), source_dest_check=eni.source_dest_check)
+    right, gone = sum(plan.is_right(one, wish) for one in entries.values()), plan.lost(wish, tables)
+    sight = replace(sight, lacking=(plan.without_tables(gone),) if gone else ())
+    return replace(sight, routes_right=right, routes_total=len(entries) + len(gone), source_dest_check=eni.source_dest_check)
 
 
 def _route_wish(known: Effective, parts: Ec2Parts, here: LocalEni, eni: Eni) -> RouteWish:

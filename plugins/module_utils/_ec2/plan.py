@@ -40,7 +40,7 @@ class RouteWish:
 
     :param destinations: Canonical CIDRs, see `parse_destinations`.
     :param target: The id of the network interface that they should lead to.
-    :param table_ids: The tables to look at, all of which must exist; ``None``: every table of the VPC.
+    :param table_ids: The tables to look at, one of which must exist at least; ``None``: every table of the VPC.
     :param vpc_id: The VPC that the tables must be of; ``None``: not known, so with ``table_ids`` it is not checked.
     :param missing: ``fail``, ``ignore`` or ``create``: what to do about a table without an entry.
     """
@@ -143,7 +143,7 @@ def is_right(route: Route, wish: RouteWish) -> bool:
 def plan_routes(wish: RouteWish, tables: Tables) -> tuple[RouteAction, ...]:
     """The actions that are left; empty when all is right.
 
-    Raises `NotFound` for tables or entries that should be there, `BadInput` for a destination inside the VPC, `Refused` for
+    Raises `NotFound` for entries that should be there, or if no table is, `BadInput` for a destination inside the VPC, `Refused` for
     a table of another VPC: all before anything is changed.
     """
     _check_tables(wish, tables)
@@ -162,11 +162,22 @@ def plan_routes(wish: RouteWish, tables: Tables) -> tuple[RouteAction, ...]:
     return tuple(actions)
 
 
+def lost(wish: RouteWish, tables: Tables) -> tuple[str, ...]:
+    """The tables that are named and do not exist."""
+    return tuple(sorted(set(wish.table_ids or ()) - {table.id for table in tables}))
+
+
+def without_tables(ids: Sequence[str]) -> str:
+    """That they do not exist, in one line."""
+    more = f" and {len(ids) - _MOST_NAMED} more" if len(ids) > _MOST_NAMED else ""
+    names = ", ".join(ids[:_MOST_NAMED]) + more
+    return f"There is no route table {names} in this region and account; take it out of route_table_ids (route_tables of a resource), or check region"
+
+
 def _check_tables(wish: RouteWish, tables: Tables) -> None:
-    lost = sorted(set(wish.table_ids or ()) - {table.id for table in tables})
-    if lost:
-        message = f"There is no route table {', '.join(lost)} in this region and account; check route_table_ids and region"
-        raise NotFound(message, route_table_ids=lost)
+    gone = lost(wish, tables)
+    if gone and not tables:
+        raise NotFound(without_tables(gone), route_table_ids=list(gone))
     if not tables:
         raise NotFound(f"VPC {wish.vpc_id} has no route table, or these credentials do not see it; check vpc_id and region", vpc_id=wish.vpc_id)
     foreign = sorted(table.id for table in tables if wish.vpc_id and table.vpc_id != wish.vpc_id)

@@ -11,7 +11,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._converge import Attem
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2 import observe, plan
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.apply import Parallel, write_route
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import RouteAction, RouteWish, Tables
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged
+from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged, PartlyMissing
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Route, RouteState
 
 
@@ -53,6 +53,11 @@ class RouteTargets:
             f"{action.route_table_id}: {action.destination} leads to {action.network_interface_id} and is a black hole all the same: "
             "that interface is not attached to a running instance; attach it, or start the instance"
         )
+
+    def lacking(self, state: Tables) -> tuple[HoldfastError, ...]:
+        """That tables do not exist which are named: the others are attended to all the same."""
+        gone = plan.lost(self._wish, state)
+        return (PartlyMissing(plan.without_tables(gone), route_table_ids=list(gone)),) if gone else ()
 
     def table(self, state: Tables) -> str:
         return plan.routes_table(state)

@@ -293,6 +293,41 @@ def test_bad_input(world: World, args: dict[str, object], words: str) -> None:
     assert world.writes() == []
 
 
+@pytest.mark.parametrize("check", [False, True])
+def test_a_table_that_was_deleted_does_not_keep_the_others_from_being_repaired(world: World, check: bool) -> None:
+    first, gone, last = world.add_tables(3, {VIP: world.theirs})
+    world.ec2.delete_route_table(RouteTableId=gone)
+    answer = world.run(MODULE, {**ASK, "route_table_ids": [first, gone, last]}, check=check)
+    assert (answer["failed"], answer["changed"]) == (True, True), answer
+    assert answer["msg"].startswith(f"There is no route table {gone} in this region and account; take it out of route_table_ids")
+    assert "\n" not in answer["msg"]
+    assert {row["route_table_id"]: row["after"] for row in answer["routes"] if row["destination"] == VIP} == {first: world.ours, last: world.ours}
+    assert {world.routes()[table, VIP][0] for table in (first, last)} == {world.theirs if check else world.ours}
+    again = world.run(MODULE, {**ASK, "route_table_ids": [first, gone, last]}, check=check)
+    assert (again["failed"], again["changed"], again["msg"]) == (True, check, answer["msg"])
+
+
+def test_what_is_refused_is_told_beside_a_table_that_was_deleted(world: World) -> None:
+    first, gone = world.add_tables(2, {VIP: world.theirs})
+    world.ec2.delete_route_table(RouteTableId=gone)
+    world.plane.faults.inject(Fault("deny", "ec2:ReplaceRoute"))
+    answer = world.run(MODULE, {**ASK, "route_table_ids": [first, gone]})
+    assert (answer["failed"], {error["kind"] for error in answer["errors"]}) == (True, {"ServiceError", "PartlyMissing"}), answer
+    assert first in answer["msg"]
+    assert gone in answer["msg"]
+
+
+def test_a_named_table_without_the_entry_is_told_before_anything_changes(world: World) -> None:
+    """Also where another one was deleted."""
+    first, gone = world.add_tables(2, {VIP: world.theirs})
+    empty = world.add_tables(1, {})[0]
+    world.ec2.delete_route_table(RouteTableId=gone)
+    answer = world.run(MODULE, {**ASK, "route_table_ids": [first, gone, empty]})
+    assert answer["failed"]
+    assert f"{empty}: no entry for {VIP}" in answer["msg"]
+    assert world.writes() == []
+
+
 def test_a_table_of_another_vpc(world: World) -> None:
     elsewhere = world.ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
     table = world.ec2.create_route_table(VpcId=elsewhere)["RouteTable"]["RouteTableId"]

@@ -149,6 +149,7 @@ def test_each_error_has_a_kind_of_its_own() -> None:
         "bad_input",
         "missing_library",
         "not_found",
+        "partly_missing",
         "refused",
         "command_failed",
         "missing_program",
