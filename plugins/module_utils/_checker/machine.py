@@ -119,6 +119,13 @@ def _is_unseen_on_ec2(state: State) -> bool:
     return state.lease.held and state.lease.on_ec2 and "ec2" not in state.tracks
 
 
+def undone_in_kernel(state: State) -> str:
+    """That repairs in the kernel do not stay, in words; empty where they do."""
+    if len(state.repairs) < _MOST_REPAIRS:
+        return ""
+    return f"it was repaired in the kernel {len(state.repairs)} times within {_WITHIN:.0f} s, as something on this node undoes that"
+
+
 def would_put_back(state: State, now: float) -> bool:
     """Whether a reflex would follow at once, were the address looked for now and not found."""
     _after, actions = step(state, Looked(now, Look("kernel", Health.FAILED, (ADDRESS,))))
@@ -310,8 +317,8 @@ def _does_not_stay(state: State, now: float) -> bool:
 
 def _undone(state: State, now: float) -> str:
     """What does not stay repaired on this node, in words; empty for nothing."""
-    if len(state.repairs) >= _MOST_REPAIRS:
-        return f"it was repaired in the kernel {len(state.repairs)} times within {_WITHIN:.0f} s, as something on this node undoes that"
+    if told := undone_in_kernel(state):
+        return told
     if DEPENDENTS in faults(state) and len(state.restarts) >= _MOST_RESTARTS and now >= state.next_at:  # it was looked at since the last one
         return f"a dependent was started again {len(state.restarts)} times within {state.checks.window:.0f} s, and does not run"
     return ""

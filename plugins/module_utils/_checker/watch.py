@@ -63,6 +63,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import State as RuleState
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Health, Link, Resource
 from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import AddAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._net.managers import managers
 from ansible_collections.holdfast.ha.plugins.module_utils._net.replies import Astray
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import is_switched_off
@@ -580,7 +581,9 @@ class Watch(threading.Thread):
         variables = {"to": action.to} if action.to else {}
         if action.playbook == "recover" and self.holder.fence_first():
             variables["holdfast_expired"] = "true"
-        order = Order(self.tag, action.playbook, action.reason, action.faults, variables)
+        undone = machine.undone_in_kernel(self._machine)
+        reason = self._with_managers(undone) if action.reason == undone else action.reason
+        order = Order(self.tag, action.playbook, reason, action.faults, variables)
         self._cancel, self._run_of = threading.Event(), action.playbook
         cancel = self._cancel
         if self._ending.is_set():
@@ -595,6 +598,12 @@ class Watch(threading.Thread):
 
         self._runner = threading.Thread(target=go, name=f"run {self.tag}", daemon=True)
         self._runner.start()
+
+    def _with_managers(self, undone: str) -> str:
+        """Why repairs do not stay, with the programs that configure the interface: one of them may be what undoes the repairs."""
+        index = self._expected[0] if self._expected is not None else 0
+        names = " and ".join(managers(index)) if undone else ""
+        return f"{undone}; {self._address.known().interface} is managed by {names}, see the guide Network managers" if names else undone
 
     def _run_over(self, outcome: Outcome) -> None:
         self._around.metrics.recovery(self.tag, outcome.ok, outcome.seconds)
@@ -927,6 +936,7 @@ class Watch(threading.Thread):
         next_at = max((at for at in (state.next_at, machine.held_down_until(state)) if at > now), default=None)
         left = state.aside_until - now
         aside = [f"somebody on this host moves its address, so it is left alone, for {left:.0f} s at most"] if active and left > 0 else []
+        undone = [text] if active and (text := self._with_managers(machine.undone_in_kernel(state))) else []
         stopping = ["its dependents have to stop here, and may still run"] if self.dependents.is_stopping else []
         waiting = state.phase in (Phase.BACKING_OFF, Phase.HELD_DOWN)
         parts = known.resource.ec2 if known is not None and known.resource is not None else None
@@ -936,7 +946,7 @@ class Watch(threading.Thread):
             role="active" if active else "standby",
             phase=state.phase.value,
             health=health.value,
-            reasons=[*machine.reasons(state), *aside, *stopping],
+            reasons=[*machine.reasons(state), *undone, *aside, *stopping],
             faults=list(machine.faults(state)),
             address=str(known.address) if known else None,
             interface=known.interface if known else None,
@@ -970,6 +980,8 @@ class Watch(threading.Thread):
         return found
 
     def _advice(self, health: Health, active: bool) -> str:
+        if active and health is Health.UNKNOWN and self._sight is not None and self._sight.seen.lacking:
+            return "do what the reason says; no run can repair that"
         if active and health is Health.FAILED and not self._machine.may_run and not self._machine.paused:
             return "no trigger is set, so only what the kernel can do is repaired; see to it, or set one with the role holdfast.ha.monitor"
         return ""

@@ -53,6 +53,7 @@ def test_it_is_in_service_and_repaired_and_a_person_is_told(shared: Cluster, gon
         return bool(told["phase"] == "watching" and (told["health"], told["faults"], told["reasons"]) == ("unknown", [], [line]))
 
     until(is_told, 60, "the reason is not told", every=0.2)
+    assert status(shared, "node-b")["advice"] == "do what the reason says; no run can repair that"
     shown = status(shared, "node-b")["ec2"]
     assert (shown["routes_right"], shown["routes_total"], shown["elastic_ip_right"], shown["error"]) == (total, total + 1, True, "")
 
