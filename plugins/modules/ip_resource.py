@@ -39,6 +39,28 @@ options:
     type: bool
     default: false
     version_added: 0.1.0
+  fenced:
+    description:
+      - The network interfaces of the old active node whose source/destination check this host switched on before it put the resource in service.
+      - While this host holds the lease of that epoch, its checker verifies with each look at EC2 that the check is still on.
+      - By default what is recorded stays as it is. O(in_service=false) removes it.
+    type: dict
+    version_added: 0.1.0
+    suboptions:
+      epoch:
+        description: The epoch of the lease that this host holds.
+        type: int
+        required: true
+      interfaces:
+        description: The ids of the network interfaces.
+        type: list
+        elements: str
+        required: true
+      nodes:
+        description: The name of the old active node. Several names if it is one of these.
+        type: list
+        elements: str
+        default: []
   state:
     description: With V(absent) the state file is removed, and with it what was learned of primary and backup interface.
     type: str
@@ -85,6 +107,7 @@ dependents_may_run:
 """
 
 from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import parse_fenced
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.options import RESOURCE_OPTIONS, parse_given, parse_node
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.registration import RegistrationTask
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
@@ -96,8 +119,11 @@ def build(host: Host) -> RegistrationTask:
     tag, resource = parse_given(host.params)
     present, node = host.params["state"] == "present", parse_node(host.params)
     in_service, may_run = host.params["in_service"], host.params["dependents_may_run"]
-    stopping = host.params["dependents_stopping"]
-    return RegistrationTask(str(tag), resource, node, present=present, in_service=in_service, may_run=may_run, stopping=stopping, store=Store())
+    stopping, raw = host.params["dependents_stopping"], host.params["fenced"]
+    fenced = None if raw is None else parse_fenced(raw)
+    return RegistrationTask(
+        str(tag), resource, node, present=present, in_service=in_service, may_run=may_run, stopping=stopping, fenced=fenced, store=Store()
+    )
 
 
 def main() -> None:
@@ -107,6 +133,14 @@ def main() -> None:
         "in_service": {"type": "bool"},
         "dependents_may_run": {"type": "bool"},
         "dependents_stopping": {"type": "bool", "default": False},
+        "fenced": {
+            "type": "dict",
+            "options": {
+                "epoch": {"type": "int", "required": True},
+                "interfaces": {"type": "list", "elements": "str", "required": True},
+                "nodes": {"type": "list", "elements": "str", "default": []},
+            },
+        },
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         **RESOURCE_OPTIONS,
     }

@@ -177,6 +177,14 @@ class Ec2Eyes:
         except HoldfastError as error:
             return Ec2Sight(error.message, elastic_ip=parts.elastic_ip)
 
+    def interface(self, parts: Ec2Parts, eni_id: str, since: float) -> Eni:
+        """One network interface, asked for after ``since`` by whichever resource. Raises `HoldfastError`."""
+        from ansible_collections.holdfast.ha.plugins.module_utils._ec2 import observe
+
+        client = self.client(parts)
+        found: Eni = self._read((id(client), eni_id), since, lambda: observe.network_interface(client, eni_id))
+        return found
+
     def gateway(self, link: str) -> str | None:
         """The VPC's router in the subnet of a link, where that is known by now."""
         from ansible_collections.holdfast.ha.plugins.module_utils._ec2.local import gateway
@@ -185,11 +193,9 @@ class Ec2Eyes:
         return gateway(remembered[2]) if remembered is not None else None
 
     def _look(self, known: Effective, parts: Ec2Parts, *, active: bool, since: float) -> Ec2Sight:
-        from ansible_collections.holdfast.ha.plugins.module_utils._ec2 import observe
-
-        client = self._client(parts)
+        client = self.client(parts)
         here = self._eni(known.interface)
-        eni = self._read((id(client), here.id), since, lambda: observe.network_interface(client, here.id))
+        eni = self.interface(parts, here.id, since)
         if not active:
             return Ec2Sight(elastic_ip=parts.elastic_ip, refusal=self._refusal(client, known, parts, here, eni, since))
         return judge(known, parts, here, eni, self._tables(client, parts, here, since))
@@ -255,7 +261,8 @@ class Ec2Eyes:
                 raise kept.error
             return kept.value
 
-    def _client(self, parts: Ec2Parts) -> Any:
+    def client(self, parts: Ec2Parts) -> Any:
+        """The client of EC2 for these options; a kept one where there is one. Raises `HoldfastError`."""
         from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import BOTO3_IMPORT_ERROR, AwsOptions, ec2_client
         from ansible_collections.holdfast.ha.plugins.module_utils._ec2.imds import Imds
 

@@ -21,6 +21,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.cli_status import advice_for
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.defects import Containment
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.dependents import INACTIVE, Dependents, Standing, states
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.fence_watch import FenceWatch
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.foresight import Foreseen, Foresight
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.holder import Holder
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.lease_unit import LeaseUnit
@@ -61,7 +62,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_setti
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import LeaseOver, boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import State as RuleState
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Health, Link, Resource
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Ec2Parts, Health, Link, Resource
 from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import AddAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._net.managers import managers
 from ansible_collections.holdfast.ha.plugins.module_utils._net.replies import Astray
@@ -77,6 +78,8 @@ _LONGEST_SLEEP, _PATIENCE = 5.0, 25.0
 _FIRST_PAUSE = 1.0
 #: Seconds for which somebody who moves the address on this host is left alone with it: a process that dies costs no more.
 _LONGEST_ASIDE = 120.0
+#: Seconds that sending a call to EC2 may take: its time-out to connect.
+_SENDING = 1.0
 #: Seconds within which the looks of several resources at EC2 count as one.
 _TOGETHER = 0.5
 #: Seconds that a playbook may take beside its tasks: to start cold on a small machine, and from task to task.
@@ -213,6 +216,8 @@ class Watch(threading.Thread):
         self._lease_unit = LeaseUnit(self.tag, run_command, around.log)
         if not holder.alone and self._has_units():
             holder.deadline_moved = self._limit_units
+        self._fence = FenceWatch(self.tag, around.log)
+        self._fence_contained = Containment(f"fence {self.tag}", around.log)
         self._ec2_contained = Containment(f"ec2 {self.tag}", around.log)
         self._probe_contained = Containment(f"probe {self.tag}", around.log)
         self._dependents_contained = Containment(f"dependents {self.tag}", around.log)
@@ -739,11 +744,28 @@ class Watch(threading.Thread):
             self._around.metrics.check(self.tag, sight.look.health.value)
             if epoch is not None:
                 self._inbox.put(Looked(self._clock(), sight.look, epoch))
+                if not sight.error:
+                    self._fence_contained.run(lambda: self._verify_fence(known, parts, epoch), lambda cause: None)
         self._look_at_dependents()
         if known.resource is not None and not self.holder.alone:
             running = any(one["state"] not in INACTIVE for one in self._dependents if one["kind"] == "service")
             self._lease_unit.bind(known.resource.dependents, held=epoch is not None, running=running)
         self._probe(known)
+
+    def _verify_fence(self, known: Effective, parts: Ec2Parts, epoch: int) -> None:
+        """Whether the old holder is still fenced, while that matters; see `fence_watch`."""
+        fenced, now, checks = known.state.fenced if known.state else None, self._clock(), self._around.checks
+        wanted = known.resource is not None and known.resource.fence == "source_dest_check" and not self._machine.paused
+        peers = self._around.peers() if self._around.peers is not None else ()
+        seconds = now - self.holder.since
+        if fenced is not None and wanted and self._fence.applies(fenced, epoch, peers, seconds=seconds, hold_down=checks.hold_down):
+            eyes = self._around.eyes
+            self._fence.verify(fenced, lambda eni: eyes.interface(parts, eni, now), lambda: eyes.client(parts), lambda: self._may_change_ec2(epoch))
+
+    def _may_change_ec2(self, epoch: int) -> bool:
+        """Whether the lease of that epoch is held, and for long enough to send one call."""
+        held = self.holder.state.held
+        return held is not None and held.epoch == epoch and held.deadline - self._clock() > _SENDING and not self._ending.is_set()
 
     def _look_at_dependents(self) -> None:
         try:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +12,20 @@ from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInpu
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Resource, parse_link_name, parse_tag
 
 _VERSION = 1
+_ENI = re.compile(r"eni-[0-9a-f]{8,40}")
+
+
+@dataclass(frozen=True)
+class Fenced:
+    """The network interfaces whose source/destination check this node switched on before it put the resource in service.
+
+    :param epoch: Of the lease that this node held then; with another one this is over.
+    :param nodes: The old holder; more names if it is known only that it is one of these; none if it is not known at all.
+    """
+
+    epoch: int
+    interfaces: tuple[str, ...]
+    nodes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -30,6 +45,7 @@ class State:
     inventory_interface: str | None = None
     inventory_backup: str | None = None
     boot: str | None = None
+    fenced: Fenced | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +106,7 @@ def learn(known: Effective, *, interface: str, backup_interface: str | None) -> 
         inventory_interface=base.interface if base else known.state.inventory_interface if known.state else None,
         inventory_backup=base.backup_interface if base else known.state.inventory_backup if known.state else None,
         boot=known.state.boot if known.state else None,
+        fenced=known.state.fenced if known.state else None,
     )
 
 
@@ -140,7 +157,7 @@ def swap_target(known: Effective, to: str | None) -> str:
 
 def to_json(state: State) -> dict[str, object]:
     """As the state file has it."""
-    return {
+    content: dict[str, object] = {
         "version": _VERSION,
         "tag": state.tag,
         "address": str(state.address),
@@ -150,6 +167,9 @@ def to_json(state: State) -> dict[str, object]:
         "boot": state.boot,
         "inventory": {"interface": state.inventory_interface, "backup_interface": state.inventory_backup},
     }
+    if state.fenced is not None:
+        content["fenced"] = {"epoch": state.fenced.epoch, "interfaces": list(state.fenced.interfaces), "nodes": list(state.fenced.nodes)}
+    return content
 
 
 def from_json(content: object, tag: str) -> State:
@@ -175,7 +195,21 @@ def from_json(content: object, tag: str) -> State:
         inventory_interface=_link_or_none(inventory, "interface"),
         inventory_backup=_link_or_none(inventory, "backup_interface"),
         boot=content.get("boot"),
+        fenced=None if content.get("fenced") is None else parse_fenced(content["fenced"]),
     )
+
+
+def parse_fenced(raw: object, path: str = "fenced") -> Fenced:
+    """From a mapping with ``epoch``, ``interfaces`` and ``nodes``. Raises `BadInput` naming ``path``."""
+    given = raw if isinstance(raw, Mapping) else {}
+    epoch, interfaces, nodes = given.get("epoch"), given.get("interfaces"), given.get("nodes") or []
+    if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 1:
+        raise BadInput(f"{path}.epoch: this has to be the epoch of the lease, a whole number from 1 on", path=path)
+    if not isinstance(interfaces, list) or not interfaces or not all(isinstance(one, str) and _ENI.fullmatch(one) for one in interfaces):
+        raise BadInput(f"{path}.interfaces: this has to be a list of network interface ids, such as eni-0123456789abcdef0", path=path)
+    if not isinstance(nodes, list) or not all(isinstance(one, str) and one for one in nodes):
+        raise BadInput(f"{path}.nodes: this has to be a list of names of nodes", path=path)
+    return Fenced(epoch, tuple(interfaces), tuple(nodes))
 
 
 def _text(content: Mapping[str, object], name: str) -> str:

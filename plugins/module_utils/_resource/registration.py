@@ -10,7 +10,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._converge import Attem
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Resource, text_table
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import info_record
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective, State, effective, learn
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective, Fenced, State, effective, learn
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.may_run import MayRun
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
@@ -60,6 +60,7 @@ class RegistrationTask:
 
     :param in_service: What to record; ``None`` leaves that as it is. So is ``may_run``, of the dependents.
     :param stopping: Record that they are being stopped, if they may run.
+    :param fenced: The fence of the old holder. ``None`` leaves that as it is, unless the resource is no longer in service.
     """
 
     def __init__(
@@ -73,10 +74,12 @@ class RegistrationTask:
         store: Store,
         may_run: bool | None = None,
         stopping: bool = False,
+        fenced: Fenced | None = None,
     ) -> None:
         self._tag, self._resource, self._node = tag, resource, node
         self._present, self._in_service, self._store = present, in_service, store
         self._wanted_may_run, self._stopping, self._fact = may_run, stopping, MayRun(store.states, tag)
+        self._fenced = fenced
 
     def observe(self) -> Registered:
         """Read the definition and the state. Raises `NotFound` where a resource that is to be recorded has neither."""
@@ -132,6 +135,7 @@ class RegistrationTask:
 
     def _wanted(self, known: Effective) -> State:
         state = learn(known, interface=known.interface, backup_interface=known.backup_interface)
+        state = replace(state, fenced=self._fenced or (None if self._in_service is False else state.fenced))
         return state if self._in_service is None else replace(state, in_service=self._in_service, boot=self._store.boot())
 
     def _attempt(self, action: RegistrationAction) -> Attempt[RegistrationAction]:

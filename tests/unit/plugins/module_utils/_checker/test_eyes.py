@@ -32,7 +32,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(observe, "network_interface", lambda client, eni: ask(eni))
     monkeypatch.setattr(observe, "route_tables", lambda client, **where: made.append(str(where)) or ())
-    monkeypatch.setattr(Ec2Eyes, "_client", lambda self, parts: "client")
+    monkeypatch.setattr(Ec2Eyes, "client", lambda self, parts: "client")
     monkeypatch.setattr(Ec2Eyes, "_eni", lambda self, link: HERE)
     monkeypatch.setattr("ansible_collections.holdfast.ha.plugins.module_utils._checker.checks.judge", lambda *what: what[-1])
     return made

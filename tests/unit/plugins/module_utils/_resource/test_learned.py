@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, NotFound, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Resource
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import (
+    Fenced,
     State,
     add_backup,
     effective,
@@ -24,6 +25,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned impo
 WEB = Resource("web", Address.parse("10.1.0.10/32"), "eth0", "eth1")
 #: Learned after a swap, under the inventory above.
 SWAPPED = State("web", WEB.address, "eth1", "eth0", True, "eth0", "eth1")
+ENI = "eni-0123456789abcdef0"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,8 @@ def test_an_unknown_resource() -> None:
 
 
 def test_the_file_says_what_was_learned() -> None:
-    assert from_json(to_json(SWAPPED), "web") == SWAPPED
+    for state in (SWAPPED, replace(SWAPPED, fenced=Fenced(3, (ENI,), ("node-a",)))):
+        assert from_json(to_json(state), "web") == state
     for damage in (
         {"version": 2},
         {"version": True},
@@ -86,6 +89,13 @@ def test_the_file_says_what_was_learned() -> None:
         {"interface": "../x"},
         {"address": "10.1.0.10"},
         {"inventory": None},
+        {"fenced": []},
+        {"fenced": {"epoch": True, "interfaces": [ENI]}},
+        {"fenced": {"epoch": 0, "interfaces": [ENI]}},
+        {"fenced": {"epoch": 3, "interfaces": []}},
+        {"fenced": {"epoch": 3, "interfaces": ENI}},
+        {"fenced": {"epoch": 3, "interfaces": ["eth0"]}},
+        {"fenced": {"epoch": 3, "interfaces": [ENI], "nodes": [5]}},
     ):
         with pytest.raises(BadInput):
             from_json({**to_json(SWAPPED), **damage}, "web")
