@@ -26,7 +26,7 @@ from lab.waiting import until
 
 from .pair import CHECKS, HOST, KEY, Pair
 from .small import HOST as SMALL_HOST
-from .small import STATE, SmallNode
+from .small import STATE, WEB, SmallNode
 
 pytestmark = STALLS
 
@@ -115,6 +115,35 @@ def test_a_neighbour_that_missed_the_announcement_hears_another_one(shared: Pair
         switch.run("bridge", "link", "set", "dev", port, "bcast_flood", "on")
 
 
+def test_a_switch_that_starts_again_ends_the_service_for_no_longer_than_that(shared: Pair) -> None:
+    shared.reset()
+    switch, machines = shared.lan.switch, list(shared.lan.machines)
+    switch.ip("link set lan type bridge stp_state 1 forward_delay 200")
+    try:
+        until(lambda: all(passes(switch, f"{name}-0") for name in machines), 20, "the ports do not come up")
+        with shared.lan.oracle(KEY), shared.lan.prober() as prober:
+            prober.wait_until_answered(20)
+            for name in machines:
+                shared.lan.cut(name)
+            prober.wait_until_silent(5)
+            for name in machines:
+                shared.lan.mend(name)
+            until(lambda: all(passes(switch, f"{name}-0") for name in machines), 20, "the ports do not come up")
+            begin = time.monotonic()
+            prober.wait_until_answered(30)
+            taken = time.monotonic() - begin
+        print(f"{taken:.1f} s after the ports forward")
+        assert taken < 6  # the lease has expired meanwhile, and the clients may have missed the first announcement
+    finally:
+        switch.ip("link set lan type bridge stp_state 0")
+
+
+def passes(switch: Namespace, port: str) -> bool:
+    """Whether the switch passes frames on at that port."""
+    shown = json.loads(switch.run("bridge", "-json", "link", "show", "dev", port).stdout)
+    return [one["state"] for one in shown] == ["forwarding"]
+
+
 def test_only_the_holder_of_the_lease_announces(shared: Pair, tmp_path: Path) -> None:
     shared.reset(announce_interval=1)
     with Listener(shared.node("client-c").namespace, tmp_path) as listener:
@@ -173,6 +202,37 @@ def test_a_link_with_another_mac_address_announces_it(shared: Pair, tmp_path: Pa
             until(lambda: "02:00:0a:09:00:99" in listener.heard, 10, "the neighbours are not told the new MAC address")
         finally:
             a.ip(f"link set eth0 address {mac(shared, 'node-a')}")
+
+
+def answered(node: SmallNode) -> bool:
+    return node.router.run("ping", "-c", "1", "-W", "0.2", SMALL_HOST, check=False).returncode == 0
+
+
+@pytest.fixture
+def spanning_tree(small: SmallNode) -> Iterator[SmallNode]:
+    """The switch forwards nothing at a port for four seconds after its link has come up; others take thirty."""
+    small.router.ip("link set br0 type bridge stp_state 1 forward_delay 200")
+    until(lambda: passes(small.router, "eth0") and passes(small.router, "eth1"), 20, "the ports do not come up")
+    yield small
+    small.router.ip("link set br0 type bridge stp_state 0")
+    small.reset(watched=False)
+
+
+@pytest.mark.parametrize("probe", [pytest.param({}, id="without-a-probe"), pytest.param(WEB["probe"], id="with-a-probe")])
+def test_it_answers_soon_after_a_port_of_spanning_tree_forwards(spanning_tree: SmallNode, probe: dict[str, object]) -> None:
+    small = spanning_tree
+    small.reset(backup_interface="eth1", checks=CHECKS, probe=probe)
+    until(lambda: passes(small.router, "eth0") and answered(small), 20, "it does not answer by eth0")
+    small.router.ip("link set eth0 down")
+    until(lambda: list(small.places()) == ["eth1"] and answered(small), 20, "it does not answer by eth1")
+    small.router.batch(["link set eth0 up", "link set eth1 down"])  # the link is there, and no frame goes through
+    until(lambda: passes(small.router, "eth0"), 20, "the port does not come up")
+    small.router.ip(f"neigh replace {SMALL_HOST} lladdr {SOMEBODY} dev br0 nud stale")  # of a client that asked for nothing meanwhile
+    begin = time.monotonic()
+    until(lambda: answered(small), 20, "it does not answer")
+    taken = time.monotonic() - begin
+    print(f"{taken:.1f} s after the port forwards")
+    assert taken < 6
 
 
 @pytest.mark.parametrize("address", [f"{SMALL_HOST}/22", "fd00:9::100/64"])
