@@ -18,18 +18,20 @@ _SHARE = 0.25
 
 
 class Resolver:
-    """Resolves names in time. It keeps the last addresses of each name for the time when no name server answers.
+    """Resolves names in time. It keeps the last addresses of each name for the time when no name server answers, or one that answers wrongly.
 
     No timeout of `socket.getaddrinfo` exists, so each lookup runs in a thread of its own. A lookup that hangs is not started again.
     """
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, int], Sequence[AddressInfo]] = {}
+        self._proven: dict[tuple[str, int], AddressInfo] = {}
+        self._failed: dict[tuple[str, int], set[Any]] = {}
         self._running: dict[tuple[str, int], _Lookup] = {}
         self._lock = threading.Lock()
 
     def addresses(self, host: str, port: int, seconds: float) -> Sequence[AddressInfo]:
-        """The addresses of a host, the preferred one first.
+        """The addresses of a host, the preferred one first: also the one that was `proven` last. Those that `failed` last come last.
 
         :param seconds: The longest wait for a name that was not resolved before. A name with known addresses waits a quarter of it.
         :raises OSError: If no name server answers in time or the name does not exist, and no earlier address is known.
@@ -39,6 +41,26 @@ class Resolver:
         except socket.gaierror:
             pass  # a name
         name = (host, port)
+        found = self._found(name, seconds)
+        with self._lock:
+            proven, failed = self._proven.get(name), self._failed.setdefault(name, set())
+            known = [*found, *([proven] if proven is not None and proven not in found else [])]
+            failed.intersection_update(address for *_kind, address in known)
+            return sorted(known, key=lambda one: one[-1] in failed)
+
+    def proven(self, host: str, port: int, place: AddressInfo) -> None:
+        """The wanted server has answered at this address."""
+        with self._lock:
+            self._proven[host, port] = place
+            self._failed.get((host, port), set()).discard(place[-1])
+
+    def failed(self, host: str, port: int, place: AddressInfo) -> None:
+        """The wanted server has not answered at this address."""
+        with self._lock:
+            self._failed.setdefault((host, port), set()).add(place[-1])
+
+    def _found(self, name: tuple[str, int], seconds: float) -> Sequence[AddressInfo]:
+        """What a name server has answered last. Raises `OSError`."""
         with self._lock:
             lookup, known = self._running.get(name), self._known.get(name)
             share = _SHARE if known else 1.0
@@ -57,7 +79,7 @@ class Resolver:
             return lookup.found
         if known:
             return known
-        raise lookup.error if in_time else socket.gaierror(socket.EAI_AGAIN, f"no name server answers for {host}")
+        raise lookup.error if in_time else socket.gaierror(socket.EAI_AGAIN, f"no name server answers for {name[0]}")
 
 
 class _Lookup(threading.Thread):
@@ -93,6 +115,7 @@ class BoundedConnection(http.client.HTTPConnection):
         self._deadline = time.monotonic() + seconds
         self._limit: threading.Timer | None = None
         self._line: Any = None
+        self._place: AddressInfo | None = None
 
     def is_late(self) -> bool:
         """Whether the time limit has passed."""
@@ -119,10 +142,16 @@ class BoundedConnection(http.client.HTTPConnection):
             self._limit.cancel()
         self.close()
 
+    def judge(self, answered: bool) -> None:
+        """Whether the wanted server was reached. The next connections use that."""
+        if self._place is not None:
+            (self._resolver.proven if answered else self._resolver.failed)(self.host, self.port, self._place)
+
     def _reached(self, addresses: Sequence[AddressInfo]) -> socket.socket:
         """A connected socket. Each address gets its share of the time that is left."""
         failure: OSError = TimeoutError("timed out")
-        for left, (family, kind, protocol, _name, address) in zip(range(len(addresses), 0, -1), addresses):
+        for left, place in zip(range(len(addresses), 0, -1), addresses):
+            family, kind, protocol, _name, address = place
             try:
                 made = socket.socket(family, kind, protocol)
             except OSError as error:  # such as IPv6 where the kernel has none
@@ -131,9 +160,11 @@ class BoundedConnection(http.client.HTTPConnection):
             try:
                 made.settimeout(self._left() / left)
                 made.connect(address)
+                self._place = place
                 return made
             except OSError as error:
                 made.close()
+                self._resolver.failed(self.host, self.port, place)
                 failure = error
         raise failure
 

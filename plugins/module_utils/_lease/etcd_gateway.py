@@ -145,8 +145,8 @@ class Gateway:
         found = []
         for endpoint in tuple(self._endpoints):
             try:
-                status = self._ask(endpoint, "/v3/maintenance/status", {}, False, self._timeout)
-                code, metrics = self._exchange(endpoint, "GET", "/metrics", None, False, self._timeout)
+                status = self._ask(endpoint, "/v3/maintenance/status", {}, self._timeout)
+                code, metrics = self._exchange(self._connection(endpoint, self._timeout), endpoint, "GET", "/metrics", None, False)
             except ServiceError:
                 continue  # who renews leases there says so
             found.append((status, metrics.decode(errors="replace") if code == _OK else ""))
@@ -160,7 +160,7 @@ class Gateway:
             budget = (end - time.monotonic()) / left
             if budget > 0:
                 try:
-                    found.setdefault(_cluster_of(self._ask(endpoint, "/v3/maintenance/status", {}, False, budget)), endpoint)
+                    found.setdefault(_cluster_of(self._ask(endpoint, "/v3/maintenance/status", {}, budget)), endpoint)
                 except (ServiceError, NotEtcd):
                     continue  # the call itself meets it and says so
         if len(found) > 1:
@@ -188,16 +188,20 @@ class Gateway:
             if write and endpoint in self._foreign:  # only a read finds out whether it has come back
                 failures.append(StoreUnreachable(f"{endpoint} answers for another etcd cluster", retryable=True))
                 continue
+            connection = self._connection(endpoint, budget / 2 if left else budget)
             try:
-                reply = self._understood(endpoint, self._ask(endpoint, path, body, write, budget / 2 if left else budget), understand, write)
+                reply = self._understood(endpoint, self._asked(connection, endpoint, path, body, write), understand, write)
             except (StoreUnreachable, _TlsFailed) as error:
+                connection.judge(False)
                 failures.append(error)
                 self._endpoints.remove(endpoint)
                 self._endpoints.append(endpoint)
                 continue
             except StoreRefused as error:
+                connection.judge(False)  # also another etcd refuses, such as one without our user
                 error.ambiguous = error.ambiguous or any(failure.ambiguous for failure in failures)
                 raise
+            connection.judge(True)
             return Answer(reply, any(error.ambiguous for error in failures))
         raise self._none_answered(failures, path)
 
@@ -214,13 +218,19 @@ class Gateway:
             operation=path,
         )
 
-    def _ask(self, endpoint: str, path: str, body: dict[str, Any], write: bool, budget: float) -> dict[str, Any]:
-        status, raw = self._exchange(endpoint, "POST", path, json.dumps(body), write, budget)
+    def _ask(self, endpoint: str, path: str, body: dict[str, Any], budget: float) -> dict[str, Any]:
+        """A question beside those of the leases."""
+        return self._asked(self._connection(endpoint, budget), endpoint, path, body, False)
+
+    def _asked(self, connection: BoundedConnection, endpoint: str, path: str, body: dict[str, Any], write: bool) -> dict[str, Any]:
+        status, raw = self._exchange(connection, endpoint, "POST", path, json.dumps(body), write)
         return _parsed(endpoint, status, raw, write)
 
-    def _exchange(self, endpoint: str, method: str, path: str, body: str | None, write: bool, budget: float) -> tuple[int, bytes]:
+    def _connection(self, endpoint: str, budget: float) -> BoundedConnection:
         url = urlsplit(endpoint)
-        connection = BoundedConnection(url.hostname or "", url.port or 2379, budget, self._resolver, self._tls if url.scheme == "https" else None)
+        return BoundedConnection(url.hostname or "", url.port or 2379, budget, self._resolver, self._tls if url.scheme == "https" else None)
+
+    def _exchange(self, connection: BoundedConnection, endpoint: str, method: str, path: str, body: str | None, write: bool) -> tuple[int, bytes]:
         try:
             try:
                 connection.connect()
@@ -234,7 +244,7 @@ class Gateway:
                 raise StoreUnreachable(f"{endpoint}: {_cause(error, connection)}", retryable=True) from error
             headers = {"Content-Type": "application/json", **({"Authorization": self._token} if self._token else {})}
             try:
-                connection.request(method, url.path.rstrip("/") + path, body, headers)
+                connection.request(method, urlsplit(endpoint).path.rstrip("/") + path, body, headers)
                 response = connection.getresponse()
                 raw = response.read(_LARGEST_ANSWER + 1)
                 if connection.is_late():

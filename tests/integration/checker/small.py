@@ -98,7 +98,7 @@ class SmallNode:
             connection.request("POST", f"/v3/{path}", json.dumps(body))
             return dict(json.load(connection.getresponse()))
 
-    def reset(self, *, watched: bool = True, checks: Mapping[str, Any] | None = None, **changes: Any) -> None:
+    def reset(self, *, watched: bool = True, checks: Mapping[str, Any] | None = None, store: Mapping[str, Any] | None = None, **changes: Any) -> None:
         """The resource defined with ``changes``, nothing learned, and the address nowhere. With ``watched`` the checker runs and serves it."""
         self.stop_checker()
         self.run("sh", "-c", "rm -rf /var/lib/holdfast/* /etc/holdfast/* /run/holdfast/*")
@@ -106,7 +106,7 @@ class SmallNode:
             self.router.ip(f"link set {link} up master br0")
             self.namespace.ip(f"link set {link} up")
             self.run("ip", "addr", "del", f"{HOST}/22", "dev", link, check=False)
-        settings = {"cluster": CLUSTER, "store": STORE, "timing": "fast", "checks": checks or {}}
+        settings = {"cluster": CLUSTER, "store": store or STORE, "timing": "fast", "checks": checks or {}}
         self.checker = Checker(cast(Node, self), settings, [{**WEB, **changes}])
         if watched:
             self.checker.start()

@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd import EtcdStore
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreUnreachable, parse_store
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreRefused, StoreUnreachable, parse_store
 from ansible_collections.holdfast.ha.tests.unit.plugins.module_utils._lease.fake_etcd import HEADER, FakeEtcd
 
 NAME = "etcd-1.example.org"
@@ -126,6 +126,47 @@ def test_a_new_address_is_used_once_the_name_server_answers(names: NameServer, e
         while not moved.asked and time.monotonic() < end:
             one.read("c/t")
         assert moved.asked, "the new address is not used"
+
+
+@pytest.mark.parametrize(
+    ("status", "reply"),
+    [
+        pytest.param(200, "<html>", id="a-web-server"),
+        pytest.param(200, {"header": {**HEADER, "cluster_id": "5"}}, id="another-etcd"),
+        pytest.param(403, {"code": 7, "message": "etcdserver: permission denied"}, id="an-etcd-with-other-users"),
+    ],
+)
+def test_a_wrong_address_costs_one_call(names: NameServer, etcd: FakeEtcd, status: int, reply: object) -> None:
+    names.addresses = [place(etcd)]
+    one = store(f"http://{NAME}:2379")
+    one.read("c/t")
+    with running() as wrong:
+        wrong.answer("range", reply, status)
+        names.addresses = [place(wrong)]
+        failed = 0
+        for _time in range(8):
+            try:
+                one.read("c/t")
+            except (StoreUnreachable, StoreRefused):
+                failed += 1
+        assert (failed, wrong.asked.count("range")) == (1, 1)
+
+
+def test_an_address_that_has_failed_is_used_again_once_the_last_known_one_fails(names: NameServer) -> None:
+    with running() as old, running() as moved:
+        names.addresses = [place(old)]
+        one = store(f"http://{NAME}:2379")
+        one.read("c/t")
+        moved.answer("range", "it starts", 503)
+        names.addresses = [place(moved)]
+        with pytest.raises(StoreUnreachable):
+            one.read("c/t")
+        assert one.read("c/t").record is None  # from the old one
+        old.answer("range", "it has ended", 503)
+        moved.answer("range", {"header": HEADER})
+        with pytest.raises(StoreUnreachable):
+            one.read("c/t")
+        assert one.read("c/t").record is None
 
 
 def test_an_address_that_is_silent_leaves_time_for_the_next_one(names: NameServer, etcd: FakeEtcd) -> None:
