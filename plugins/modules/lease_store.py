@@ -12,6 +12,7 @@ version_added: 0.1.0
 description:
   - For a store of type V(dynamodb), creates the table with on-demand billing and waits until it is usable.
     A table of that name with another key is refused.
+  - The table is created with deletion protection. With a botocore older than 1.29.90 it is not, and the module warns.
   - For V(etcd) there is nothing to create. A majority of the members has to run, and the credentials have to allow reading the leases.
   - For V(none) there is nothing to do.
 extends_documentation_fragment:
@@ -67,7 +68,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._run import Library, r
 
 def main() -> None:
     run_change(
-        lambda host: StoreTask(host.params),
+        lambda host: StoreTask(host.params, host.warn),
         argument_spec={"state": {"type": "str", "choices": ["present"], "default": "present"}, **store_argument()},
         libraries=[Library("netaddr", NETADDR_IMPORT_ERROR)],
     )

@@ -17,6 +17,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 TREE = _ROOT / ".tree"
 #: AWS settings of the person who runs the tests must not reach a test.
 _PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR")
+#: What the modules run with where a test names no Python. The marker `python39` changes it for a test.
+PYTHON = sys.executable
 
 
 def run_module(
@@ -28,7 +30,7 @@ def run_module(
     diff: bool = True,
     env: dict[str, str] | None = None,
     timeout: float = 120,
-    python: str = sys.executable,
+    python: str = "",
 ) -> dict[str, Any]:
     """The module's JSON answer; ``failed`` is always in it. ``where``: the namespace to run in, else this machine.
 
@@ -38,7 +40,7 @@ def run_module(
     with tempfile.NamedTemporaryFile("w", suffix=".json") as handle:
         json.dump({"ANSIBLE_MODULE_ARGS": given}, handle)
         handle.flush()
-        argv = [python, "-m", f"ansible_collections.holdfast.ha.plugins.modules.{name}", handle.name]
+        argv = [python or PYTHON, "-m", f"ansible_collections.holdfast.ha.plugins.modules.{name}", handle.name]
         done = subprocess.run(
             where.command(argv) if where else argv,
             capture_output=True,

@@ -8,11 +8,36 @@ from collections.abc import Generator
 
 import pytest
 
-from lab import witness
+from harness import module
+from lab import python39, witness
 from lab.oracle import TwoHolders
-from lab.residence import remove_abandoned
+from lab.residence import LabError, remove_abandoned
 
 _BEGAN = pytest.StashKey[float]()
+
+
+@pytest.fixture(scope="session")
+def python_39(tmp_path_factory: pytest.TempPathFactory) -> python39.Python39:
+    """Python 3.9 for the modules."""
+    if python39.why_not():
+        pytest.skip(python39.why_not())
+    try:
+        return python39.make(tmp_path_factory.mktemp("python39"))
+    except LabError as error:  # a release that old may leave the mirrors
+        pytest.skip(f"no Python 3.9 for the modules, since Debian 11 could not be installed: {error}")
+
+
+@pytest.fixture(autouse=True)
+def python_of_modules(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set what `run_module` runs modules with: the parameter is a version, empty for the Python of the tests."""
+    if getattr(request, "param", ""):
+        monkeypatch.setattr(module, "PYTHON", str(request.getfixturevalue("python_39").with_ansible))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that is marked ``python39`` twice."""
+    if metafunc.definition.get_closest_marker("python39"):
+        metafunc.parametrize("python_of_modules", ["", "3.9"], indirect=True, ids=[pytest.HIDDEN_PARAM, "python3.9"])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

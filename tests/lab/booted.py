@@ -68,9 +68,12 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "holdfast-lab")
 
 
-def image(suite: str = SUITE) -> Path:
-    """The system that all nodes of a release share; made, in a minute or two, where it is not there yet. Raises `LabError`."""
-    packages = PACKAGES + FURTHER.get(suite, ())
+def image(suite: str = SUITE, packages: Sequence[str] = ()) -> Path:
+    """The system that all nodes of a release share; made, in a minute or two, where it is not there yet. Raises `LabError`.
+
+    :param packages: What it has, where it is not meant to boot.
+    """
+    packages = tuple(packages) or PACKAGES + FURTHER.get(suite, ())
     name = f"{suite}-{_short('|'.join(packages))}"
     with _made_once(name) as (place, fresh):
         if fresh is not None:

@@ -99,10 +99,10 @@ class DynamoDbStore:
         except NotFound:
             return None
 
-    def create(self, now: Callable[[], float] = time.monotonic, pause: Callable[[float], None] = time.sleep) -> None:
+    def create(self, now: Callable[[], float] = time.monotonic, pause: Callable[[float], None] = time.sleep) -> bool:
         """Create the table, on-demand billing, and wait until it is usable. Another's simultaneous creation counts as ours.
 
-        It is protected from deletion where this botocore knows of that (from 1.29.90 on).
+        :returns: Whether it is protected from deletion: where this botocore knows of that (from 1.29.90 on).
         """
         known = self._client.meta.service_model.operation_model("CreateTable").input_shape.members
         protection = {"DeletionProtectionEnabled": True} if "DeletionProtectionEnabled" in known else {}
@@ -125,6 +125,7 @@ class DynamoDbStore:
                     f"the table {self._table} was created, yet is not usable after {_CREATION:g} s; look at its status in the AWS console"
                 )
             pause(0.5)
+        return bool(protection)
 
     def _in_time(self, key: str, operation: str, *, write: bool = False, **parameters: Any) -> dict[str, Any]:
         try:

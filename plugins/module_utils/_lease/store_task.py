@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,11 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import o
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import parse_store
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
 from ansible_collections.holdfast.ha.plugins.module_utils._model import text_table
+
+_UNPROTECTED = (
+    "the table {table} was created without deletion protection, which this host's botocore does not know (1.29.90 and newer do); "
+    "enable it in the AWS console, or run aws dynamodb update-table --table-name {table} --deletion-protection-enabled"
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,8 @@ class CreateTable:
 class StoreTask:
     """Make a store ready, as a `Reconciler`: DynamoDB's table; of etcd only that it answers and lets us; for ``none`` nothing."""
 
-    def __init__(self, params: Mapping[str, Any]) -> None:
+    def __init__(self, params: Mapping[str, Any], warn: Callable[[str], None]) -> None:
+        self._warn = warn
         self._settings = parse_store(params["store"])
         self._store = None if self._settings.type == "none" else open_store(self._settings, Timing())
 
@@ -60,8 +66,8 @@ class StoreTask:
     def apply(self, actions: tuple[CreateTable, ...]) -> tuple[Attempt[CreateTable], ...]:
         """Create."""
         try:
-            if isinstance(self._store, DynamoDbStore):
-                self._store.create()
+            if isinstance(self._store, DynamoDbStore) and not self._store.create():
+                self._warn(_UNPROTECTED.format(table=self._settings.values["table"]))
         except HoldfastError as error:
             return (Attempt(actions[0], error),)
         return (Attempt(actions[0]),)

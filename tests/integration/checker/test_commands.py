@@ -121,6 +121,7 @@ def test_a_pause_outlives_the_checker(watched: SmallNode) -> None:
     until(lambda: watched.ask("status", tag=TAG)["serving"], 30, "it does not serve any more")
 
 
+@pytest.mark.python39
 def test_the_modules(watched: SmallNode) -> None:
     info = watched.module("checker_info")
     assert (info["failed"], info["changed"], info["running"]) == (False, False, True)

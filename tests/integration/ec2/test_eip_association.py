@@ -49,6 +49,7 @@ def test_twelve_steps(world: World, elastic: dict[str, Any], by: str) -> None:
     )
 
 
+@pytest.mark.python39
 def test_moved_in_one_call_and_only_when_needed(world: World, elastic: dict[str, Any]) -> None:
     other = world.ec2.allocate_address(Domain="vpc")
     put(world, other, world.second)

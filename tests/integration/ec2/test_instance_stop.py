@@ -31,6 +31,7 @@ def test_idempotent_and_foreseen(world: World) -> None:
     )
 
 
+@pytest.mark.python39
 def test_it_waits_until_the_instance_has_stopped(world: World) -> None:
     answer = world.run(MODULE, {"network_interface_id": world.theirs, "force": True})
     assert (answer["before"], answer["after"], answer["changed"], answer["instance_id"]) == ("running", "stopped", True, world.instances[1])

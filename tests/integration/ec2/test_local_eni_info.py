@@ -21,6 +21,7 @@ MODULE = "ec2_local_eni_info"
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 
 
+@pytest.mark.python39
 def test_interfaces_of_this_instance(world: World) -> None:
     """Without a link that has their MAC addresses."""
     answer = world.run(MODULE)

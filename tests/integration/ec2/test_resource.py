@@ -35,6 +35,7 @@ def led(world: World) -> tuple[set[str], bool, str | None]:
     return entries, now["checks"][world.ours], next(iter(now["elastic"].values()))[0]
 
 
+@pytest.mark.python39
 def test_all_of_it_and_nothing_else(world: World, ask: dict[str, Any]) -> None:
     before = world.everything()
     foreseen = world.run(MODULE, ask, check=True)

@@ -87,6 +87,7 @@ def test_ipv6(world: World) -> None:
     assert not world.run(MODULE, {"destinations": [VIP6]})["changed"]
 
 
+@pytest.mark.python39
 def test_only_the_named_tables(world: World) -> None:
     first, second = world.add_tables(2, {VIP: world.theirs})
     answer = world.run(MODULE, {**ASK, "route_table_ids": [first]})

@@ -23,6 +23,7 @@ def test_twelve_steps(world: World) -> None:
     )
 
 
+@pytest.mark.python39
 def test_only_what_is_needed_is_called(world: World) -> None:
     before = world.everything()
     answer = world.run(MODULE)

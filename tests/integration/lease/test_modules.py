@@ -19,6 +19,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import St
 from ansible_collections.holdfast.ha.tests.integration.lease.servers import Etcd, free_port
 from harness.module import run_module, twelve_steps
 from lab.control import ControlPlane, Fault
+from lab.python39 import Python39
 
 SECRET = "wJalrXUtnFEMIverysecret"
 
@@ -89,6 +90,7 @@ def test_twelve_steps(store: tuple[dict[str, Any], Store]) -> None:
     assert snapshot() == ("node-b", 9, "")
 
 
+@pytest.mark.python39
 def test_a_renewal_prolongs_and_is_no_change(store: tuple[dict[str, Any], Store]) -> None:
     setting, client = store
     write(client, "renew", Record("node-a", 7, "seed.1", ttl=10))
@@ -168,6 +170,7 @@ def test_a_lease_without_a_record_is_watched_first(store: tuple[dict[str, Any], 
     assert (info["changed"], info["record"]) == (False, None)
 
 
+@pytest.mark.python39
 def test_info(store: tuple[dict[str, Any], Store]) -> None:
     setting, client = store
     write(client, "info", Record("", 7, "seed.1", "node-c", 12.5))
@@ -202,6 +205,17 @@ def test_lease_store(plane: ControlPlane, etcd: Etcd) -> None:
     for setting in ({"type": "etcd", "endpoints": etcd.endpoints}, {"type": "none"}):
         answer = run_module("lease_store", {"store": setting})
         assert (answer["failed"], answer["changed"], answer["ready"]) == (False, False, True)
+
+
+def test_a_botocore_that_cannot_protect_the_table_from_deletion(plane: ControlPlane, python_39: Python39) -> None:
+    """That of Debian 11. The table is made all the same, and whoever made it learns what is left to do."""
+    setting = {"store": dynamodb(plane, table="by-old-boto")}
+    first, second = (run_module("lease_store", setting, python=str(python_39.with_ansible)) for _time in range(2))
+    assert (first["failed"], first["changed"], first["ready"]) == (False, True, True)
+    (warning,) = map(str, first["warnings"])
+    assert "by-old-boto was created without deletion protection" in warning
+    assert "aws dynamodb update-table --table-name by-old-boto --deletion-protection-enabled" in warning
+    assert (second["changed"], "warnings" in second) == (False, False)
 
 
 def test_a_table_for_something_else_is_refused(plane: ControlPlane) -> None:

@@ -53,6 +53,7 @@ def test_a_deleted_address_comes_back_and_is_announced(node: Namespace, module: 
     assert module("ip_address", address=address, interface="eth0")["announced"] == 0
 
 
+@pytest.mark.python39
 @pytest.mark.parametrize("address", [VIP, VIP6])
 def test_an_address_on_another_link_is_moved(node: Namespace, module: Module, address: str) -> None:
     nodad = " nodad" if ":" in address else ""
@@ -65,6 +66,7 @@ def test_an_address_on_another_link_is_moved(node: Namespace, module: Module, ad
     assert not addresses(node, "eth1")
 
 
+@pytest.mark.python39
 def test_the_neighbours_learn_of_a_move(node: Namespace, peer: Namespace, module: Module) -> None:
     """Both links end on one bridge; the peer's cache has to follow at once, without a question of its own."""
     peer.ip("link add br0 type bridge")

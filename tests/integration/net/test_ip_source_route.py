@@ -38,6 +38,7 @@ def test_twelve_steps(node: Namespace, routed: Namespace, module: Module) -> Non
     )
 
 
+@pytest.mark.python39
 def test_replies_leave_by_the_link(node: Namespace, routed: Namespace, module: Module) -> None:
     asked = "route get 192.0.2.1 from 10.0.2.11"
     assert "dev eth0" in node.ip(asked)

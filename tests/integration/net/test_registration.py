@@ -37,6 +37,7 @@ def test_twelve_steps(node: Namespace, module: Module) -> None:
     )
 
 
+@pytest.mark.python39
 def test_what_is_recorded(node: Namespace, module: Module) -> None:
     answer = module("ip_resource", **given(in_service=True))
     assert answer["info"] == "ServerA eth0 172.17.106.10 fffffc00 eth1"

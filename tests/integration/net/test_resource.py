@@ -63,6 +63,7 @@ class TestBackup:
             None,
         )
 
+    @pytest.mark.python39
     def test_the_file_is_private_and_complete(self, node: Namespace, module: Module) -> None:
         answer = module("ip_backup_interface", tag="web", interface="eth1", resource=WEB, node="ServerA")
         assert answer["info"] == "ServerA eth0 10.1.0.10 fffffc00 eth1"
@@ -148,6 +149,7 @@ class TestSwap:
         define(node, backup_interface="eth1", interface="eth0")
         assert state(node)["interface"] == "eth0"
 
+    @pytest.mark.python39
     def test_twelve_steps(self, node: Namespace, bridged: Namespace, module: Module) -> None:
         define(node, backup_interface="eth1")
         node.ip(f"addr add {VIP} dev eth0")
@@ -275,6 +277,7 @@ class TestInfo:
         assert module("ip_address", address=VIP, interface="eth0", state="absent")["changed"]
         assert len(addresses(node, "eth0")) == 3
 
+    @pytest.mark.python39
     def test_all_sorted_and_unknown(self, node: Namespace, module: Module) -> None:
         assert module("ip_resource_info")["resources"] == []
         define(node)
@@ -332,6 +335,7 @@ class TestStateFile:
 
 
 class TestProbe:
+    @pytest.mark.python39
     def test_any_and_all(self, node: Namespace, bridged: Namespace, module: Module) -> None:
         node.ip(f"addr add {VIP} dev eth0")
         quick = {"address": VIP, "interface": "eth0", "tries": 1, "timeout": 0.3, "targets": ["10.1.0.1", "10.1.0.99"]}

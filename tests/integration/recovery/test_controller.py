@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed, forget, told
 from lab.faults import active, strike
+from lab.python39 import Python39
 
 
 def test_only_the_node_in_service_is_repaired(cluster: Cluster, tmp_path: Path) -> None:
@@ -22,6 +23,33 @@ def test_only_the_node_in_service_is_repaired(cluster: Cluster, tmp_path: Path) 
     assert {task.host for task in run.tasks} == {"node-a", "node-b"}
     assert cluster.changes() == {}
     cluster.assert_served()
+
+
+def test_nodes_with_python_3_9_are_repaired(cluster: Cluster, tmp_path: Path, python_39: Python39) -> None:
+    """And with the libraries and the `ip` of Debian 11."""
+    older = {"ansible_python_interpreter": str(python_39.plain)}
+    inventory = cluster.inventory(tmp_path, node_a=older, node_b=older)
+    for trouble in ("eip-taken", "sdc-on", "address-deleted"):
+        strike(cluster.lab, trouble)
+
+    run = cluster.recover(cluster.web, inventory=inventory)
+
+    assert run.status == 0, run.message
+    assert {task.host for task in run.changed} == {"node-a"}
+    assert cluster.changes() == {}
+    cluster.assert_served()
+
+
+def test_a_dead_link_of_a_node_with_python_3_9(cluster: Cluster, python_39: Python39) -> None:
+    """On the node itself, since its dead link is the one to the controller. The modules run with its Python, not with that of Ansible."""
+    strike(cluster.lab, "primary-dead")
+
+    run = cluster.recover(cluster.web, ansible_python_interpreter=str(python_39.plain))
+
+    assert run.status == 0, run.message
+    assert active(cluster.lab) == (cluster.node_a, "eth1")
+    vip, _vip6, neighbour, outside = cluster.clients
+    cluster.assert_served(vip, neighbour, outside)
 
 
 def test_in_service_nowhere_it_is_for_a_person_to_say_where(cluster: Cluster, tmp_path: Path) -> None:
