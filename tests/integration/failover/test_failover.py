@@ -16,6 +16,7 @@ from ansible_collections.holdfast.ha.tests.integration.failover.cluster import T
 from ansible_collections.holdfast.ha.tests.integration.failover.shared import MOVED, dependents, epoch, instances, never_two
 from harness.module import run_module
 from lab.control import Fault
+from lab.python39 import Python39
 from lab.waiting import until
 
 TIMING = PROFILES["standard"]
@@ -53,6 +54,16 @@ def test_switchover_and_back_under_a_client(cluster: Cluster, tmp_path: Path) ->
     cluster.lab.control.calls.reset()
     assert cluster.switch("node-a", tmp_path).changed == (), "there was nothing to do"
     assert [call for call in cluster.lab.control.calls.mutating() if not call.action.endswith("Item")] == []
+
+
+def test_nodes_where_the_modules_run_on_python_3_9(cluster: Cluster, tmp_path: Path, python_39: Python39) -> None:
+    """Their checkers run on a newer one."""
+    cluster.place_on(cluster.lab.node_a)
+    with cluster.oracle(), cluster.lab.prober("client-c") as prober:
+        prober.wait_until_answered(5, by="node-a")
+        run = cluster.switch("node-b", tmp_path, ansible_python_interpreter=str(python_39.plain))
+    assert not run.failed
+    cluster.all_on("node-b")
 
 
 def test_the_strategy_of_the_controller_does_not_matter(cluster: Cluster, tmp_path: Path) -> None:
