@@ -7,7 +7,11 @@ ends and kills a process that overstays the refresh window. The adversary spends
 its lifetime by all of the margin that the refresh window leaves.
 
 Besides, `Faults` are what people do to a cluster: they delete the record, restore an older one, change the timing of some nodes before that of
-others, and add a node that the others do not know yet.
+others, add a node that the others do not know yet, and give two machines one name.
+
+The dependents of a resource take up to the stop budget to stop. Whoever starts them is a process of its own, as is the unit of the lease that ends
+them when the checker stands still. A process that was killed is started again, and goes on by its node's own record, with dependents that have run
+throughout. Now and then it is the machine that was: then its clock begins anew, and nothing of before runs or is its own.
 
 The nodes talk to each other besides: a holder that has lost the store asks all others to acknowledge it (failsafe). That is done by a
 second thread of each, which stands still independently of the first, over links that lose, delay, double and part. And a write
@@ -25,6 +29,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.dependents import Standing, stop_at
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.lease_unit import centiseconds
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule import step
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import (
@@ -54,7 +60,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values imp
 )
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import KERNEL_DELAY, Timing
 
-_LONGEST_PAUSE = 30.0
+_LONGEST_PAUSE, _NEVER = 30.0, float("inf")
 Process = Generator[float, None, None]
 
 
@@ -68,6 +74,10 @@ class Hooks:
     :param asks: The epoch for which the peers are asked to acknowledge.
     :param needed: Of so many other nodes so many have to acknowledge.
     :param promises: Whether a peer acknowledges anybody, by whether it knows of a node that is not among its own.
+    :param stop_from: When dependents begin to stop, by the deadline of the lease.
+    :param unit: The unit of the lease stops them, whatever becomes of the checker.
+    :param starts: Whether they may start now, by the node's clock.
+    :param stops_first: They are stopped before a release.
     """
 
     step: Callable[[Node, State, Event], Step] = lambda node, state, event: step(state, event)
@@ -77,6 +87,10 @@ class Hooks:
     asks: Callable[[State], int | None] = lambda state: state.asking
     needed: Callable[[int], int] = lambda others: others
     promises: Callable[[bool], bool] = lambda stranger: not stranger
+    stop_from: Callable[[float, Timing], float] = lambda deadline, timing: deadline - timing.stop_budget
+    unit: bool = True
+    starts: Callable[[Node, float], bool] = lambda node, now: node.state.held is not None and now < node.unit_until
+    stops_first: bool = True
 
 
 @dataclass(frozen=True)
@@ -90,12 +104,16 @@ class Faults:
         the manual wants all checkers stopped.
     :param mixed: Each node has a timing of its own, as in the middle of a change from one profile to another.
     :param stranger: The last node is new: it knows all others, and they have heard it, but have not been told of it yet.
+    :param namesake: The last node has the name of the first one. There is no failsafe then: nobody can tell whose word it is.
+    :param dependents: The resource has dependents. Besides, machines are restarted.
     """
 
     deleted: bool = False
     restored: bool = False
     mixed: bool = False
     stranger: bool = False
+    namesake: bool = False
+    dependents: bool = False
 
 
 @dataclass
@@ -103,7 +121,8 @@ class Tally:
     """What happened over many schedules: a test that never took over would prove nothing.
 
     ``prolonged``: holds by acknowledgement; ``rescued``: those that the holder went on to serve by; ``let_off``: promises that a release ended early;
-    ``withheld``: promises that were not given as the node knows of a stranger.
+    ``withheld``: promises that were not given as the node knows of a stranger; ``started``: dependents; ``cut``: those that the lease's unit had to
+    stop; ``resumed``: those that ran on while their checker was restarted and went on with the lease; ``reboots``: of machines.
     """
 
     schedules: int = 0
@@ -121,10 +140,18 @@ class Tally:
     deleted: int = 0
     restored: int = 0
     withheld: int = 0
+    started: int = 0
+    cut: int = 0
+    resumed: int = 0
+    reboots: int = 0
 
 
 class TwoHolders(AssertionError):
     """Two nodes had the address at one instant."""
+
+
+class LateDependents(TwoHolders):
+    """Dependents ran on two nodes at one instant, or on a node when the record passed to another or to nobody."""
 
 
 class EpochFell(AssertionError):
@@ -182,6 +209,13 @@ class Node:
     answers: dict[str, tuple[int, float]] = field(default_factory=dict)  # of each peer: the epoch, and when it was asked
     inbox: list[Serve] = field(default_factory=list)
     stranger: bool = False  # it has heard a node that is not among its own
+    boot: int = 0
+    unit_until: float = 0.0  # when the unit of the lease ends, on this node's clock
+    grace: float = 0.0  # the same of what a process may go on by that has only begun
+    confirmed: bool = False
+    runs: bool = False  # of dependents, also while they stop
+    stopped_at: float = _NEVER  # true time
+    started_by: int = 0  # the life of the process that held the lease then, or that has held it since
 
     def clock(self, true: float) -> float:
         return self.offset + self.rate * true
@@ -194,6 +228,7 @@ class World:
         self.rng = rng = random.Random(seed)
         self.deleted = False
         self.faults, self.fault_rng = faults, random.Random(seed + 99)
+        self.timings = WITH_BUDGET if faults.dependents else _TIMINGS
         self.hooks, self.tally, self.horizon = hooks, tally, horizon
         self.now = 0.0
         self.queue: list[tuple[float, int, Node | None, int, Callable[[], None]]] = []
@@ -205,6 +240,7 @@ class World:
         self.timing = hooks.timing(timing)
         self.lateness = rng.choice((0.0, 0.0, 0.1, 0.3))  # the share of writes that take effect when nobody waits for them any more
         self.parted: dict[frozenset[str], tuple[float, float]] = {}
+        self.last = f"n{nodes - 1}"
         self.nodes = [self._node(f"n{number}") for number in range(nodes)]
         if rng.random() < 0.7:  # start at once rather than after the wait for a record that may have been deleted
             self.store.record, self.store.token = Record("", 1, "seed"), 1
@@ -271,20 +307,23 @@ class World:
     def _node(self, name: str) -> Node:
         rng, rho = self.rng, 0.02
         rate = 1 + rng.choice((-rho, rho, rho, rng.uniform(-rho, rho)))
-        state = self._fresh(name, 0, self.fault_rng.choice(_TIMINGS) if self.faults.mixed else self.timing)
+        state = self._fresh(name, 0, self.fault_rng.choice(self.timings) if self.faults.mixed else self.timing)
         node = Node(name, rate, rng.uniform(0, 1e6), rng.uniform(-5, 5), state, self._window(0.3), tight=rng.random() < 0.5)
         self._start(node, rng.uniform(0, 3))
         return node
 
-    def _fresh(self, name: str, life: int, timing: Timing, highest: int = 0) -> State:
-        return State(Identity(name, f"boot-{name}"), f"p{life}", timing, first_epoch=1_000_000 + int(self.now), highest=highest)
+    def _fresh(self, name: str, life: int, timing: Timing, highest: int = 0, boot: int = 0) -> State:
+        called = "n0" if self.faults.namesake and name == self.last else name
+        return State(Identity(called, f"boot{boot}-{name}"), f"p{life}", timing, first_epoch=1_000_000 + int(self.now), highest=highest)
 
     def _start(self, node: Node, at: float) -> None:
         node.life += 1
         node.awake_from, node.asking = at, False
         node.answers, node.inbox = {}, []
-        node.state = self._fresh(node.name, node.life, node.state.timing, node.state.highest)
+        node.state = self._fresh(node.name, node.life, node.state.timing, node.state.highest, node.boot)
         node.process = self._program(node)
+        if node.runs:
+            self._later(at, lambda: self._go_on(node))
         self._wake(node, at)
 
     def _wake(self, node: Node, at: float) -> None:
@@ -310,6 +349,8 @@ class World:
                 self._wake(node, max(self.now, next(node.process)))
             except StopIteration:  # killed: the service manager starts it again
                 self.tally.kills += 1
+                if self.faults.dependents and self.fault_rng.random() < 0.3:
+                    self._reboot(node)
                 self._start(node, self.now + self.rng.uniform(0.2, 3))
         self.tally.schedules += 1
 
@@ -365,11 +406,13 @@ class World:
         return actions
 
     def _release(self, node: Node) -> Process:
-        """A planned switchover: let go of the address, then of the lease."""
+        """A planned switchover: stop the dependents, let go of the address, then of the lease."""
+        if node.runs and self.hooks.stops_first:
+            yield self._stop(node)
         self._remove(node)
         if pause := self._pause():
             yield self.now + pause
-        to = self.rng.choice(["", *(other.name for other in self.nodes)])
+        to = self.rng.choice(["", *(other.state.me.name for other in self.nodes)])
         node.inbox = []
         self._emit(node, Told(node.clock(self.now), Intent.RELEASE, to))
         for _number in range(3):
@@ -383,6 +426,8 @@ class World:
         self._emit(node, Told(node.clock(self.now), Intent.CLAIM))
 
     def _demoted(self, node: Node) -> Process:
+        if node.runs:
+            yield self._stop(node)
         self._remove(node)
         yield self.now + self.rng.uniform(0, 2)
         self._emit(node, Told(node.clock(self.now), Intent.CLAIM))
@@ -406,7 +451,7 @@ class World:
         if self._unreachable(node, self.now):
             lost = True
         elif isinstance(action, Write):
-            reply = self.store.put(action.expected, action.record, self.tally)
+            reply = self._put(node, action.expected, action.record)
         else:
             reply = Reading(self.store.record, self.store.shown)
         back = self.now + self._delay()
@@ -426,7 +471,14 @@ class World:
 
     def _put_late(self, node: Node, expected: object, record: Record) -> None:
         if not self._unreachable(node, self.now) and not (self.deleted and expected == 0):
-            self.store.put(expected, record, self.tally)
+            self._put(node, expected, record)
+
+    def _put(self, node: Node, expected: object, record: Record) -> int | None:
+        token = self.store.put(expected, record, self.tally)
+        late = [other.name for other in self.nodes if other.runs and not (other is node and record.holder)]
+        if token is not None and late:
+            raise LateDependents(f"dependents run on {late} when {node.name} writes {record} at {self.now:.3f}")
+        return token
 
     def _delay(self) -> float:
         rng = self.rng
@@ -477,7 +529,7 @@ class World:
 
     def _answer(self, node: Node, asker: Node, epoch: int, ttl: float, asked_at: float, asker_life: int) -> None:
         """The peer's side. It may stand still between reading its clock and promising, and between that and its answer."""
-        if self.now < node.awake_from or self._known(node) != self._known(asker):
+        if self.now < node.awake_from or self._known(node) != self._known(asker) or self.faults.namesake:
             return
         if not self.hooks.promises(node.stranger):
             self.tally.withheld += 1
@@ -517,6 +569,8 @@ class World:
         timing = node.state.timing
         until = action.deadline - timing.reserve
         left = until - node.clock(self.now)
+        if self.faults.dependents:
+            self._later(self.now + self._pause(), partial(self._limit, node, action.deadline, node.boot))
         if node.tight and left > 1:
             yield self.now + max(0.0, left % 1 - 1e-6) / node.rate
         seconds = valid_lft(until, node.clock(self.now))
@@ -548,6 +602,76 @@ class World:
         self._account(node)
         node.address_until = -1.0
 
+    # ---- the dependents, and who starts and stops them
+
+    def _limit(self, node: Node, deadline: float, boot: int) -> None:
+        """The checker writes until when the unit of the lease runs. Somebody who knows of the lease starts the dependents a little later."""
+        if node.boot != boot:
+            return
+        node.unit_until = int(centiseconds(self.hooks.stop_from(deadline, node.state.timing))) / 100
+        self._later(max(self.now, (node.unit_until - node.offset) / node.rate), lambda: self._unit_ends(node))
+        if node.runs and node.started_by != node.life and node.stopped_at == _NEVER:
+            self.tally.resumed += 1
+            node.started_by = node.life
+        if not node.runs:
+            self._later(self.now + self.fault_rng.random(), lambda: self._run(node))
+
+    def _run(self, node: Node) -> None:
+        if node.runs or not self.hooks.starts(node, node.clock(self.now)):
+            return
+        others = [other.name for other in self.nodes if other.runs]
+        if others:
+            raise LateDependents(f"dependents start on {node.name} at {self.now:.3f} while they run on {others}")
+        self.tally.started += 1
+        node.runs, node.stopped_at, node.started_by, node.confirmed = True, _NEVER, node.life, True
+        self._tend(node, node.life)
+
+    def _unit_ends(self, node: Node) -> None:
+        if self.hooks.unit and node.clock(self.now) >= node.unit_until - 1e-6 and node.runs and node.stopped_at == _NEVER:
+            self.tally.cut += 1
+            self._stop(node)
+
+    def _go_on(self, node: Node) -> None:
+        """A process that begins and finds dependents, as `Watch` does."""
+        timing, now = node.state.timing, node.clock(self.now)
+        lives = (node.address_until - self.now) * node.rate + 1.0 if node.address_until > self.now else 0.0
+        node.confirmed, node.grace = False, now + min(timing.hold, max(lives, 2 * timing.call))
+        self._tend(node, node.life)
+
+    def _tend(self, node: Node, life: int) -> None:
+        """The checker's own look at the dependents, in a thread that may stand still too."""
+        if not node.runs or node.life != life:
+            return
+        state, now = node.state, node.clock(self.now)
+        record = state.seen.record if state.seen else None
+        until = None if state.held is None else self.hooks.stop_from(state.held.deadline, state.timing)
+        node.confirmed = node.confirmed or until is not None
+        at = stop_at(Standing(False, until, node.grace, record is not None and not state.me.owns(record)), node.confirmed)
+        if now >= at:
+            self._stop(node)
+        else:
+            again = min(state.timing.poll, at - now) / node.rate
+            self._later(self.now + again + self._pause(), lambda: self._tend(node, life))
+
+    def _stop(self, node: Node) -> float:
+        """Begin to stop them. When that will have been done."""
+        if node.stopped_at == _NEVER:
+            share = 1.0 if node.tight else self.fault_rng.random()
+            node.stopped_at = self.now + node.state.timing.stop_budget * share / node.rate
+            self._later(node.stopped_at, lambda: self._stopped(node))
+        return max(self.now, node.stopped_at)
+
+    def _stopped(self, node: Node) -> None:
+        if node.stopped_at <= self.now:
+            node.runs = False
+
+    def _reboot(self, node: Node) -> None:
+        """The machine restarts: nothing of before goes on, and the clock begins anew."""
+        self.tally.reboots += 1
+        self._remove(node)
+        node.boot += 1
+        node.offset, node.unit_until, node.runs = -node.rate * self.now, 0.0, False
+
 
 def _nothing() -> None:
     """Stands in for a call where a process is to go on."""
@@ -556,8 +680,9 @@ def _nothing() -> None:
 def schedule(seed: int, hooks: Hooks, tally: Tally, faults: Faults = Faults()) -> None:
     """Run one random schedule. Raises `TwoHolders` or `EpochFell`."""
     rng = random.Random(seed * 7919 + 1)
-    timing, nodes = rng.choice(_TIMINGS), rng.choice((2, 2, 3))
-    longest = max(one.ttl for one in _TIMINGS) if faults.mixed else timing.ttl
+    timings = WITH_BUDGET if faults.dependents else _TIMINGS
+    timing, nodes = rng.choice(timings), rng.choice((2, 2, 3))
+    longest = max(one.ttl for one in timings) if faults.mixed else timing.ttl
     World(seed, hooks, tally, timing, 3 if faults.stranger else nodes, longest * 4, faults).run()
 
 
@@ -566,6 +691,13 @@ _TIMINGS = (
     Timing(),
     Timing(ttl=4.0, renew=0.5, call=0.5, margin=0.75, poll=0.25),
     Timing(ttl=6.0, renew=1.5, call=1.0, margin=1.0, poll=1.5),
+)
+#: With dependents: each of them may take as long as the timing affords, and in one they take no time.
+WITH_BUDGET = (
+    Timing(),
+    Timing(stop_budget=1.8),
+    Timing(ttl=10.0, renew=0.5, call=0.5, margin=0.75, poll=0.25, stop_budget=6.5),
+    Timing(ttl=10.0, renew=1.5, call=1.0, margin=1.0, poll=1.5, stop_budget=4.3),
 )
 
 
@@ -680,6 +812,15 @@ def _let_off_by_any_release(node: Node, state: State, event: Event) -> Step:
     return (replace(after, promise=None) if record is not None and record.holder != node.name else after), actions
 
 
+def _held_by_reading(node: Node, state: State, event: Event) -> Step:
+    after, actions = step(state, event)
+    record = after.seen.record if after.seen else None
+    if not isinstance(event, ReadEnded) or state.seen is not None or record is None or not after.owned:
+        return after, actions
+    held = Held(record.epoch, event.now + after.timing.hold)
+    return replace(after, held=held), (*actions, Serve(held.epoch, held.deadline))
+
+
 WRONG = {
     "deadline counted after the reply": Hooks(step=_deadline_after_reply),
     "waiting counted from before the read": Hooks(step=_wait_before_read),
@@ -694,6 +835,7 @@ WRONG = {
     "a hold revived, and acknowledged with a write under way": Hooks(step=_acknowledged_with_a_write_under_way, asks=_last_held),
     "acknowledged by a majority": Hooks(needed=lambda others: (others + 1) // 2),
     "let off a promise by any reading": Hooks(step=_let_off_by_any_release),
+    "a process that begins holds from its first reading on": Hooks(step=_held_by_reading),
 }
 
 
@@ -746,6 +888,15 @@ def _believed(old: Callable[[State, Record], bool]) -> Callable[[Node, State, Ev
     return wrong
 
 
+def _by_the_name_alone(node: Node, state: State, event: Event) -> Step:
+    return step(replace(state, me=replace(state.me, trusting=True)), event)
+
+
+def _starts_when_the_holder_is_silent(node: Node, now: float) -> bool:
+    """Or while it holds the lease itself. The record has not changed for two renewals."""
+    return node.state.held is not None or now - node.state.since > 2 * node.state.timing.renew
+
+
 WRONG_WITH_FAULTS = {
     "a missing record is free": (Faults(deleted=True), Hooks(step=_missing_is_free)),
     "a missing record is waited for by the own profile": (Faults(deleted=True, mixed=True), Hooks(step=_missing_for_the_own_profile)),
@@ -756,4 +907,9 @@ WRONG_WITH_FAULTS = {
     "an older record of its own is gone on with": (Faults(restored=True), Hooks(step=_believed(lambda state, record: state.me.owns(record)))),
     "an older record is free as it says": (Faults(restored=True), Hooks(step=_believed(lambda state, record: not record.holder))),
     "acknowledged although a stranger was heard": (Faults(stranger=True), Hooks(promises=lambda stranger: True)),
+    "a record of another boot is gone on with": (Faults(namesake=True), Hooks(step=_by_the_name_alone)),
+    "dependents begin to stop at the deadline": (Faults(dependents=True), Hooks(stop_from=lambda deadline, timing: deadline)),
+    "dependents are stopped by the checker alone": (Faults(dependents=True), Hooks(unit=False)),
+    "dependents are not stopped before a release": (Faults(dependents=True), Hooks(stops_first=False)),
+    "dependents start before the old deadline": (Faults(dependents=True), Hooks(starts=_starts_when_the_holder_is_silent)),
 }

@@ -21,13 +21,21 @@ _SHARES, _EACH = 8, 1000
 #: With faults, of each kind; and at most so many until a wrong implementation is caught.
 _WITH_FAULTS, _CAUGHT_WITHIN = 1000, 20_000
 #: What only a rare schedule shows is looked for from here on, to save time.
-_RARE = {"no rate margin": 11_800}
+_RARE = {
+    "no rate margin": 11_800,
+    "deadline counted after the reply": 700,
+    "acknowledgements counted from the reply": 1300,
+    "an older record is free as it says": 1200,
+}
 FAULTS = {
     "deleted": Faults(deleted=True),
     "restored": Faults(restored=True),
     "mixed timing": Faults(mixed=True),
     "a stranger": Faults(stranger=True),
     "deleted, restored, mixed timing": Faults(deleted=True, restored=True, mixed=True),
+    "a namesake": Faults(namesake=True),
+    "dependents": Faults(dependents=True),
+    "dependents, deleted, restored, mixed timing": Faults(deleted=True, restored=True, mixed=True, dependents=True),
 }
 
 
@@ -66,6 +74,8 @@ def _has_taken_place(tally: Tally, faults: Faults, schedules: int) -> None:
     assert not faults.deleted or tally.deleted > schedules / 2, tally
     assert not faults.restored or tally.restored > schedules / 20, tally
     assert not faults.stranger or tally.withheld > schedules / 10, tally
+    assert not faults.dependents or tally.started > schedules, tally
+    assert not faults.dependents or min(tally.cut, tally.resumed, tally.reboots) > schedules / 100, tally
 
 
 @pytest.mark.parametrize("name", sorted(WRONG))
@@ -78,7 +88,7 @@ def test_wrong_implementation_is_caught(name: str) -> None:
 def test_wrong_implementation_is_caught_by_what_people_do(name: str) -> None:
     faults, hooks = WRONG_WITH_FAULTS[name]
     with pytest.raises(TwoHolders):
-        _run_wrong(hooks, faults)
+        _run_wrong(hooks, faults, _RARE.get(name, 0))
 
 
 def _run_wrong(hooks: Hooks, faults: Faults, first: int = 0) -> None:
