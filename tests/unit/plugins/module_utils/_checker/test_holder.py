@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -26,6 +27,9 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import R
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Identity, Reading
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreUnreachable
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Address
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import State
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 from ansible_collections.holdfast.ha.tests.lab.waiting import until
 
 TIMING = Timing(ttl=3.0, renew=0.2, call=0.2, margin=0.6, poll=0.05)
@@ -61,13 +65,17 @@ class MemoryStore:
 
 
 class NoAddress:
-    """Stands nowhere at first, and can be taken down. ``fence``: of its resource. ``done``: what was done with it, in order."""
+    """Stands nowhere at first, and can be taken down. ``fence``: of its resource. ``done``: what was done with it, in order.
+
+    ``prolonged``: for each time the link on which it stood, and the one on which it was wanted should it stand nowhere.
+    """
 
     def __init__(self) -> None:
         self.fence = "stop_instance"
         self.in_service: bool | None = None
         self.links: list[str] = []
         self.done: list[str] = []
+        self.prolonged: list[tuple[str | None, str | None]] = []
         self.at_take_down: Callable[[], None] = lambda: None
 
     def known(self) -> Any:
@@ -82,8 +90,36 @@ class NoAddress:
         self.done.append("down")
 
     def prolong(self, grant: Callable[[Callable[[int], None]], int], last: str | None) -> str | None:
-        grant(lambda seconds: None)
-        return last
+        self.prolonged.append((self.links[0] if self.links else None, last))
+        link = self.links[0] if self.links else last
+        if link is not None:
+            grant(lambda seconds: setattr(self, "links", [link]))
+        return link
+
+
+class Clock:
+    """Moved by the test. With `SLOWLY` the kernel's timer that guards a refresh is of minutes of real time."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+#: A lease taken at 1000 is renewed from 1200 on, its address lives until 1728, and it may be served until 1780.
+SLOWLY = {"ttl": 1000.0, "renew": 200.0, "call": 150.0, "margin": 200.0, "poll": 100.0}
+
+
+class Recorded(NoAddress):
+    """One whose resource is in service here by its state, in a file."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.files = Store(folder / "resources", folder / "states")
+        self.files.save(State("web", Address.parse("10.1.0.10/32"), "lo", in_service=True))
+
+    def known(self) -> Any:
+        return self.files.effective("web")
 
 
 class Bench:
@@ -94,15 +130,16 @@ class Bench:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.holders: list[Holder] = []
 
-    def holder(self, **changes: Any) -> Holder:
-        """Begun, and past its first look."""
+    def holder(self, *, clock: Callable[[], float] = boottime, address: NoAddress | None = None, **changes: Any) -> Holder:
         timing = Timing(**{**TIMING.__dict__, **changes})
-        keeper = Keeper(self.store, "web-prod/web", new_state(ME, timing))
-        made = Holder("web", keeper, cast(ProtectedAddress, NoAddress()), lambda event, **facts: self.events.append((event, facts)))
+        keeper = Keeper(self.store, "web-prod/web", new_state(ME, timing), clock)
+        stands = cast(ProtectedAddress, NoAddress() if address is None else address)
+        made = Holder("web", keeper, stands, lambda event, **facts: self.events.append((event, facts)), clock)
         self.holders.append(made)
         return made
 
     def begun(self, **changes: Any) -> Holder:
+        """Past its first look."""
         made = self.holder(**changes)
         made.start()
         until(lambda: made.state.seen is not None, 5, "the record is not read")
@@ -117,6 +154,7 @@ def bench() -> Iterator[Bench]:
     for one in made.holders:
         if one.is_alive():
             one.end()
+            one.wake()  # its clock may stand still
             one.join(10)
             assert not one.is_alive()
 
@@ -441,3 +479,83 @@ def test_until_it_is_known_what_a_claim_replaces_it_counts_as_not_let_go_of(benc
         patch.setattr(bench.store, "write", claim)
         acquire(holder)
     assert seen[0]
+
+
+def serving(bench: Bench, clock: Clock, **changes: Any) -> Holder:
+    """A holder whose address is up since 1000."""
+    bench.store.record = Record("", 7, "other.2")
+    holder = bench.begun(clock=clock, **{**SLOWLY, **changes})
+    acquire(holder)
+    address_of(holder).links = ["eth0"]
+    holder.grant(lambda seconds: None)
+    holder.serve("eth0")
+    return holder
+
+
+@pytest.mark.parametrize(
+    ("at", "record", "limit", "up"),
+    [
+        (1600.0, None, 128.0, True),
+        (1200.0, Record("", 99, "other.3"), 180.0, True),
+        (1200.0, Record("node-b", 99, "other.3", ttl=60), 0.0, False),
+    ],
+    ids=["the store is silent", "somebody released it", "another node has it"],
+)
+def test_dependents_stop_while_the_address_is_up_unless_another_node_has_it(
+    bench: Bench, at: float, record: Record | None, limit: float, up: bool
+) -> None:
+    """They have their budget, and no more than the address lives. Who is too late lets the address go first."""
+    clock, stopped = Clock(), list[tuple[float, bool]]()
+    holder = serving(bench, clock, stop_budget=180.0)
+    holder.stop_dependents = lambda seconds: stopped.append((seconds, bool(address_of(holder).links)))
+    if record is None:
+        bench.store.slow = 0.001
+    else:
+        bench.store.record = record
+    clock.now = at
+    holder.wake()
+    until(lambda: stopped and not address_of(holder).links, 20, "it does not step down")
+    assert stopped == [(limit, up)]
+
+
+def test_an_address_that_somebody_removed_stays_away(bench: Bench) -> None:
+    clock = Clock()
+    holder = serving(bench, clock)
+    address_of(holder).links = []
+    for number, clock.now in enumerate((1210.0, 1980.0), 1):  # the second time its lifetime would be over too
+        holder.wake()
+        until(partial(_was_prolonged, holder, number), 20, "the lease is not renewed")
+    assert address_of(holder).prolonged == [(None, None), (None, None)]
+
+
+def _was_prolonged(holder: Holder, times: int) -> bool:
+    return len(address_of(holder).prolonged) >= times
+
+
+def test_one_whose_time_ran_out_comes_back_where_it_stood(bench: Bench) -> None:
+    clock = Clock()
+    holder = serving(bench, clock)
+    address_of(holder).links = []
+    clock.now = 1750.0
+    holder.wake()
+    until(lambda: address_of(holder).links, 20, "it does not come back with the renewal")
+    assert address_of(holder).links == ["eth0"]
+
+
+@pytest.mark.parametrize(("how", "then"), [("release", ""), ("expire", "node-a"), ("lost", "node-b"), ("taken before it began", "node-b")])
+def test_a_lease_that_went_leaves_a_state_that_says_so(bench: Bench, tmp_path: Path, how: str, then: str) -> None:
+    """Else the node would take the resource for one that is in service here when the lease comes back."""
+    address = Recorded(tmp_path)
+    bench.store.record = Record("", 7, "other.2") if how != "taken before it began" else Record("node-b", 7, "other.1", ttl=60)
+    holder = bench.begun(clock=Clock(), address=address, **SLOWLY)
+    if not bench.store.record.holder:
+        acquire(holder)
+        holder.serve("eth0")
+        assert address.known().in_service
+    if how == "lost":
+        bench.store.record = Record("node-b", 99, "other.3", ttl=60)
+        holder.renew()
+    elif how in ("release", "expire"):
+        holder.ask(Request(how, "web"))
+    until(lambda: not address.known().in_service, 20, "it is in service by its state")
+    assert bench.store.record.holder == then

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -117,3 +118,61 @@ def test_one_client_of_dynamodb_is_for_all_and_one_of_etcd_is_for_one(monkeypatc
     stores = Stores(parse_store({"type": "etcd", "endpoints": ["http://127.0.0.1:2379"]}), Timing())
     kept = [stores.take() for _number in range(3)]
     assert len({id(one) for one in kept}) == 3
+
+
+class Leaving:
+    """Stands for the watch of a resource and for what belongs to it, at the orderly end of its checker. ``done``: what was done, in order."""
+
+    tag, paused, deadline = "web", False, 107.8
+
+    def __init__(self, stops: bool, held: bool) -> None:
+        self.holder = self.dependents = self
+        self.stops, self.done = stops, list[str]()
+        self.state = SimpleNamespace(held=SimpleNamespace(deadline=self.deadline) if held else None)
+
+    def stop(self) -> None:
+        self.done.append("stop watching")
+
+    def stop_time(self) -> float:
+        return 42.0
+
+    def wait_for_run(self, limit: float) -> None:
+        self.done.append("wait for the run")
+
+    def stop_dependents(self, limit: float, *, for_good: bool = False) -> bool:
+        self.done.append(f"stop the dependents within {limit:g} s{' for good' * for_good}")
+        return self.stops
+
+    def end(self, handoff_to: str = "") -> None:
+        self.done.append("release")
+
+    def expire(self) -> None:
+        self.state.held = None
+        self.done.append("expire")
+
+    def reboot_unless_stopped(self, deadline: float) -> None:
+        self.done.append(f"restart after {deadline:g} unless they have stopped")
+
+
+BEFORE = ["stop watching", "wait for the run", "stop the dependents within 42 s for good"]
+
+
+@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize("stops", [True, False])
+def test_an_orderly_end_stops_the_dependents_before_it_lets_the_lease_go(tmp_path: Path, stops: bool, held: bool) -> None:
+    """Where they do not stop, it does not let go, and the next node waits for the lease to expire."""
+    settings = {"cluster": "web-prod", "node": "node-a", "store": {"type": "etcd", "endpoints": ["http://127.0.0.1:2379"]}}
+    config, told = parse_config(settings, "checker.json"), list[str]()
+    log = EventLog(config.cluster, config.node, None)
+    log.add(lambda entry: told.append(entry["event"]))
+    service, watch = Service(config, Store(tmp_path, tmp_path), log, tmp_path / "sock"), Leaving(stops, held)
+    service.watches["web"] = cast(Watch, watch)
+    service.end()
+    assert watch.done[:3] == BEFORE
+    if stops:
+        assert (watch.done[3], told) == ("release", ["handed over"] * held)
+    elif held:
+        assert (watch.done[3:5], told) == (["expire", "restart after 107.8 unless they have stopped"], ["not released"])
+    else:
+        assert (watch.done[3], told) == ("expire", [])
+    assert ("release" in watch.done) is stops
