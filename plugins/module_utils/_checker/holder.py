@@ -274,7 +274,7 @@ class Holder(threading.Thread):
         held, timing = self._keeper.state.held, self._timing
         if held is None or not timing.stop_budget:
             return LONG_AGO
-        at = held.deadline - timing.stop_budget
+        at = timing.stop_from(held.deadline)
         return at if self._clock() > at - timing.call else LONG_AGO
 
     def _next_due(self) -> float:

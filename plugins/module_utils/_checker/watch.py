@@ -317,14 +317,14 @@ class Watch(threading.Thread):
         return resource is not None and any(one.service for one in resource.dependents)
 
     def _limit_units(self, deadline: float | None) -> None:
-        self._lease_unit.set_deadline(None if deadline is None else deadline - self.holder.state.timing.stop_budget)
+        self._lease_unit.set_deadline(None if deadline is None else self.holder.state.timing.stop_from(deadline))
 
     def _standing(self) -> Standing:
         state = self.holder.state
         held, record = state.held, state.seen.record if state.seen else None
         return Standing(
             alone=self.holder.alone,
-            until=held.deadline - state.timing.stop_budget if held is not None else None,
+            until=state.timing.stop_from(held.deadline) if held is not None else None,
             grace=self._grace,
             gone=record is not None and not state.me.owns(record),
         )

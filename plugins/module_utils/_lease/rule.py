@@ -85,7 +85,7 @@ def step(state: State, event: Event) -> Step:
 
 
 def _tick(state: State, now: float) -> Step:
-    if state.held is not None and now >= state.held.deadline - state.timing.stop_budget:
+    if state.held is not None and now >= state.timing.stop_from(state.held.deadline):
         return _demote(state, "no renewal was confirmed in time")
     if state.busy or now < state.next_at:
         return state, ()
@@ -160,7 +160,7 @@ def _succeeded(state: State, attempt: Attempt, now: float) -> Step:
     deadline = attempt.sent_at + state.timing.hold
     if state.held is not None:
         deadline = max(deadline, state.held.deadline)  # what the peers have acknowledged since stays good
-    if now >= deadline - state.timing.stop_budget:
+    if now >= state.timing.stop_from(deadline):
         return _demote(state, "the renewal was confirmed too late") if state.held else (replace(state, next_at=now), ())
     held = Held(record.epoch, deadline, () if state.fenced else record.unfenced)
     at = now if held.unfenced != record.unfenced else attempt.sent_at + state.timing.renew
@@ -252,7 +252,7 @@ def _acknowledged(state: State, event: Acknowledged) -> Step:
     held, deadline = state.held, event.sent_at + state.timing.hold
     if held is None or held.epoch != event.epoch or state.contact is not Contact.LOST:
         return state, ()
-    if deadline <= held.deadline or event.now >= held.deadline - state.timing.stop_budget:
+    if deadline <= held.deadline or event.now >= state.timing.stop_from(held.deadline):
         return state, ()  # what has ended is not revived
     return replace(state, held=replace(held, deadline=deadline)), (Serve(held.epoch, deadline),)
 

@@ -168,7 +168,7 @@ class State:
         """When the next `Tick` is wanted."""
         if self.held is None:
             return self.next_at
-        return min(self.next_at, self.held.deadline - self.timing.stop_budget)
+        return min(self.next_at, self.timing.stop_from(self.held.deadline))
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,10 @@ class Timing:
         """What a renewal takes that fails once, and the rounding of lifetimes."""
         return self.renew + 2 * self.call + _ROUNDING
 
+    def stop_from(self, deadline: float) -> float:
+        """When to begin to stop serving, so that the dependents have stopped by ``deadline``."""
+        return deadline - self.stop_budget
+
     def wait(self, promised: float) -> float:
         """For how long a record has to stay unchanged before it is void, when its holder was promised ``promised`` seconds."""
         return max(self.ttl, promised) * (1 + self.rho)

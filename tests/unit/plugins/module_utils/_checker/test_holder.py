@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
@@ -15,11 +16,16 @@ from typing import Any, cast
 import pytest
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker import holder as module
+from ansible_collections.holdfast.ha.plugins.module_utils._checker import watch as watch_module
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.address import ProtectedAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import Ec2Eyes
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.holder import HANDS_OFF, HANDS_OFF_FENCING, HANDS_OFF_UP, Holder
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import LONG_AGO
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.lease_unit import LeaseUnit
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import LONG_AGO, Checks
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.memory import Memory
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.metrics import Metrics
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.protocol import Request
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.watch import Surroundings, Watch
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import NotConverged
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import LeaseOver, boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper, new_state
@@ -29,6 +35,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import St
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
 from ansible_collections.holdfast.ha.plugins.module_utils._model import Address
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import State
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.may_run import MayRun
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 from ansible_collections.holdfast.ha.tests.lab.waiting import until
 
@@ -514,7 +521,7 @@ def test_dependents_stop_while_the_address_is_up_unless_another_node_has_it(
         bench.store.record = record
     clock.now = at
     holder.wake()
-    until(lambda: stopped and not address_of(holder).links, 20, "it does not step down")
+    until(lambda: stopped and not address_of(holder).links, 10, "it does not step down")
     assert stopped == [(limit, up)]
 
 
@@ -524,7 +531,7 @@ def test_an_address_that_somebody_removed_stays_away(bench: Bench) -> None:
     address_of(holder).links = []
     for number, clock.now in enumerate((1210.0, 1980.0), 1):  # the second time its lifetime would be over too
         holder.wake()
-        until(partial(_was_prolonged, holder, number), 20, "the lease is not renewed")
+        until(partial(_was_prolonged, holder, number), 10, "the lease is not renewed")
     assert address_of(holder).prolonged == [(None, None), (None, None)]
 
 
@@ -538,7 +545,7 @@ def test_one_whose_time_ran_out_comes_back_where_it_stood(bench: Bench) -> None:
     address_of(holder).links = []
     clock.now = 1750.0
     holder.wake()
-    until(lambda: address_of(holder).links, 20, "it does not come back with the renewal")
+    until(lambda: address_of(holder).links, 10, "it does not come back with the renewal")
     assert address_of(holder).links == ["eth0"]
 
 
@@ -557,5 +564,82 @@ def test_a_lease_that_went_leaves_a_state_that_says_so(bench: Bench, tmp_path: P
         holder.renew()
     elif how in ("release", "expire"):
         holder.ask(Request(how, "web"))
-    until(lambda: not address.known().in_service, 20, "it is in service by its state")
+    until(lambda: not address.known().in_service, 10, "it is in service by its state")
     assert bench.store.record.holder == then
+
+
+class Watched:
+    """A holder with a resource of one dependent, which may run, and the watch of both, which is not begun."""
+
+    def __init__(self, bench: Bench, clock: Clock, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        address = Recorded(folder)
+        definition = {"tag": "web", "address": "10.1.0.10/32", "interface": "lo", "dependents": [{"name": "db", "service": "db.service"}]}
+        address.files.definitions.mkdir()
+        (address.files.definitions / "web.json").write_text(json.dumps(definition))
+        MayRun(address.files.states, "web").set()
+        (folder / "template").touch()
+        self._file = folder / "web.deadline"
+        unit = partial(LeaseUnit, template=folder / "template", runtime=folder, deadlines=folder)
+        monkeypatch.setattr(watch_module, "LeaseUnit", unit)
+        self.holder = bench.holder(clock=clock, address=address, stop_budget=180.0, **SLOWLY)
+        log = partial(lambda event, **facts: None)
+        around = Surroundings("node-a", ("node-a", "node-b"), Checks(), True, log, Ec2Eyes({}, clock), Memory(address.files.states, log), Metrics())
+        self.watch = Watch(self.holder, around, clock)
+        self.holder.stop_dependents = lambda seconds: None  # `dependents` does that, whose tests show it
+        self.holder.start()
+        until(lambda: self.holder.state.seen is not None or bench.store.slow, 5, "the record is not read")
+
+    @property
+    def stop_at(self) -> float:
+        """When the checker stops them."""
+        return self.watch.dependents.due()
+
+    def unit_ends_at(self) -> float | None:
+        """When the unit of the lease does."""
+        return int(self._file.read_text()) / 100 if self._file.exists() else None
+
+
+def test_the_checker_and_the_unit_of_the_lease_stop_dependents_a_budget_before_the_deadline(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    bench.store.record = Record("", 7, "other.2")
+    watched = Watched(bench, clock, tmp_path, monkeypatch)
+    acquire(watched.holder)
+    until(lambda: watched.unit_ends_at() == 1600.0, 5, "the unit has another deadline")
+    assert watched.stop_at == 1600.0
+    clock.now = 1300.0
+    watched.holder.wake()
+    until(lambda: watched.unit_ends_at() == 1900.0, 5, "the unit's deadline does not move with the lease")
+    assert watched.stop_at == 1900.0
+    bench.store.record = Record("node-b", 99, "other.3", ttl=60)
+    watched.holder.renew()
+    until(lambda: watched.unit_ends_at() == 0.0, 5, "the unit has a deadline although the lease is lost")
+    assert watched.stop_at == LONG_AGO
+
+
+@pytest.mark.parametrize(
+    ("record", "silent", "at"),
+    [
+        (Record("node-b", 7, "other.1", ttl=60), False, LONG_AGO),
+        (Record("", 7, "other.1"), False, LONG_AGO),
+        (Record("node-a", 7, "another-boot.1.1", ttl=60), False, LONG_AGO),
+        (None, True, 1300.0),
+    ],
+    ids=["another node has it", "it was released", "it is of another boot", "the store is silent"],
+)
+def test_a_checker_that_begins_stops_what_it_may_not_go_on_with(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: Record | None, silent: bool, at: float
+) -> None:
+    """Where it cannot know, it waits for as long as a first reading and a renewal take."""
+    bench.store.record, bench.store.slow = record, 0.001 if silent else 0.0
+    watched = Watched(bench, Clock(), tmp_path, monkeypatch)
+    assert watched.stop_at == at
+
+
+def test_a_checker_that_begins_goes_on_with_what_is_its_own(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.store.record = Record("node-a", 7, "boot1.old.3", ttl=60)
+    watched = Watched(bench, Clock(), tmp_path, monkeypatch)
+    until(lambda: watched.holder.state.held, 5, "it does not go on")
+    assert watched.stop_at == 1600.0
+    until(lambda: watched.unit_ends_at() == 1600.0, 5, "the unit has another deadline")

@@ -87,7 +87,7 @@ class Hooks:
     asks: Callable[[State], int | None] = lambda state: state.asking
     needed: Callable[[int], int] = lambda others: others
     promises: Callable[[bool], bool] = lambda stranger: not stranger
-    stop_from: Callable[[float, Timing], float] = lambda deadline, timing: deadline - timing.stop_budget
+    stop_from: Callable[[float, Timing], float] = lambda deadline, timing: timing.stop_from(deadline)
     unit: bool = True
     starts: Callable[[Node, float], bool] = lambda node, now: node.state.held is not None and now < node.unit_until
     stops_first: bool = True
