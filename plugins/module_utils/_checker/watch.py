@@ -330,10 +330,10 @@ class Watch(threading.Thread):
         )
 
     def _grace_left(self) -> float:
-        """For how many seconds a lease that the process before this one held may last.
+        """In how many seconds the dependents of a lease that the process before this one held have to begin to stop.
 
         Its address lives no longer than its lease, apart from the rounding to whole seconds. Where there is no address, the lease may be over: then
-        this is the time that a first reading and a renewal take.
+        this is the time that a first reading and a renewal take. It is not less than that.
         """
         timing = self.holder.state.timing
         try:
@@ -341,7 +341,7 @@ class Watch(threading.Thread):
             left = max((timing.hold if one is None else one + 1.0 for one in lives), default=0.0)
         except HoldfastError:
             left = 0.0
-        return min(timing.hold, max(left, 2 * timing.call))
+        return max(timing.stop_from(min(timing.hold, left)), 2 * timing.call)
 
     def _end_run(self, limit: float) -> bool:
         runner = self._runner

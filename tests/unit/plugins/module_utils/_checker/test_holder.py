@@ -81,6 +81,7 @@ class NoAddress:
         self.fence = "stop_instance"
         self.in_service: bool | None = None
         self.links: list[str] = []
+        self.lives: int | None = None
         self.done: list[str] = []
         self.prolonged: list[tuple[str | None, str | None]] = []
         self.at_take_down: Callable[[], None] = lambda: None
@@ -89,7 +90,7 @@ class NoAddress:
         return SimpleNamespace(in_service=self.in_service, resource=SimpleNamespace(fence=self.fence), interface="eth0", backup_interface=None)
 
     def places(self) -> list[Any]:
-        return [(SimpleNamespace(name=name), None) for name in self.links]
+        return [(SimpleNamespace(name=name), SimpleNamespace(valid_lft=self.lives)) for name in self.links]
 
     def take_down(self) -> None:
         self.at_take_down()
@@ -569,10 +570,11 @@ def test_a_lease_that_went_leaves_a_state_that_says_so(bench: Bench, tmp_path: P
 
 
 class Watched:
-    """A holder with a resource of one dependent, which may run, and the watch of both, which is not begun."""
+    """A holder with a resource of one dependent, which may run, and the watch of both, which is not begun. ``lives``: seconds of its address."""
 
-    def __init__(self, bench: Bench, clock: Clock, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, bench: Bench, clock: Clock, folder: Path, monkeypatch: pytest.MonkeyPatch, lives: int | None = 0) -> None:
         address = Recorded(folder)
+        address.links, address.lives = ["lo"] * (lives != 0), lives
         definition = {"tag": "web", "address": "10.1.0.10/32", "interface": "lo", "dependents": [{"name": "db", "service": "db.service"}]}
         address.files.definitions.mkdir()
         (address.files.definitions / "web.json").write_text(json.dumps(definition))
@@ -582,7 +584,10 @@ class Watched:
         unit = partial(LeaseUnit, template=folder / "template", runtime=folder, deadlines=folder)
         monkeypatch.setattr(watch_module, "LeaseUnit", unit)
         self.holder = bench.holder(clock=clock, address=address, stop_budget=180.0, **SLOWLY)
-        log = partial(lambda event, **facts: None)
+
+        def log(event: str, **facts: Any) -> None:
+            bench.events.append((event, facts))
+
         around = Surroundings("node-a", ("node-a", "node-b"), Checks(), True, log, Ec2Eyes({}, clock), Memory(address.files.states, log), Metrics())
         self.watch = Watch(self.holder, around, clock)
         self.holder.stop_dependents = lambda seconds: None  # `dependents` does that, whose tests show it
@@ -643,3 +648,14 @@ def test_a_checker_that_begins_goes_on_with_what_is_its_own(bench: Bench, tmp_pa
     until(lambda: watched.holder.state.held, 5, "it does not go on")
     assert watched.stop_at == 1600.0
     until(lambda: watched.unit_ends_at() == 1600.0, 5, "the unit has another deadline")
+
+
+@pytest.mark.parametrize(
+    ("lives", "at"), [(728, 1549.0), (10, 1300.0), (2000, 1600.0), (None, 1600.0)], ids=["long", "shortly", "beyond any lease", "for ever"]
+)
+def test_a_checker_that_begins_stops_them_a_budget_before_the_address_goes(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lives: int | None, at: float
+) -> None:
+    """The store is silent. The process before may have renewed the lease just now, and that shows by the address."""
+    bench.store.slow = 0.001
+    assert Watched(bench, Clock(), tmp_path, monkeypatch, lives).stop_at == at

@@ -635,7 +635,7 @@ class World:
         """A process that begins and finds dependents, as `Watch` does."""
         timing, now = node.state.timing, node.clock(self.now)
         lives = (node.address_until - self.now) * node.rate + 1.0 if node.address_until > self.now else 0.0
-        node.confirmed, node.grace = False, now + min(timing.hold, max(lives, 2 * timing.call))
+        node.confirmed, node.grace = False, now + max(timing.stop_from(min(timing.hold, lives)), 2 * timing.call)
         self._tend(node, node.life)
 
     def _tend(self, node: Node, life: int) -> None:
