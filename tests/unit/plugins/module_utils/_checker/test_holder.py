@@ -208,11 +208,18 @@ def test_a_node_owes_no_fence_of_itself(bench: Bench) -> None:
 
 
 def test_what_had_a_record_that_was_deleted_was_not_let_go_of(bench: Bench) -> None:
+    clock = Clock()
     bench.store.record = Record("", 7, "other.1")
-    holder = bench.begun()
-    until(lambda: holder.state.seen is not None, 5, "it was not read")
+    holder = bench.begun(clock=clock, **SLOWLY)
     bench.store.record = None
-    acquire(holder, wait=30)
+    asker = threading.Thread(target=acquire, args=(holder, 3000.0), daemon=True)
+    asker.start()
+    while holder.state.held is None:
+        clock.now += SLOWLY["poll"]
+        holder.wake()
+        until(lambda: holder.state.read_at == clock.now, 10, "it does not read")
+    asker.join(10)
+    assert clock.now > 2000, "a holder may live, and nobody has waited for it"
     assert holder.expired
 
 
