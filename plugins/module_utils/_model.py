@@ -371,7 +371,7 @@ class EniAddress:
 
 @dataclass(frozen=True)
 class Eni:
-    """A network interface as EC2 describes it."""
+    """A network interface as EC2 describes it. ``prefixes``: networks of which EC2 delivers it every address (prefix delegation)."""
 
     id: str
     mac: str
@@ -380,6 +380,7 @@ class Eni:
     source_dest_check: bool
     addresses: tuple[EniAddress, ...] = ()
     ipv6_addresses: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
     instance_id: str | None = None
     status: str = "in-use"
 

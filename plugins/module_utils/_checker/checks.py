@@ -298,9 +298,14 @@ class Ec2Eyes:
 
 def judge(known: Effective, parts: Ec2Parts, here: LocalEni, eni: Eni, tables: tuple[RouteTable, ...] | None) -> Ec2Sight:
     """What the plans of the modules would change. Raises `HoldfastError` where they refuse to look at it."""
+    from ansible_collections.holdfast.ha.plugins.module_utils._ec2 import plan_interface
+
     sight = Ec2Sight(elastic_ip=parts.elastic_ip)
     if tables is not None:
         sight = _judge_routes(sight, known, parts, here, eni, tables)
+    elif not (known.resource is not None and any(one.tasks for one in known.resource.dependents)):  # such a one may assign the address
+        undelivered = plan_interface.undelivered(known.address, here.vpc_cidrs, eni)
+        sight = replace(sight, lacking=(undelivered,) if undelivered else ())
     return sight if parts.elastic_ip is None else _judge_elastic_ip(sight, known, parts, parts.elastic_ip, eni)
 
 

@@ -111,6 +111,7 @@ def _eni(raw: Mapping[str, Any]) -> Eni:
         source_dest_check=bool(raw.get("SourceDestCheck", True)),
         addresses=_private_addresses(raw.get("PrivateIpAddresses", ())),
         ipv6_addresses=tuple(entry["Ipv6Address"] for entry in raw.get("Ipv6Addresses", ())),
+        prefixes=tuple(entry[name] for name in ("Ipv4Prefix", "Ipv6Prefix") for entry in raw.get(f"{name}es", ())),
         instance_id=raw.get("Attachment", {}).get("InstanceId"),
         status=raw.get("Status", "in-use"),
     )

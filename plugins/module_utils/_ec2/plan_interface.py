@@ -7,11 +7,21 @@ disassociation followed by an association: in between, the address would lead no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Union
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, Refused
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Association, Eip, Eni, EniAddress, text_table
+from ansible_collections.holdfast.ha.plugins.module_utils._model import (
+    Address,
+    Association,
+    Eip,
+    Eni,
+    EniAddress,
+    parse_ip,
+    parse_network,
+    text_table,
+)
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,18 @@ class DisassociateEip:
 
 
 EipAction = Union[AssociateEip, DisassociateEip]
+
+
+def undelivered(address: Address, vpc_networks: Sequence[str], eni: Eni) -> str:
+    """Why EC2 delivers no packet for the address to the interface, in one line; empty where it does, or where route table entries decide that."""
+    own = (*(one.private_ip for one in eni.addresses), *eni.ipv6_addresses)
+    delivered = any(address.ip == parse_ip(one, eni.id) for one in own) or any(address.ip in parse_network(one, eni.id) for one in eni.prefixes)
+    if delivered or not any(address.ip in parse_network(network, "VPC") for network in vpc_networks):
+        return ""
+    return (
+        f"EC2 delivers no packet for {address.host}: it lies inside the VPC and is no private address of {eni.id}; assign it to {eni.id}, "
+        "for example by a dependent with tasks, or choose an address outside the VPC"
+    )
 
 
 def plan_eip(wish: EipWish, state: EipState) -> tuple[EipAction, ...]:

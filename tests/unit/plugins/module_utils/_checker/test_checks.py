@@ -14,6 +14,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.netlink import ANYTHING, Change, change_of
 from ansible_collections.holdfast.ha.plugins.module_utils._model import (
     Address,
+    Dependent,
     Ec2Parts,
     Eni,
     EniAddress,
@@ -61,6 +62,32 @@ def test_the_kernel(link: Link, faults: tuple[str, ...]) -> None:
     assert look.faults == faults
     assert look.health is (Health.FAILED if faults else Health.HEALTHY)
     assert bool(look.reasons) == bool(faults)
+
+
+INSIDE, SIX = Address.parse("10.0.1.50/32"), Address.parse("2001:db8::50/128")
+TASKS = Dependent("assign", None, "/etc/holdfast/hooks/assign.yml")
+
+
+@pytest.mark.parametrize(
+    ("address", "eni", "dependents", "told"),
+    [
+        (VIP, ENI, (), False),
+        (INSIDE, ENI, (), True),
+        (SIX, ENI, (), True),
+        (INSIDE, ENI, (Dependent("web", "nginx.service", None),), True),
+        (INSIDE, ENI, (TASKS,), False),
+        (INSIDE, replace(ENI, addresses=(*ENI.addresses, EniAddress("10.0.1.50"))), (), False),
+        (INSIDE, replace(ENI, prefixes=("10.0.1.48/28", "2001:db8::/80")), (), False),
+        (SIX, replace(ENI, ipv6_addresses=("2001:db8:0::50",)), (), False),
+    ],
+)
+def test_an_address_of_the_vpc_that_ec2_does_not_deliver(address: Address, eni: Eni, dependents: tuple[Dependent, ...], told: bool) -> None:
+    """Without route table entries. It is no fault, as no run on any node would change it."""
+    parts = Ec2Parts(None, None)
+    known = Effective("web", address, "eth0", None, True, Resource("web", address, "eth0", ec2=parts, dependents=dependents))
+    look = judge(known, parts, replace(HERE, vpc_cidrs=("10.0.0.0/16", "2001:db8::/56")), eni, None).look
+    assert (look.health, look.faults) == (Health.UNKNOWN if told else Health.HEALTHY, ())
+    assert [f"no packet for {address.host}: it lies inside the VPC" in reason for reason in look.reasons] == [True] * told
 
 
 def test_a_standby_should_have_the_address_nowhere() -> None:
