@@ -54,6 +54,26 @@ def test_one_run_puts_it_right_and_touches_nothing_else(cluster: Cluster, case: 
     assert cluster.changes() == {}
 
 
+@pytest.mark.parametrize("playbook", ["local_recovery", "recover"])
+def test_a_named_table_that_was_deleted_keeps_nothing_else_from_being_repaired(cluster: Cluster, playbook: str) -> None:
+    lab, place = cluster.lab, cluster.lab.place
+    gone = lab.ec2.create_route_table(VpcId=place.vpc_id)["RouteTable"]["RouteTableId"]
+    lab.ec2.delete_route_table(RouteTableId=gone)
+    tables = [*(table for _machine, table in place.route_tables), gone]
+    strike(lab, "forgotten-table")
+    strike(lab, "eip-taken")
+
+    run = cluster.play(playbook, {**cluster.web, "ec2": {**cluster.web["ec2"], "route_tables": tables}}, cluster.web6)
+
+    assert run.status != 0
+    assert run.message.startswith(f"web: There is no route table {gone} in this region and account; take it out of route_table_ids")
+    assert run.message.endswith("or check region"), "something else is told too"
+    cluster.assert_served()
+    assert Counter(cluster.writes()) == {"ReplaceRoute": 2, "AssociateAddress": 1}
+    recorded = [one.outcome for one in run.tasks if one.task == "Record that it is in service here" and one.outcome != "skipped"]
+    assert recorded == ["ok", "ok"]
+
+
 @pytest.mark.scenario("B1", "B2")
 def test_elastic_ip_taken_by_another_node_comes_back(cluster: Cluster) -> None:
     strike(cluster.lab, "eip-taken")
