@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Link, LinkAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Link, LinkAddress, parse_ip
 from ansible_collections.holdfast.ha.plugins.module_utils._net import frames
 from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import (
     Action,
@@ -121,13 +121,20 @@ class ProtectedAddress:
 
         :param of: As of `replies_by`; `route_replies` would change it then.
         """
-        desired = self._desired(gateway)
-        return cause(desired if of is None else replace(desired, address=of), self._observe())
+        return cause(*self._replies(gateway, of))
 
     def route_replies(self, of: Address, gateway: str | None) -> None:
         """Make the replies of another address of the interface leave by it, as ip_source_route does. Raises `HoldfastError`."""
-        for action in plan_source_route(replace(self._desired(gateway), address=of), self._observe()):
+        for action in plan_source_route(*self._replies(gateway, of)):
             self._apply(action)
+
+    def _replies(self, gateway: str | None, of: Address | None) -> tuple[Desired, NetState]:
+        """What is wanted of the replies, and what is known of the host for that. The gateway may be of the protected address's family alone."""
+        desired = self._desired(gateway)
+        if of is None:
+            return desired, self._observe()
+        own = desired.gateway if desired.gateway is not None and parse_ip(desired.gateway, "gateway").version == of.version else None
+        return replace(desired, address=of, gateway=own), observe(self.kernel.run, of, (), self.kernel.settings)
 
     def put_back(self, grant: Grant, net: NetState, to: str | None = None) -> None:
         """As `bring_up`, by the links alone that were seen in ``net``: without asking other hosts, and without routes and rules."""

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.holdfast.ha.tests.integration.failover.cluster import CLUSTER, STORE, Cluster
 from harness.module import run_module
 from lab.checker import Checker
+from lab.forwarding import ROUTER6
 from lab.node import Node
 from lab.waiting import until
 
@@ -37,10 +38,15 @@ class Second:
         return str(json.loads(self.node.namespace.ip(f"-j route get {CLIENT} from {self.own}"))[0]["dev"])
 
 
-@pytest.fixture(scope="module")
-def second(shared: Cluster) -> Iterator[Second]:
-    shared.reset(interface="eth1", backup_interface="eth0")
+@pytest.fixture(scope="module", params=["IPv4", "IPv6"])
+def second(shared: Cluster, request: pytest.FixtureRequest) -> Iterator[Second]:
+    """``param``: the family of the protected address. That of the Elastic IP is always IPv4."""
     node, lab = shared.lab.node_a, shared.lab
+    vip, ec2 = lab.place.vip, shared.web["ec2"]
+    more: dict[str, object] = {}
+    if request.param == "IPv6":
+        vip, ec2, more = lab.place.vip6, {"elastic_ip": lab.place.elastic_ip}, {"gateway": ROUTER6}
+    shared.reset(interface="eth1", backup_interface="eth0", address=vip, ec2=ec2, **more)
     interface = node.place.interface("eth1")
     shared.checkers.pop("node-a").stop()
     for _machine, table in lab.place.route_tables:
@@ -59,7 +65,7 @@ def second(shared: Cluster) -> Iterator[Second]:
         yield found
     finally:
         shared.stop()
-        for held in (lab.place.vip, interface.address):
+        for held in (vip, interface.address):
             options = {"address": held, "interface": "eth1", "state": "absent"}
             assert not run_module("ip_source_route", options, where=node.namespace, env=dict(node.environment))["failed"]
         lab.ec2.modify_network_interface_attribute(NetworkInterfaceId=interface.id, SourceDestCheck={"Value": True})
