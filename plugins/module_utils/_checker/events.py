@@ -33,6 +33,7 @@ NOTEWORTHY = (
     "held down",
     "flapping",
     "drift",
+    "fence restored",
     "paused",
     "resumed by hand",
     "run killed",

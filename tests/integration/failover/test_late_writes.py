@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from ansible_collections.holdfast.ha.tests.integration.failover.cluster import TAG, Cluster
 from harness.module import run_module
+from lab.checker import write
 from lab.waiting import until
 
 #: Looks at EC2 each 2 s. Every test here undoes something, which is no flapping.
@@ -81,16 +83,34 @@ def changes(cluster: Cluster) -> int:
     return len([call for call in cluster.lab.control.calls.mutating() if not call.action.endswith("Item")])
 
 
-@pytest.mark.parametrize("write", [route_call, elastic_ip_call, source_dest_check_call, run], ids=lambda write: write.__name__)
-def test_a_late_write_is_undone(after: Cluster, write: Callable[[Cluster], None]) -> None:
+@pytest.mark.parametrize("late", [route_call, elastic_ip_call, source_dest_check_call, run], ids=lambda late: late.__name__)
+def test_a_late_write_is_undone(after: Cluster, late: Callable[[Cluster], None]) -> None:
     assert is_on_node_b(after)
     assert is_fenced(after)
     before = changes(after)
-    write(after)
+    late(after)
     began = time.monotonic()
     until(lambda: changes(after) > before + 1 and is_on_node_b(after) and is_fenced(after), BOUND, "what was written late is still there", every=0.05)
     print(f"EC2 was right again after {time.monotonic() - began:.1f} s")
     assert after.holder() == "node-b"
+
+
+def test_a_flapping_resource_is_still_fenced(after: Cluster) -> None:
+    """The limit of recoveries holds up a late route, and not the fence; nor does a new process of the checker."""
+    b = after.lab.node_b
+    settings = json.loads(b.run("cat", "/etc/holdfast/checker.json").stdout)
+    after.checkers["node-b"].kill()
+    write(b, "/etc/holdfast/checker.json", {**settings, "checks": {**CHECKS, "max_recoveries": 1}})
+    after.checkers["node-b"].start()
+    route_call(after)
+    until(lambda: is_on_node_b(after), BOUND, "the first route is not undone", every=0.05)
+    until(lambda: status(after, "node-b")["phase"] == "watching", BOUND, "the recovery does not end", every=0.1)
+    route_call(after)
+    until(lambda: status(after, "node-b")["phase"] == "held down", BOUND, "it is not flapping", every=0.1)
+    before = changes(after)
+    source_dest_check_call(after)
+    until(lambda: changes(after) > before + 1 and is_fenced(after), BOUND, "the fence is not restored", every=0.05)
+    assert not is_on_node_b(after)
 
 
 def test_a_node_that_is_ready_again_decides_for_itself(after: Cluster, tmp_path: Path) -> None:
