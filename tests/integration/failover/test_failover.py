@@ -56,6 +56,27 @@ def test_switchover_and_back_under_a_client(cluster: Cluster, tmp_path: Path) ->
     assert [call for call in cluster.lab.control.calls.mutating() if not call.action.endswith("Item")] == []
 
 
+def test_an_elastic_ip_that_the_standby_got_a_moment_ago(cluster: Cluster, tmp_path: Path) -> None:
+    """Its checker has not looked at EC2 since, and says that the node is ready. The playbook asks EC2 itself before anything is released."""
+    ec2, there = cluster.lab.ec2, cluster.lab.node_b.place.interfaces[0]
+    cluster.place_on(cluster.lab.node_a)
+    own = ec2.allocate_address(Domain="vpc")
+    held = ec2.associate_address(AllocationId=own["AllocationId"], NetworkInterfaceId=there.id, PrivateIpAddress=there.address)
+    try:
+        with cluster.lab.prober("client-c") as prober:
+            prober.wait_until_answered(5, by="node-a")
+            run = cluster.play("switchover", tmp_path, tag=TAG, to="node-b")
+            report = prober.stop()
+    finally:
+        ec2.disassociate_address(AssociationId=held["AssociationId"])
+        ec2.release_address(AllocationId=own["AllocationId"])
+    assert run.status == 2
+    assert f"no node is ready to take {TAG} over, so nothing was released (node-b: " in run.message
+    assert f"{there.address} of {there.id} has the Elastic IP {own['PublicIp']} already" in run.message
+    assert report.longest_ms < 200
+    cluster.all_on("node-a")
+
+
 def test_nodes_where_the_modules_run_on_python_3_9(cluster: Cluster, tmp_path: Path, python_39: Python39) -> None:
     """Their checkers run on a newer one."""
     cluster.place_on(cluster.lab.node_a)
