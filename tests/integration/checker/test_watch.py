@@ -78,7 +78,7 @@ def _mended(pair: Pair) -> dict[str, Any]:
 @pytest.mark.scenario("C2", "E4", "F1")
 def test_what_needs_only_the_kernel_is_mended_at_once(pair: Pair) -> None:
     a = pair.checkers["node-a"]
-    drops = (_mended(pair) for _ in range(5))  # a loop that is awake at that instant mends the address itself
+    drops = (_mended(pair) for _time in range(5))  # a loop that is awake at that instant mends the address itself
     assert any(reflex.get("foreseen") for reflex in drops), "the loop had to find out by itself, five times"
     before = len(a.seen("reflex"))
     with pair.lan.prober() as prober:
