@@ -6,7 +6,7 @@
 help:
 	@echo "make demo       a VPC in a box: two nodes, a service, faults one after another, and the outage that clients saw"
 	@echo "make test       the gates, all unit tests, an integration test for each scenario, the exclusivity tests: some 10 minutes on two cores"
-	@echo "make test-all   everything, also nodes that boot and the long tests: some 50 minutes on two cores"
+	@echo "make test-all   everything, also nodes that boot and the long tests: some 65 minutes on two cores"
 
 demo test test-all:
 	@tests/front-door $@
