@@ -313,7 +313,7 @@ def test_what_is_refused_is_told_beside_a_table_that_was_deleted(world: World) -
     world.ec2.delete_route_table(RouteTableId=gone)
     world.plane.faults.inject(Fault("deny", "ec2:ReplaceRoute"))
     answer = world.run(MODULE, {**ASK, "route_table_ids": [first, gone]})
-    assert (answer["failed"], {error["kind"] for error in answer["errors"]}) == (True, {"ServiceError", "PartlyMissing"}), answer
+    assert (answer["failed"], {error["kind"] for error in answer["errors"]}) == (True, {"service_error", "partly_missing"}), answer
     assert first in answer["msg"]
     assert gone in answer["msg"]
 
