@@ -100,7 +100,7 @@ def test_no_addresses(text: str) -> None:
         (
             parse_link_name,
             ["eth0", "ens5.100", "br-lan", "wg0", "bond0", "x" * 127],
-            ["", ".", "..", "../x", "a/b", "eth0;id", "a b", "-x", "x" * 128, "eth0\n", "eth0:1"],
+            ["", ".", "..", "../x", "a/b", "eth0;id", "$(reboot)", "a b", "-x", "x" * 128, "eth0\n", "eth0:1"],
         ),
         (
             parse_tag,
