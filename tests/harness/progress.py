@@ -108,6 +108,8 @@ class Progress:
                 crash = getattr(report.longrepr, "reprcrash", None)
                 reason = getattr(crash, "message", "") or report.longreprtext.strip()
                 self._write(f"{outcome.upper()}  {report.nodeid} ({report.when}): {reason.partition(chr(10))[0]}"[:300])
+                if outcome == "rerun":  # of a test that passes then, pytest shows nothing more
+                    self._write("\n".join((report.longreprtext, *(f"--- {name}\n{text}" for name, text in report.sections))))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_teststatus(self) -> Iterator[Any]:

@@ -29,12 +29,36 @@ def test_the_line():
     assert progress.line(0, 0, 1, 1, 0, {}).endswith("1 of 1 tests, about 0:00 left; running: nothing")
 
 
-@pytest.mark.parametrize("spread", [(), ("-n", "2")])
-def test_a_run(tmp_path, spread):
-    (tmp_path / "test_three.py").write_text(THREE.format(bad=1))
+TWICE = """
+import pytest
+tries = []
+@pytest.mark.flaky(reruns=1)
+def test_twice():
+    print("what was seen")
+    tries.append(1)
+    assert len(tries) == 2
+"""
+
+
+def run(folder, text, *words):
+    (folder / "test_three.py").write_text(text)
     argv = [sys.executable, "-m", "pytest", f"--rootdir={ROOT}", f"-c{ROOT}/pyproject.toml", f"--confcutdir={ROOT}", "-p", "harness.progress"]
     environment = {"PYTHONPATH": str(ROOT / "tests"), "PATH": str(Path(sys.executable).parent)}
-    done = subprocess.run([*argv, *spread, "test_three.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run([*argv, *words, "test_three.py"], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("spread", [(), ("-n", "2")])
+def test_a_test_that_is_run_again_shows_why(tmp_path, spread):
+    done = run(tmp_path, TWICE, *spread)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^RERUN  \S*::test_twice \(call\): .*", done.stdout, re.MULTILINE)
+    assert "assert 1 == 2" in done.stdout
+    assert "--- Captured stdout call\nwhat was seen\n" in done.stdout
+
+
+@pytest.mark.parametrize("spread", [(), ("-n", "2")])
+def test_a_run(tmp_path, spread):
+    done = run(tmp_path, THREE.format(bad=1), *spread)
     assert done.returncode == 1, done.stdout + done.stderr
     assert re.search(r"^FAILED  \S*::test_number\[1\] \(call\): .*", done.stdout, re.MULTILINE)
     assert not re.search(r"^\S*[.F]{2,}", done.stdout, re.MULTILINE), "there are dots"
