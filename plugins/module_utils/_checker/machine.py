@@ -14,6 +14,7 @@ Invariants
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -82,7 +83,7 @@ def step(state: State, event: Event) -> Step:
     attempts = tuple(at for at in state.attempts if at > event.now - state.checks.window)
     verified = tuple(at for at in state.verified if at > event.now - state.checks.window)
     restarts = tuple(at for at in state.restarts if at > event.now - state.checks.window)
-    repairs = tuple(at for at in state.repairs if at > event.now - _WITHIN)
+    repairs = tuple((fault, at) for fault, at in state.repairs if at > event.now - _WITHIN)
     state = replace(state, attempts=attempts, verified=verified, restarts=restarts, repairs=repairs)
     state, begun = _decide(state, event.now)
     return _name_phase(state, event.now, told + begun)
@@ -121,9 +122,10 @@ def _is_unseen_on_ec2(state: State) -> bool:
 
 def undone_in_kernel(state: State) -> str:
     """That repairs in the kernel do not stay, in words; empty where they do."""
-    if len(state.repairs) < _MOST_REPAIRS:
+    often = max(Counter(fault for fault, _at in state.repairs).values(), default=0)  # one event may cause several faults
+    if often < _MOST_REPAIRS:
         return ""
-    return f"it was repaired in the kernel {len(state.repairs)} times within {_WITHIN:.0f} s, as something on this node undoes that"
+    return f"it was repaired in the kernel {often} times within {_WITHIN:.0f} s, as something on this node undoes that"
 
 
 def would_put_back(state: State, now: float) -> bool:
@@ -209,9 +211,8 @@ def _reflex_ended(state: State, event: ReflexEnded) -> State:
     """The playbook follows in any case: it verifies, finishes what is left and records. Who is at work on the resource does so anyway."""
     alone = state.work is not None and state.work.kind == "reflex"
     faults_done = state.work.faults if state.work is not None and alone else tuple(name for name, _at in state.mended)
-    put_back = any(fault in IN_THE_KERNEL for fault in faults_done) and TAKEOVER not in faults_done
-    repairs = (*state.repairs, event.now) if event.ok and put_back else state.repairs
-    state = replace(state, reflexing=False, repairs=repairs)
+    put_back = [fault for fault in faults_done if fault in IN_THE_KERNEL] if event.ok and TAKEOVER not in faults_done else []
+    state = replace(state, reflexing=False, repairs=(*state.repairs, *((fault, event.now) for fault in put_back)))
     if not event.ok:
         vain = tuple((fault, event.now) for fault in faults_done if fault in IN_THE_KERNEL)
         state = replace(state, reflexed=(*state.reflexed, *vain), mended=())

@@ -141,7 +141,7 @@ class State:
     :param reflexed: What a reflex tried to repair in vain, and when.
     :param mended: What a reflex has repaired, and when, as long as the kernel was not seen to be well since.
     :param reflexing: A reflex is under way.
-    :param repairs: When the reflexes of the last minute ended that were not a takeover and repaired something.
+    :param repairs: By fault, when the reflexes of the last minute ended that were not a takeover and repaired something.
     :param owed: A run that a reflex left to be done: its faults.
     :param restarts: When the runs of the last ``window`` began that were to start a dependent again.
     :param verified: When the runs of the last ``window`` began that a reflex left to be done.
@@ -165,7 +165,7 @@ class State:
     next_at: float = LONG_AGO
     reflexed: tuple[tuple[str, float], ...] = ()
     mended: tuple[tuple[str, float], ...] = ()
-    repairs: tuple[float, ...] = ()
+    repairs: tuple[tuple[str, float], ...] = ()
     owed: tuple[str, ...] = ()
     restarts: tuple[float, ...] = ()
     verified: tuple[float, ...] = ()

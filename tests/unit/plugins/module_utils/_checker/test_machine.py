@@ -113,6 +113,19 @@ def test_what_does_not_stay_moves_to_a_standby_that_is_ready() -> None:
     assert [getattr(action, "playbook", "") for action in done] == ["switchover"]
 
 
+def test_what_goes_together_counts_once() -> None:
+    """A restart of a network manager takes the address and the rule of the Elastic IP's own address: one event, and two repairs."""
+    end = state(lease=replace(HELD, standby="node-b"), verified=(0.0,) * CHECKS.max_recoveries)
+    rule = replace(GONE, faults=("elastic_ip_source_route",))
+    for now in range(1, 10):
+        end, done = after(end, Looked(now, GONE), Looked(now + 0.001, rule), ReflexEnded(now + 0.002, True), Looked(now + 0.003, rule))
+        assert done == [Reflex(("address",)), Reflex(("elastic_ip_source_route",))]
+        end, done = after(end, Looked(now + 0.004, WELL), ReflexEnded(now + 0.005, True))
+        assert done == []
+    _end, done = after(end, Looked(10, GONE), Looked(10.001, WELL), ReflexEnded(10.002, True))
+    assert [getattr(action, "playbook", "reflex") for action in done] == ["reflex", "switchover"]
+
+
 def test_what_no_repair_could_undo_does_not_move_it() -> None:
     """The repairs fail, say because the lease was not renewed in time. Nothing undid them, so the standby would help nobody."""
     end = state(lease=replace(HELD, standby="node-b"))
