@@ -42,7 +42,7 @@ options:
   fenced:
     description:
       - The network interfaces of the old active node whose source/destination check this host switched on before it put the resource in service.
-      - While this host holds the lease of that epoch, its checker verifies with each look at EC2 that the check is still on.
+      - While this host holds the lease of that epoch, its checker verifies at each check of EC2 that the source/destination check is on.
       - By default what is recorded stays as it is. O(in_service=false) removes it.
     type: dict
     version_added: 0.1.0
