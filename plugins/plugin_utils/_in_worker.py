@@ -59,6 +59,13 @@ class InWorker(ActionBase):  # type: ignore[misc]
         return answer_here(module.main, Asked(self._task.action, args, bool(self._task.check_mode), bool(self._task.diff)))
 
 
+class OnController(InWorker):
+    """The action plugin of a module that only plans: it needs the results of other tasks and nothing of a node, so it never runs there."""
+
+    def _may_stay(self, task_vars: dict[str, Any]) -> bool:
+        return True
+
+
 def _returns_invocation(task_vars: dict[str, Any]) -> bool:
     """Whether a module's answer has the arguments that it was given: from ansible-core 2.21 on only if somebody asks for it."""
     try:

@@ -19,7 +19,16 @@ UTILS = ROOT / "plugins" / "module_utils"
 OURS = "ansible_collections.holdfast.ha.plugins.module_utils"
 
 #: The files that decide: no I/O, no clock, no chance. What they import of ours is held to the same.
-PURE = ("_model.py", "_errors.py", "*/plan*.py", "_lease/rule*.py", "_checker/machine*.py", "_checker/cli_status.py", "_checker/cli_lkipbu.py")
+PURE = (
+    "_model.py",
+    "_errors.py",
+    "*/plan*.py",
+    "_lease/rule*.py",
+    "_lifecycle/*.py",
+    "_checker/machine*.py",
+    "_checker/cli_status.py",
+    "_checker/cli_lkipbu.py",
+)
 #: The one file of the core that knows Ansible.
 ADAPTER = "_run.py"
 
