@@ -80,8 +80,8 @@ def _lead(tag: str, faults: list[str], aws: dict[str, Any]) -> dict[str, tuple[s
     So it is where only EC2 is at fault, and where the checker has just put up an address that came from another node: the VPC leads there still.
     Other resources of this node whose recovery is ordered too are led with it: they would wait for their turn, and their clients as well.
     """
-    from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import ask
-    from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
+    from ansible_collections.holdfast.ha.plugins.module_utils._control.client import ask
+    from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError
 
     under_way: dict[str, tuple[str, Future[dict[str, Any]]]] = {}
     seen: set[str] = set()
@@ -108,7 +108,7 @@ def _lead(tag: str, faults: list[str], aws: dict[str, Any]) -> dict[str, tuple[s
 
 def _others(seen: set[str]) -> list[dict[str, Any]]:
     """What the checker says of further resources whose recovery is ordered. Not asked where there are no further ones: it takes a while."""
-    from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import ask
+    from ansible_collections.holdfast.ha.plugins.module_utils._control.client import ask
     from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 
     if seen.issuperset(Store().tags()):
@@ -118,8 +118,8 @@ def _others(seen: set[str]) -> list[dict[str, Any]]:
 
 def _task(here: dict[str, Any], tag: str, faults: list[str], aws: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
     """The link of the address, and the options of ec2_resource."""
+    from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError
     from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import lead_here
-    from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
     from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 
     if not set(faults) <= _ON_EC2 or not (here["held"] and here["serving"]):
@@ -136,10 +136,10 @@ def _task(here: dict[str, Any], tag: str, faults: list[str], aws: dict[str, Any]
 
 
 def _answer(options: dict[str, Any]) -> dict[str, Any]:
-    from ansible_collections.holdfast.ha.plugins.module_utils._run import Asked, answer_here
+    from ansible_collections.holdfast.ha.plugins.module_utils._core.run import Invocation, answer_here
     from ansible_collections.holdfast.ha.plugins.modules import ec2_resource
 
-    answer = answer_here(ec2_resource.main, Asked("holdfast.ha.ec2_resource", options, check=False, diff=False)) or {}
+    answer = answer_here(ec2_resource.main, Invocation("holdfast.ha.ec2_resource", options, check=False, diff=False)) or {}
     return {name: value for name, value in answer.items() if name not in ("invocation", "exception")}
 
 

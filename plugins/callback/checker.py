@@ -73,7 +73,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         variables = play.get_variable_manager().get_vars(play=play)
         if "holdfast_armed_socket" not in variables:
             return
-        from ansible_collections.holdfast.ha.plugins.module_utils._ec2.ahead import make_clients
+        from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client_cache import make_clients
 
         for name in _AHEAD:
             importlib.import_module(f"ansible_collections.holdfast.ha.plugins.modules.{name}")

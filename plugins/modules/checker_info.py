@@ -202,9 +202,9 @@ status:
           sample: false
 """
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.maintenance import checker_info
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
-from ansible_collections.holdfast.ha.plugins.module_utils._run import Library, run_info
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._core.run import RequiredLibrary, run_info
+from ansible_collections.holdfast.ha.plugins.module_utils._modules.checker import checker_info
 
 
 def main() -> None:
@@ -212,7 +212,7 @@ def main() -> None:
     run_info(
         lambda host: checker_info(host.params),
         argument_spec={"tag": {"type": "str"}, "in_service_within": {"type": "float", "default": 0}},
-        libraries=[Library("netaddr", NETADDR_IMPORT_ERROR)],
+        libraries=[RequiredLibrary("netaddr", NETADDR_IMPORT_ERROR)],
     )
 
 

@@ -59,9 +59,9 @@ resources:
       sample: true
 """
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.maintenance import MaintenanceTask
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
-from ansible_collections.holdfast.ha.plugins.module_utils._run import Library, run_change
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._core.run import RequiredLibrary, run_change
+from ansible_collections.holdfast.ha.plugins.module_utils._modules.checker import MaintenanceTask
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def main() -> None:
     run_change(
         lambda host: MaintenanceTask(host.params),
         argument_spec={"tag": {"type": "str"}, "state": {"type": "str", "choices": ["paused", "resumed"], "required": True}},
-        libraries=[Library("netaddr", NETADDR_IMPORT_ERROR)],
+        libraries=[RequiredLibrary("netaddr", NETADDR_IMPORT_ERROR)],
     )
 
 

@@ -65,11 +65,11 @@ after:
   sample: stopped
 """
 
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._core.run import RequiredLibrary, run_change
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import BOTO3_IMPORT_ERROR
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import argument_spec as aws_spec
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.prepare import instance_stop, stop_settle
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
-from ansible_collections.holdfast.ha.plugins.module_utils._run import Library, run_change
+from ansible_collections.holdfast.ha.plugins.module_utils._modules.ec2_options import instance_stop, stop_settle
 
 
 def main() -> None:
@@ -82,7 +82,7 @@ def main() -> None:
             "timeout": {"type": "float", "default": 300},
             **aws_spec(),
         },
-        libraries=[Library("boto3", BOTO3_IMPORT_ERROR), Library("netaddr", NETADDR_IMPORT_ERROR)],
+        libraries=[RequiredLibrary("boto3", BOTO3_IMPORT_ERROR), RequiredLibrary("netaddr", NETADDR_IMPORT_ERROR)],
         settle=stop_settle,
         mutually_exclusive=[("instance_id", "network_interface_id")],
         required_one_of=[("instance_id", "network_interface_id")],

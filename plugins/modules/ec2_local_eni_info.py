@@ -111,16 +111,16 @@ network_interfaces:
       type: str
 """
 
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._core.run import RequiredLibrary, run_info
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.local import local_info
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
-from ansible_collections.holdfast.ha.plugins.module_utils._run import Library, run_info
 
 
 def main() -> None:
     run_info(
         lambda host: local_info(host.params["interface"]),
         argument_spec={"interface": {"type": "str"}},
-        libraries=[Library("netaddr", NETADDR_IMPORT_ERROR)],
+        libraries=[RequiredLibrary("netaddr", NETADDR_IMPORT_ERROR)],
     )
 
 

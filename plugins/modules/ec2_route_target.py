@@ -92,10 +92,10 @@ routes:
       error: null
 """
 
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._core.run import RequiredLibrary, run_change
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import BOTO3_IMPORT_ERROR
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.prepare import ROUTES, SETTLE, argument_spec, route_targets
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
-from ansible_collections.holdfast.ha.plugins.module_utils._run import Library, run_change
+from ansible_collections.holdfast.ha.plugins.module_utils._modules.ec2_options import ROUTES, SETTLE, argument_spec, route_targets
 
 
 def main() -> None:
@@ -105,7 +105,7 @@ def main() -> None:
             destinations={"type": "list", "elements": "str", "required": True},
             **ROUTES,
         ),
-        libraries=[Library("boto3", BOTO3_IMPORT_ERROR), Library("netaddr", NETADDR_IMPORT_ERROR)],
+        libraries=[RequiredLibrary("boto3", BOTO3_IMPORT_ERROR), RequiredLibrary("netaddr", NETADDR_IMPORT_ERROR)],
         settle=SETTLE,
         mutually_exclusive=[("network_interface_id", "interface")],
     )

@@ -56,17 +56,17 @@ instance_id:
   sample: i-0123456789abcdef0
 """
 
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._core.run import RequiredLibrary, run_change
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import BOTO3_IMPORT_ERROR
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.prepare import SETTLE, argument_spec, source_dest_check
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
-from ansible_collections.holdfast.ha.plugins.module_utils._run import Library, run_change
+from ansible_collections.holdfast.ha.plugins.module_utils._modules.ec2_options import SETTLE, argument_spec, source_dest_check
 
 
 def main() -> None:
     run_change(
         lambda host: source_dest_check(host.params),
         argument_spec=argument_spec(enabled={"type": "bool", "default": False}),
-        libraries=[Library("boto3", BOTO3_IMPORT_ERROR), Library("netaddr", NETADDR_IMPORT_ERROR)],
+        libraries=[RequiredLibrary("boto3", BOTO3_IMPORT_ERROR), RequiredLibrary("netaddr", NETADDR_IMPORT_ERROR)],
         settle=SETTLE,
         mutually_exclusive=[("network_interface_id", "interface")],
     )

@@ -192,21 +192,21 @@ announced:
   sample: 3
 """
 
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._core.run import ModuleContext, RequiredLibrary, run_change
+from ansible_collections.holdfast.ha.plugins.module_utils._modules.ip_address import AddressTask
 from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel
 from ansible_collections.holdfast.ha.plugins.module_utils._net.options import ADDRESS_OPTIONS, parse_desired
-from ansible_collections.holdfast.ha.plugins.module_utils._net.task import AddressTask
-from ansible_collections.holdfast.ha.plugins.module_utils._run import Host, Library, run_change
 
 
-def build(host: Host) -> AddressTask:
+def build(host: ModuleContext) -> AddressTask:
     """The change that the options describe."""
     return AddressTask(parse_desired(host.params), Kernel(host.run), host.warn)
 
 
 def main() -> None:
     """Be an Ansible module."""
-    run_change(build, argument_spec=ADDRESS_OPTIONS, libraries=[Library("netaddr", NETADDR_IMPORT_ERROR)])
+    run_change(build, argument_spec=ADDRESS_OPTIONS, libraries=[RequiredLibrary("netaddr", NETADDR_IMPORT_ERROR)])
 
 
 if __name__ == "__main__":

@@ -77,15 +77,15 @@ backup_interface:
   sample: eth1
 """
 
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._core.run import ModuleContext, RequiredLibrary, run_change
+from ansible_collections.holdfast.ha.plugins.module_utils._modules.ip_backup_interface import BackupTask
 from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import given_link
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.backup import BackupTask
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.options import RESOURCE_OPTIONS, parse_given, parse_node
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
-from ansible_collections.holdfast.ha.plugins.module_utils._run import Host, Library, run_change
 
 
-def build(host: Host) -> BackupTask:
+def build(host: ModuleContext) -> BackupTask:
     """The change that the options describe."""
     tag, resource = parse_given(host.params)
     return BackupTask(
@@ -108,7 +108,7 @@ def main() -> None:
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         **RESOURCE_OPTIONS,
     }
-    run_change(build, argument_spec=spec, libraries=[Library("netaddr", NETADDR_IMPORT_ERROR)])
+    run_change(build, argument_spec=spec, libraries=[RequiredLibrary("netaddr", NETADDR_IMPORT_ERROR)])
 
 
 if __name__ == "__main__":

@@ -64,15 +64,16 @@ silent:
 
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR, Address
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import NETADDR_IMPORT_ERROR, Address
+from ansible_collections.holdfast.ha.plugins.module_utils._core.run import ModuleContext, RequiredLibrary, run_info
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe_links
-from ansible_collections.holdfast.ha.plugins.module_utils._net.probe import PROBE_OPTIONS, parse_probe, targets_of, verify
+from ansible_collections.holdfast.ha.plugins.module_utils._net.probe import verify
+from ansible_collections.holdfast.ha.plugins.module_utils._net.probe_options import PROBE_OPTIONS, parse_probe, targets_of
 from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import given_link
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
-from ansible_collections.holdfast.ha.plugins.module_utils._run import Host, Library, run_info
 
 
-def read(host: Host) -> dict[str, Any]:
+def read(host: ModuleContext) -> dict[str, Any]:
     """Probe, and return who answered."""
     address = Address.parse_loosely(host.params["address"])
     probe = parse_probe(host.params, address)
@@ -86,7 +87,7 @@ def read(host: Host) -> dict[str, Any]:
 def main() -> None:
     """Be an Ansible module."""
     spec = {"address": {"type": "str", "required": True}, "interface": {"type": "str", "required": True}, **PROBE_OPTIONS}
-    run_info(read, argument_spec=spec, libraries=[Library("netaddr", NETADDR_IMPORT_ERROR)])
+    run_info(read, argument_spec=spec, libraries=[RequiredLibrary("netaddr", NETADDR_IMPORT_ERROR)])
 
 
 if __name__ == "__main__":

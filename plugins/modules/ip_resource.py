@@ -106,15 +106,15 @@ dependents_may_run:
   sample: true
 """
 
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import parse_fenced
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._core.run import ModuleContext, RequiredLibrary, run_change
+from ansible_collections.holdfast.ha.plugins.module_utils._modules.ip_resource import RegistrationTask
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import parse_fenced
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.options import RESOURCE_OPTIONS, parse_given, parse_node
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.registration import RegistrationTask
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
-from ansible_collections.holdfast.ha.plugins.module_utils._run import Host, Library, run_change
 
 
-def build(host: Host) -> RegistrationTask:
+def build(host: ModuleContext) -> RegistrationTask:
     """The change that the options describe."""
     tag, resource = parse_given(host.params)
     present, node = host.params["state"] == "present", parse_node(host.params)
@@ -144,7 +144,7 @@ def main() -> None:
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         **RESOURCE_OPTIONS,
     }
-    run_change(build, argument_spec=spec, libraries=[Library("netaddr", NETADDR_IMPORT_ERROR)])
+    run_change(build, argument_spec=spec, libraries=[RequiredLibrary("netaddr", NETADDR_IMPORT_ERROR)])
 
 
 if __name__ == "__main__":

@@ -119,19 +119,19 @@ resources:
 
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR, Health
+from ansible_collections.holdfast.ha.plugins.module_utils._control.resource import lease_of
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import NETADDR_IMPORT_ERROR, Health
+from ansible_collections.holdfast.ha.plugins.module_utils._core.run import ModuleContext, RequiredLibrary, run_info
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe, observe_links
 from ansible_collections.holdfast.ha.plugins.module_utils._net.replies import cause, leave_by
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import Desired, NetState
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import EffectiveResource
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import describe
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.lease import lease_of
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.options import RESOURCE_OPTIONS, parse_given, parse_node
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
-from ansible_collections.holdfast.ha.plugins.module_utils._run import Host, Library, run_info
 
 
-def read(host: Host) -> dict[str, Any]:
+def read(host: ModuleContext) -> dict[str, Any]:
     """The resource asked for, or all."""
     tag, resource = parse_given(host.params)
     node, store = parse_node(host.params), Store()
@@ -140,7 +140,7 @@ def read(host: Host) -> dict[str, Any]:
     return {"resources": [{**_shown(node, store.effective(each, resource), net, store.boot(), host), "lease": lease_of(each)} for each in tags]}
 
 
-def _shown(node: str, known: Effective, net: NetState, boot: str, host: Host) -> dict[str, object]:
+def _shown(node: str, known: EffectiveResource, net: NetState, boot: str, host: ModuleContext) -> dict[str, object]:
     """With its replies, if it is in service here and healthy otherwise."""
     shown, link = describe(node, known, net, boot), net.find(known.interface)
     if shown["health"] != Health.HEALTHY.value or link is None or not any(net.places(known.address)) or leave_by(known.address, link, net):
@@ -154,7 +154,7 @@ def _shown(node: str, known: Effective, net: NetState, boot: str, host: Host) ->
 
 def main() -> None:
     """Be an Ansible module."""
-    run_info(read, argument_spec={"tag": {"type": "str"}, **RESOURCE_OPTIONS}, libraries=[Library("netaddr", NETADDR_IMPORT_ERROR)])
+    run_info(read, argument_spec={"tag": {"type": "str"}, **RESOURCE_OPTIONS}, libraries=[RequiredLibrary("netaddr", NETADDR_IMPORT_ERROR)])
 
 
 if __name__ == "__main__":

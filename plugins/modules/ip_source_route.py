@@ -76,16 +76,15 @@ after:
   contains: *route
 """
 
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR, Address
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import NETADDR_IMPORT_ERROR, Address, parse_gateway
+from ansible_collections.holdfast.ha.plugins.module_utils._core.run import ModuleContext, RequiredLibrary, run_change
+from ansible_collections.holdfast.ha.plugins.module_utils._modules.ip_source_route import SourceRouteTask
 from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel
-from ansible_collections.holdfast.ha.plugins.module_utils._net.options import parse_gateway
 from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import given_link
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import Desired
-from ansible_collections.holdfast.ha.plugins.module_utils._net.task_source import SourceRouteTask
-from ansible_collections.holdfast.ha.plugins.module_utils._run import Host, Library, run_change
 
 
-def build(host: Host) -> SourceRouteTask:
+def build(host: ModuleContext) -> SourceRouteTask:
     """The change that the options describe."""
     address = Address.parse_loosely(host.params["address"])
     desired = Desired(
@@ -105,7 +104,7 @@ def main() -> None:
         "gateway": {"type": "str"},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     }
-    run_change(build, argument_spec=spec, libraries=[Library("netaddr", NETADDR_IMPORT_ERROR)])
+    run_change(build, argument_spec=spec, libraries=[RequiredLibrary("netaddr", NETADDR_IMPORT_ERROR)])
 
 
 if __name__ == "__main__":

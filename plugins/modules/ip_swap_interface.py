@@ -89,19 +89,18 @@ in_service:
   sample: true
 """
 
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._control.resource import alone_with, lease_of
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import NETADDR_IMPORT_ERROR, parse_gateway
+from ansible_collections.holdfast.ha.plugins.module_utils._core.run import ModuleContext, RequiredLibrary, run_change
+from ansible_collections.holdfast.ha.plugins.module_utils._modules.ip_swap_interface import SwapTask, Wish
 from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel
-from ansible_collections.holdfast.ha.plugins.module_utils._net.options import parse_gateway
-from ansible_collections.holdfast.ha.plugins.module_utils._net.probe import PROBE_OPTIONS, parse_probe
+from ansible_collections.holdfast.ha.plugins.module_utils._net.probe_options import PROBE_OPTIONS, parse_probe
 from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import given_link
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.lease import alone_with, lease_of
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.options import RESOURCE_OPTIONS, parse_given, parse_node
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.swap import SwapTask, Wish
-from ansible_collections.holdfast.ha.plugins.module_utils._run import Host, Library, run_change
 
 
-def build(host: Host) -> SwapTask:
+def build(host: ModuleContext) -> SwapTask:
     """The change that the options describe."""
     tag, resource = parse_given(host.params)
     wish = Wish(
@@ -124,7 +123,7 @@ def main() -> None:
         **PROBE_OPTIONS,
         **RESOURCE_OPTIONS,
     }
-    run_change(build, argument_spec=spec, libraries=[Library("netaddr", NETADDR_IMPORT_ERROR)])
+    run_change(build, argument_spec=spec, libraries=[RequiredLibrary("netaddr", NETADDR_IMPORT_ERROR)])
 
 
 if __name__ == "__main__":

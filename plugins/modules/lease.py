@@ -143,9 +143,9 @@ taken_from:
   sample: node-a
 """
 
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.task import LeaseTask, store_argument
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
-from ansible_collections.holdfast.ha.plugins.module_utils._run import Library, run_change
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._core.run import RequiredLibrary, run_change
+from ansible_collections.holdfast.ha.plugins.module_utils._modules.lease import LeaseTask, store_argument
 
 
 def main() -> None:
@@ -163,7 +163,7 @@ def main() -> None:
             "address": {"type": "str"},
             **store_argument(),
         },
-        libraries=[Library("netaddr", NETADDR_IMPORT_ERROR)],
+        libraries=[RequiredLibrary("netaddr", NETADDR_IMPORT_ERROR)],
     )
 
 

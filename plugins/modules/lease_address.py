@@ -73,9 +73,9 @@ serving:
   sample: true
 """
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.task import LeasedAddressTask
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
-from ansible_collections.holdfast.ha.plugins.module_utils._run import Library, run_change
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._core.run import RequiredLibrary, run_change
+from ansible_collections.holdfast.ha.plugins.module_utils._modules.lease_address import LeasedAddressTask
 
 
 def main() -> None:
@@ -88,7 +88,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "gateway": {"type": "str"},
         },
-        libraries=[Library("netaddr", NETADDR_IMPORT_ERROR)],
+        libraries=[RequiredLibrary("netaddr", NETADDR_IMPORT_ERROR)],
     )
 
 

@@ -115,16 +115,16 @@ checker:
       sample: ''
 """
 
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.task import lease_info, store_argument
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
-from ansible_collections.holdfast.ha.plugins.module_utils._run import Library, run_info
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._core.run import RequiredLibrary, run_info
+from ansible_collections.holdfast.ha.plugins.module_utils._modules.lease import lease_info, store_argument
 
 
 def main() -> None:
     run_info(
         lambda host: lease_info(host.params),
         argument_spec={"cluster": {"type": "str", "required": True}, "tag": {"type": "str", "required": True}, **store_argument()},
-        libraries=[Library("netaddr", NETADDR_IMPORT_ERROR)],
+        libraries=[RequiredLibrary("netaddr", NETADDR_IMPORT_ERROR)],
     )
 
 

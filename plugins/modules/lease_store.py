@@ -60,17 +60,17 @@ table_arn:
   sample: arn:aws:dynamodb:eu-central-1:111122223333:table/holdfast
 """
 
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.store_task import StoreTask
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.task import store_argument
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR
-from ansible_collections.holdfast.ha.plugins.module_utils._run import Library, run_change
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import NETADDR_IMPORT_ERROR
+from ansible_collections.holdfast.ha.plugins.module_utils._core.run import RequiredLibrary, run_change
+from ansible_collections.holdfast.ha.plugins.module_utils._modules.lease import store_argument
+from ansible_collections.holdfast.ha.plugins.module_utils._modules.lease_store import StoreTask
 
 
 def main() -> None:
     run_change(
         lambda host: StoreTask(host.params, host.warn),
         argument_spec={"state": {"type": "str", "choices": ["present"], "default": "present"}, **store_argument()},
-        libraries=[Library("netaddr", NETADDR_IMPORT_ERROR)],
+        libraries=[RequiredLibrary("netaddr", NETADDR_IMPORT_ERROR)],
     )
 
 

@@ -19,7 +19,7 @@ from ansible import constants as C
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.holdfast.ha.plugins.module_utils._run import Asked, answer_here
+from ansible_collections.holdfast.ha.plugins.module_utils._core.run import Invocation, answer_here
 
 
 class InWorker(ActionBase):  # type: ignore[misc]
@@ -56,7 +56,7 @@ class InWorker(ActionBase):  # type: ignore[misc]
             return None  # something that only Ansible's own way of passing arguments can carry
         name = type(self).__module__.rpartition(".")[2]
         module = importlib.import_module(f"ansible_collections.holdfast.ha.plugins.modules.{name}")
-        return answer_here(module.main, Asked(self._task.action, args, bool(self._task.check_mode), bool(self._task.diff)))
+        return answer_here(module.main, Invocation(self._task.action, args, bool(self._task.check_mode), bool(self._task.diff)))
 
 
 class OnController(InWorker):

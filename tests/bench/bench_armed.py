@@ -22,8 +22,8 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.leash import below
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger import Order, Triggers, parse_triggers
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.dispatcher import Order, Triggers, parse_triggers
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.subreaper import below
 from bench.bench_route_target import VIP, Lab, Vpc
 from lab.waiting import until
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.leash import below
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.subreaper import below
 from ansible_collections.holdfast.ha.tests.integration.failover.etcd import LabEtcd
 from bench.contestants import Holdfast, Keepalived, keepalived_there, new_lan
 from bench.figures import load

@@ -25,11 +25,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._converge import converge
+from ansible_collections.holdfast.ha.plugins.module_utils._core.converge import converge
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import AwsOptions, ec2_client
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import RouteWish
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.prepare import SETTLE
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.task_routes import RouteTargets
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import DesiredRoutes
+from ansible_collections.holdfast.ha.plugins.module_utils._modules.ec2_options import SETTLE
+from ansible_collections.holdfast.ha.plugins.module_utils._modules.ec2_route_target import RouteTargets
 from harness.module import run_module
 from lab.control import ControlPlane
 from lab.imds import Identity, Imds
@@ -97,7 +97,7 @@ class Vpc:
 
 
 def ours(client: Any, vpc: Vpc, eni: str) -> None:
-    run = converge(RouteTargets(client, RouteWish((VIP,), eni, vpc_id=vpc.id)), settle=SETTLE)
+    run = converge(RouteTargets(client, DesiredRoutes((VIP,), eni, vpc_id=vpc.id)), settle=SETTLE)
     assert run.changed
     assert not run.errors
     assert len(run.planned) == len(vpc.tables)

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.leash import below
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.subreaper import below
 from ansible_collections.holdfast.ha.tests.integration.failover.etcd import LabEtcd
 from harness.pair import CLUSTER, TAG, Pair
 from lab.checker import write

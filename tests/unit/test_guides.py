@@ -20,9 +20,9 @@ import yaml
 from ansible.cli.playbook import PlaybookCLI
 from ansible.parsing.splitter import parse_kv
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.cli import parser
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.cli_lkipbu import Usage, parse_lkipbu
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import parse_config
+from ansible_collections.holdfast.ha.plugins.module_utils._cli.lkipbu import Usage, parse_lkipbu
+from ansible_collections.holdfast.ha.plugins.module_utils._cli.main import parser
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import parse_store
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import PROFILES
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.schema import parse

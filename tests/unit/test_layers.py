@@ -25,9 +25,9 @@ PURE = (
     "*/plan*.py",
     "_lease/rule*.py",
     "_lifecycle/*.py",
-    "_checker/machine*.py",
-    "_checker/cli_status.py",
-    "_checker/cli_lkipbu.py",
+    "_lifecycle/policy*.py",
+    "_lifecycle/status.py",
+    "_cli/lkipbu.py",
 )
 #: The one file of the core that knows Ansible.
 ADAPTER = "_run.py"

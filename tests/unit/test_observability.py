@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.events import MetricsSettings
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.metrics import make_metrics
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.reporting.log import MetricsSettings
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.reporting.metrics import make_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "extensions/prometheus/holdfast-rules.yml"

@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.run import variables_of
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import Order
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.playbook_run import variables_of
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.settings import Order
 
 _CALL = "lookup('ansible.builtin.pipe', 'echo evaluated')"
 HOSTILE = (

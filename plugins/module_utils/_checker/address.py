@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotConverged
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Link, LinkAddress, parse_ip
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError, NotConverged
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, Link, LinkAddress, parse_ip
 from ansible_collections.holdfast.ha.plugins.module_utils._net import frames
 from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import (
     Action,
@@ -28,7 +28,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import 
 from ansible_collections.holdfast.ha.plugins.module_utils._net.simulate import simulate
 from ansible_collections.holdfast.ha.plugins.module_utils._net.source_route import plan_source_route
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import Desired, NetState
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective, since_boot
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import EffectiveResource, since_boot
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 
 #: Calls what it is given with the seconds that an address may live now (`deadman.extend`); raises `LeaseOver`.
@@ -37,7 +37,7 @@ Grant = Callable[[Callable[[int], None]], int]
 _SOME = 1
 
 
-class Definition:
+class ResourceCache:
     """A resource as this node is to treat it now, read anew only when one of its two files has changed.
 
     A restart of the machine has ended its service, whatever the state says from before.
@@ -49,10 +49,10 @@ class Definition:
         self._tag, self._files = tag, files
         self._paths = tuple(str(folder / f"{tag}.json") for folder in (files.definitions, files.states))  # once: it is asked for often
         self._seen: tuple[object, ...] = ()
-        self._known: Effective | None = None
+        self._known: EffectiveResource | None = None
         self.trouble = ""
 
-    def __call__(self) -> Effective:
+    def __call__(self) -> EffectiveResource:
         """Raises `HoldfastError` where it could never be read."""
         now = (*(_stamp(path) for path in self._paths), *(real_name(name) for name in self._other_names()))
         if self._known is None or now != self._seen:
@@ -83,7 +83,7 @@ class ProtectedAddress:
 
     def __init__(self, tag: str, kernel: Kernel, files: Store) -> None:
         self.tag, self.kernel, self.files = tag, kernel, files
-        self.known = Definition(tag, files)
+        self.known = ResourceCache(tag, files)
         #: What followed the interface's name in its label when it was last seen.
         self._label: str | None = None
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import NEVER
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Link
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Link
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy_values import NEVER
 
 #: Seconds after the address came.
 _AFTER = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0)

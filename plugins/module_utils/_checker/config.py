@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.events import Reporting, parse_reporting
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.fields import Fields
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import Checks
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers_config import PeerSettings, parse_peers
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import TriggerSettings, parse_triggers
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.config_reader import Fields
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers.settings import PeerSettings, parse_peers
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.reporting.log import Reporting, parse_reporting
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.settings import TriggerSettings, parse_triggers
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import parse_tag, shown
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import parse_node
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreSettings, parse_store
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import PROFILES, Timing
-from ansible_collections.holdfast.ha.plugins.module_utils._model import parse_tag, shown
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy_values import Checks
 
 FILE = Path("/etc/holdfast/checker.json")
 _REPORTING = ("events", "metrics", "notify")

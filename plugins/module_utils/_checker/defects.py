@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, place_of
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError, place_of
 
 T = TypeVar("T")
 

@@ -19,20 +19,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import LONG_AGO, NEVER
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.programs import run_command
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import Order, Outcome
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotFound, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.settings import Order, Outcome
+from ansible_collections.holdfast.ha.plugins.module_utils._core.command import run_command
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError, NotFound, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Dependent
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Dependent
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.assess import INACTIVE
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy_values import LONG_AGO, NEVER
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import EffectiveResource
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.may_run import MayRun
 
 Log = Callable[..., None]
 RunOrder = Callable[[Order, threading.Event], Outcome]
-#: Values of ActiveState of a unit of which no process runs.
-INACTIVE = ("inactive", "failed")
 #: Seconds between two attempts to stop dependents: the first pause, which is doubled up to the second number.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0
 #: Seconds that an observation of units may take, and a run that was called off until its last process has ended.
@@ -88,7 +87,7 @@ class Dependents:
         tag: str,
         fact: MayRun,
         *,
-        known: Callable[[], Effective],
+        known: Callable[[], EffectiveResource],
         standing: Callable[[], Standing],
         run: RunOrder | None,
         log: Log,

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotFound
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Fenced
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError, NotFound
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import Fenced
 
 if TYPE_CHECKING:  # boto3 is loaded only where EC2 is asked
-    from ansible_collections.holdfast.ha.plugins.module_utils._model import Eni
+    from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Eni
 
 
 def is_over(fenced: Fenced, tag: str, peers: Sequence[Mapping[str, Any]], *, seconds: float, hold_down: float) -> bool:

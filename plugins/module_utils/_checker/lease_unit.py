@@ -18,8 +18,8 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from ansible_collections.holdfast.ha.plugins.module_utils._command import Completed
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Dependent
+from ansible_collections.holdfast.ha.plugins.module_utils._core.command import Completed
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Dependent
 
 #: The template of the unit, as the role `monitor` installs it; where systemd reads what lasts until the next boot; and the deadlines.
 TEMPLATE, RUNTIME, DEADLINES = Path("/etc/systemd/system/holdfast-lease@.service"), Path("/run/systemd/system"), Path("/run/holdfast")

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import FILE, read_config
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.defects import cause_of
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.events import EventLog
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.protocol import SOCKET
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.reporting.log import EventLog
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.service import Service
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, NotFound, place_of
+from ansible_collections.holdfast.ha.plugins.module_utils._control.protocol import SOCKET
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput, HoldfastError, NotFound, place_of
+from ansible_collections.holdfast.ha.plugins.module_utils._core.poll import readable
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import hold_still
-from ansible_collections.holdfast.ha.plugins.module_utils._poll import readable
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 
 #: Exit codes of sysexits(3): wrong configuration, so that systemd need not try again; a defect.

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import CommandFailed
-from ansible_collections.holdfast.ha.plugins.module_utils._model import LinkAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import CommandFailed
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import LinkAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._net import rtnetlink
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import OUR_PROTOCOL
 

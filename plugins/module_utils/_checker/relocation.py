@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import Config
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Resource
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import same_store
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Resource
 
 
 def held_in(status: Iterable[Mapping[str, Any]], node: str) -> dict[str, tuple[str, str]]:

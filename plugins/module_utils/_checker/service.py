@@ -9,32 +9,32 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker import alone
+from ansible_collections.holdfast.ha.plugins.module_utils._checker import single_node
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.address import ProtectedAddress
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.checks import Ec2Eyes
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import Config
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.defects import Containment
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.events import EventLog
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.holder import Holder
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.health_checks import Ec2HealthChecker
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.lease_loop import LeaseLoop
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.lease_unit import forget_others
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.memory import Memory
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.metrics import make_metrics, try_port
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.netlink import Change, Monitor
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers import all_paused, ready_standby
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers_link import Peers, listen_socket, read_key
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.programs import run_command
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers.channel import all_paused, ready_standby
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers.link import Peers, listen_socket, read_key
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.persistence import PersistentState
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.relocation import held_in, refuse_relocation
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.server import Server
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.reporting.log import EventLog
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.reporting.metrics import make_metrics, try_port
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.resource_loop import CheckerContext, ResourceLoop
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.stores import Stores, check_aws
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.version import version
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.watch import Surroundings, Watch
+from ansible_collections.holdfast.ha.plugins.module_utils._control.server import Server
+from ansible_collections.holdfast.ha.plugins.module_utils._core.command import run_command
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Resource
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import own_options
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper, identity, new_state
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import NOBODY, lease_key
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Resource
 from ansible_collections.holdfast.ha.plugins.module_utils._net import rtnetlink
 from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.schema import refuse_shared_addresses
@@ -56,8 +56,8 @@ class Service:
 
     def __init__(self, config: Config, files: Store, log: EventLog, path: Path) -> None:
         self._config, self._files, self._log, self._path = config, files, log, path
-        self._memory = Memory(files.states, log)
-        self.watches: dict[str, Watch] = {}
+        self._memory = PersistentState(files.states, log)
+        self.watches: dict[str, ResourceLoop] = {}
         self._metrics = make_metrics(config.reporting.metrics, config.cluster, config.node, log)
         self._stores: Stores | None = None
         self._space_warning = ""
@@ -129,13 +129,13 @@ class Service:
             self._peers = Peers(
                 config.peers, key, config.cluster, config.node, config.nodes, config.timing, self._log, self._on_nudge, strangers=known
             )
-        around = Surroundings(
+        context = CheckerContext(
             node=config.node,
             nodes=config.nodes,
             checks=config.checks,
             reflex=config.reflex,
             log=self._log,
-            eyes=Ec2Eyes(config.aws, boottime, self._metrics.watch_client),
+            eyes=Ec2HealthChecker(config.aws, boottime, self._metrics.watch_client),
             memory=self._memory,
             metrics=self._metrics,
             run=run,
@@ -152,7 +152,7 @@ class Service:
         self._metrics.start(lambda: [watch.status() for watch in tuple(self.watches.values())])
         watches = []
         for resource in self._resources():  # each lease is gone on with as soon as it can be: an address may have a second left
-            watches.append(self._make_watch(resource, around))
+            watches.append(self._make_watch(resource, context))
             watches[-1].holder.start()
         for watch in watches:
             self.watches[watch.tag] = watch
@@ -246,29 +246,29 @@ class Service:
 
     def _timing(self, resource: Resource) -> Timing:
         if self._is_alone:
-            return alone.TIMING
+            return single_node.TIMING
         return dataclasses.replace(self._config.timing, stop_budget=resource.stop_budget).validate()
 
     @property
     def _is_alone(self) -> bool:
         return self._config.store.type == "none"
 
-    def _make_watch(self, resource: Resource, around: Surroundings) -> Watch:
+    def _make_watch(self, resource: Resource, context: CheckerContext) -> ResourceLoop:
         tag, timing = resource.tag, self._timing(resource)
-        me, highest = identity(self._config.node), around.memory.highest_epoch(tag)
-        store = alone.OwnStore(me, highest) if self._stores is None else self._stores.take()
+        me, highest = identity(self._config.node), context.memory.highest_epoch(tag)
+        store = single_node.InMemoryStore(me, highest) if self._stores is None else self._stores.take()
         keeper = Keeper(store, lease_key(self._config.cluster, tag), new_state(me, timing, highest=highest))
         address = ProtectedAddress(tag, Kernel(run_command, look=rtnetlink.links), self._files)
-        holder = Holder(tag, keeper, address, self._log, alone=self._is_alone)
+        holder = LeaseLoop(tag, keeper, address, self._log, alone=self._is_alone)
         holder.released = lambda handoff_to: self._tell_of_release(tag, handoff_to)
         if self._peers is not None:
             self._peers.attach(tag, keeper, holder.wake)
-        return Watch(holder, around)
+        return ResourceLoop(holder, context)
 
     def _make_triggers(self) -> Callable[..., Any] | None:
         if not self._config.triggers:
             return None
-        from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger import Triggers
+        from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.dispatcher import Triggers
 
         self._triggers = Triggers(
             self._config.triggers, self._log, cluster=self._config.cluster, node=self._config.node, definitions=self._files.definitions
@@ -291,7 +291,7 @@ class Service:
 
     def _start_reporting(self) -> None:
         if self._config.reporting.notify:
-            from ansible_collections.holdfast.ha.plugins.module_utils._checker.notify import Notifier
+            from ansible_collections.holdfast.ha.plugins.module_utils._checker.reporting.notify import Notifier
 
             self._notifier = Notifier(self._config.reporting.notify, self._log)
             self._log.add(self._notifier)
@@ -312,7 +312,7 @@ class Service:
         for node in [handoff_to] if handoff_to else [str(one["node"]) for one in self._peers.describe()]:
             self._peers.nudge(node, tag)
 
-    def _hand_over(self, watch: Watch) -> None:
+    def _hand_over(self, watch: ResourceLoop) -> None:
         """The dependents first, then the address, then the lease.
 
         While a dependent may still run, the lease is not released but left to expire: then the next node waits, and fences where that is set. A

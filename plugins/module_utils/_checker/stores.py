@@ -7,13 +7,13 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import shown
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_gateway import ClusterPin, Gateway
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_space import warning
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import open_store
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import Store, StoreSettings
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
-from ansible_collections.holdfast.ha.plugins.module_utils._model import shown
 
 #: What to do about credentials that the checker's unit does not see (ProtectHome=yes).
 CREDENTIALS_REMEDY = "put its file below /etc, readable only by root, and name it with AWS_SHARED_CREDENTIALS_FILE in monitor_environment"

@@ -16,13 +16,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import NoChecker, ask
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import FILE, Config, parse_config, read_config
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.relocation import held_in, refuse_relocation
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.stores import CREDENTIALS_REMEDY, check_aws, check_store
+from ansible_collections.holdfast.ha.plugins.module_utils._control.client import NoChecker, ask
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput, HoldfastError, MissingProgram, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import NETADDR_IMPORT_ERROR, Resource
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import own_options
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, MissingProgram, Refused
-from ansible_collections.holdfast.ha.plugins.module_utils._model import NETADDR_IMPORT_ERROR, Resource
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.schema import parse, refuse_shared_addresses
 
 #: As the peers want it, in bytes.

@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from typing import Any, Generic, TypeVar
 
-from ansible_collections.holdfast.ha.plugins.module_utils._converge import Attempt
+from ansible_collections.holdfast.ha.plugins.module_utils._core.converge import Attempt
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError, ServiceError
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import PARALLEL
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.errors import call, has_code, is_throttled
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import ReplaceRoute, RouteAction
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan_instance import StopInstance
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan_interface import AssociateEip, EipAction, SetSourceDestCheck
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, ServiceError
 
 A = TypeVar("A")
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Ec2Parts
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, Ec2Parts
 
 
 def own_options(parts: Ec2Parts) -> dict[str, Any]:

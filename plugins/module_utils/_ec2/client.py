@@ -28,8 +28,8 @@ except ImportError:  # reported by _run with missing_required_lib
 else:
     BOTO3_IMPORT_ERROR = None
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
-from ansible_collections.holdfast.ha.plugins.module_utils._model import is_url, shown
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import is_url, shown
 
 #: How many calls are under way at once at most; the client keeps as many connections.
 PARALLEL = 10

@@ -18,7 +18,7 @@ try:
 except ImportError:  # reported by the modules with missing_required_lib
     pass
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, ServiceError
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError, ServiceError
 
 _THROTTLED = frozenset(
     "RequestLimitExceeded Throttling ThrottlingException ThrottledException RequestThrottled RequestThrottledException "

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, ServiceError
-from ansible_collections.holdfast.ha.plugins.module_utils._model import LocalEni, parse_network
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput, ServiceError
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import LocalEni, parse_network
 
 _ENDPOINT, _ENDPOINT_IPV6 = "http://169.254.169.254/", "http://[fd00:ec2::254]/"
 #: Seconds for one connection and for one answer, and seconds for which a token is asked.

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput, NotFound
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import LocalEni, parse_network, shown
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.imds import Imds, mac_of
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, NotFound
-from ansible_collections.holdfast.ha.plugins.module_utils._model import LocalEni, parse_network, shown
 from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import given_link
 
 
@@ -23,14 +23,14 @@ def parse_id(text: str, prefix: str, path: str) -> str:
 
 
 @dataclass(frozen=True)
-class Which:
+class EniSelector:
     """What the user said of the network interface: its id, a link, or neither (the primary one)."""
 
     id: str | None = None
     link: str | None = None
 
     @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> Which:
+    def from_params(cls, params: Mapping[str, Any]) -> EniSelector:
         """Raises `BadInput`."""
         eni_id, link = params.get("network_interface_id"), params.get("interface")
         return cls(
@@ -65,7 +65,7 @@ def local_eni(imds: Imds, link: str | None, links: Path = Path("/sys/class/net")
 
 def local_info(interface: str | None) -> dict[str, object]:
     """The return values of ec2_local_eni_info. Raises `HoldfastError`."""
-    which, imds = Which.from_params({"interface": interface}), Imds()
+    which, imds = EniSelector.from_params({"interface": interface}), Imds()
     instance = imds.instance()
     enis = (local_eni(imds, which.link),) if which.link else imds.interfaces()
     return {

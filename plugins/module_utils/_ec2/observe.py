@@ -6,11 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.errors import call, has_code
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import in_order
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan_instance import Instance
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import NotFound, ServiceError
-from ansible_collections.holdfast.ha.plugins.module_utils._model import (
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import NotFound, ServiceError
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import (
     Association,
     Eip,
     Eni,
@@ -20,6 +17,9 @@ from ansible_collections.holdfast.ha.plugins.module_utils._model import (
     RouteTable,
     parse_network,
 )
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.errors import call, has_code
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import in_order
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan_instance import Instance
 
 #: The most that EC2 puts on one page of DescribeRouteTables, and the most values that it takes in one filter.
 _PAGE, _FILTER_VALUES = 100, 200

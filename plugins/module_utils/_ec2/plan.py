@@ -17,8 +17,8 @@ try:
 except ImportError:  # reported by _run with missing_required_lib
     pass
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, NotFound, Refused
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Route, RouteState, RouteTable, parse_network, shown, text_table
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput, NotFound, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Route, RouteState, RouteTable, parse_network, shown, text_table
 
 #: https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html
 MOST_ENTRIES = 1000
@@ -35,7 +35,7 @@ _MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
-class RouteWish:
+class DesiredRoutes:
     """What should be.
 
     :param destinations: Canonical CIDRs, see `parse_destinations`.
@@ -118,12 +118,12 @@ def entry(table: RouteTable, destination: str) -> Route | None:
     return next((route for route in table.routes if route.destination == destination and not is_propagated(route)), None)
 
 
-def may_replace(route: Route, wish: RouteWish) -> bool:
+def may_replace(route: Route, wish: DesiredRoutes) -> bool:
     """Whether the wish includes an entry. An entry for a gateway, an endpoint or the like is included only where its table is named."""
     return wish.table_ids is not None or route.target.startswith(_MACHINES)
 
 
-def left_alone(wish: RouteWish, tables: Tables) -> tuple[Route, ...]:
+def left_alone(wish: DesiredRoutes, tables: Tables) -> tuple[Route, ...]:
     """The entries for the destinations that the wish does not include, see `may_replace`."""
     found = (entry(table, destination) for destination in wish.destinations for table in tables)
     return tuple(route for route in found if route is not None and not may_replace(route, wish))
@@ -135,12 +135,12 @@ def named(routes: Sequence[Route]) -> str:
     return ", ".join(told) + (f" and {len(routes) - _MOST_NAMED} more" if len(routes) > _MOST_NAMED else "")
 
 
-def is_right(route: Route, wish: RouteWish) -> bool:
+def is_right(route: Route, wish: DesiredRoutes) -> bool:
     """Whether an entry leads to the wished target and can carry packets."""
     return route.target == wish.target and route.state is RouteState.ACTIVE
 
 
-def plan_routes(wish: RouteWish, tables: Tables) -> tuple[RouteAction, ...]:
+def plan_routes(wish: DesiredRoutes, tables: Tables) -> tuple[RouteAction, ...]:
     """The actions that are left; empty when all is right.
 
     Raises `NotFound` for entries that should be there, or if no table is, `BadInput` for a destination inside the VPC, `Refused` for
@@ -162,7 +162,7 @@ def plan_routes(wish: RouteWish, tables: Tables) -> tuple[RouteAction, ...]:
     return tuple(actions)
 
 
-def lost(wish: RouteWish, tables: Tables) -> tuple[str, ...]:
+def lost(wish: DesiredRoutes, tables: Tables) -> tuple[str, ...]:
     """The tables that are named and do not exist."""
     return tuple(sorted(set(wish.table_ids or ()) - {table.id for table in tables}))
 
@@ -174,7 +174,7 @@ def without_tables(ids: Sequence[str]) -> str:
     return f"There is no route table {names} in this region and account; take it out of route_table_ids (route_tables of a resource), or check region"
 
 
-def _check_tables(wish: RouteWish, tables: Tables) -> None:
+def _check_tables(wish: DesiredRoutes, tables: Tables) -> None:
     gone = lost(wish, tables)
     if gone and not tables:
         raise NotFound(without_tables(gone), route_table_ids=list(gone))
@@ -186,7 +186,7 @@ def _check_tables(wish: RouteWish, tables: Tables) -> None:
         raise Refused(message, route_table_ids=foreign)
 
 
-def _check_outside(wish: RouteWish, tables: Tables) -> None:
+def _check_outside(wish: DesiredRoutes, tables: Tables) -> None:
     """The VPC's networks are the destinations of its tables' local entries; EC2 always delivers those itself."""
     networks = {route.destination for table in tables for route in table.routes if route.target == "local" or route.origin == _LOCAL_ORIGIN}
     for destination in wish.destinations:
@@ -196,7 +196,7 @@ def _check_outside(wish: RouteWish, tables: Tables) -> None:
                 raise BadInput(message, destination=destination)
 
 
-def _check_replaceable(wish: RouteWish, tables: Tables) -> None:
+def _check_replaceable(wish: DesiredRoutes, tables: Tables) -> None:
     """Raises `NotFound` where each entry for a destination is one to leave alone, and none will be added beside them."""
     left = left_alone(wish, tables)
     for destination in dict.fromkeys(route.destination for route in left):
@@ -207,7 +207,7 @@ def _check_replaceable(wish: RouteWish, tables: Tables) -> None:
             raise NotFound(message, destination=destination)
 
 
-def _check_present(wish: RouteWish, tables: Tables) -> None:
+def _check_present(wish: DesiredRoutes, tables: Tables) -> None:
     for destination in wish.destinations:
         without = [table.id for table in tables if entry(table, destination) is None]
         if wish.table_ids is None:
@@ -221,7 +221,7 @@ def _check_present(wish: RouteWish, tables: Tables) -> None:
             raise NotFound(message, destination=destination)
 
 
-def absent(wish: RouteWish, tables: Tables) -> tuple[str, ...]:
+def absent(wish: DesiredRoutes, tables: Tables) -> tuple[str, ...]:
     """The destinations for which no table has an entry."""
     return tuple(destination for destination in wish.destinations if all(entry(table, destination) is None for table in tables))
 

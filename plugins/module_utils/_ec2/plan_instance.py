@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import Refused
-from ansible_collections.holdfast.ha.plugins.module_utils._model import text_table
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import text_table
 
 #: EC2's names of the states in which an instance sends and answers nothing any more.
 _OFF = ("stopped", "terminated")

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Union
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, Refused
-from ansible_collections.holdfast.ha.plugins.module_utils._model import (
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import (
     Address,
     Association,
     Eip,
@@ -46,7 +46,7 @@ def simulate_source_dest_check(eni: Eni, actions: tuple[SetSourceDestCheck, ...]
 
 
 @dataclass(frozen=True)
-class EipWish:
+class DesiredElasticIp:
     """Where an Elastic IP should be.
 
     :param private_ip: ``None``: ``preferred``, else the primary private address of the interface; or any when ``present`` is false.
@@ -111,7 +111,7 @@ def undelivered(address: Address, vpc_networks: Sequence[str], eni: Eni) -> str:
     )
 
 
-def plan_eip(wish: EipWish, state: EipState) -> tuple[EipAction, ...]:
+def plan_eip(wish: DesiredElasticIp, state: EipState) -> tuple[EipAction, ...]:
     """The action that is left; none when all is right, since repeating an association can cost money.
 
     Raises `BadInput` for a private address that the interface does not have, `Refused` where going on would take the
@@ -138,7 +138,7 @@ def plan_eip(wish: EipWish, state: EipState) -> tuple[EipAction, ...]:
     return (AssociateEip(eip.public_ip, eip.allocation_id, wish.network_interface_id, place.private_ip, wish.allow_reassociation),)
 
 
-def _place(wish: EipWish, state: EipState) -> EniAddress:
+def _place(wish: DesiredElasticIp, state: EipState) -> EniAddress:
     addresses = state.eni.addresses if state.eni else ()
     if wish.private_ip is None:
         found = next((address for address in addresses if address.private_ip == wish.preferred), None)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import ServiceError
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.apply import write_eip, write_route, write_source_dest_check
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.errors import call, has_code, is_denied
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import RouteAction
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan_interface import AssociateEip, DisassociateEip, EipAction, SetSourceDestCheck
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import ServiceError
 
 
 def denial(client: Any, actions: Sequence[RouteAction | SetSourceDestCheck | EipAction]) -> str:

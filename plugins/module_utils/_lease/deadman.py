@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import valid_lft
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
 

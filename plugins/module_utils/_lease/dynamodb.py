@@ -12,10 +12,10 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import NotConverged, NotFound, Refused, ServiceError
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import AwsOptions, aws_client
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.errors import call, has_code
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.imds import Imds
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import NotConverged, NotFound, Refused, ServiceError
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.limit import Late, TimeLimit
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record, parse_record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Reading

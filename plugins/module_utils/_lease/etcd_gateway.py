@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, ServiceError
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput, ServiceError
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import shown
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.connection import BoundedConnection, Resolver
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreRefused, StoreUnreachable
-from ansible_collections.holdfast.ha.plugins.module_utils._model import shown
 
 _LARGEST_ANSWER, _OK = 1 << 20, 200
 #: gRPC's codes, https://grpc.io/docs/guides/status-codes/

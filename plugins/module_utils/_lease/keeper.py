@@ -12,27 +12,27 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, MissingLibrary, place_of
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput, HoldfastError, MissingLibrary, place_of
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_gateway import ClusterPin
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule import step
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import (
     Acknowledged,
     Action,
-    Asked,
     Event,
     Fenced,
     Identity,
     Intent,
-    Nudged,
+    IntentChanged,
     Outcome,
     Promise,
+    PromiseAsked,
     Read,
     ReadEnded,
+    RecordChanged,
     Serve,
     State,
     Tick,
-    Told,
     Write,
     WriteEnded,
 )
@@ -91,7 +91,7 @@ class Keeper:
 
     def tell(self, intent: Intent, handoff_to: str = "") -> None:
         """Claim the lease, only watch it, or release it; before a release everything that needs the lease has to have stopped."""
-        self._emit(lambda now: Told(now, intent, handoff_to))
+        self._emit(lambda now: IntentChanged(now, intent, handoff_to))
 
     def turn(self) -> tuple[Action, ...]:
         """Do what is due now. Returns what the caller has to do, in order: `Serve`, `Demote`; and what it may tell: `Released`, `Notice`."""
@@ -108,7 +108,7 @@ class Keeper:
 
     def look(self) -> None:
         """Have the next `turn` read the record, since somebody says that it has changed. Nothing for a holder."""
-        self._emit(Nudged)
+        self._emit(RecordChanged)
 
     def fenced(self) -> None:
         """What is held is in service: no former holder has to be fenced any more. The next `turn` has the record say so."""
@@ -121,7 +121,7 @@ class Keeper:
 
     def acknowledge(self, holder: str, epoch: int, ttl: float) -> bool:
         """Whether another node's hold is acknowledged. If so, this node has promised not to claim the lease for as long as a write would bind it."""
-        return any(isinstance(action, Promise) for action in self._emit(lambda now: Asked(now, holder, epoch, ttl)))
+        return any(isinstance(action, Promise) for action in self._emit(lambda now: PromiseAsked(now, holder, epoch, ttl)))
 
     def acknowledged(self, epoch: int, sent_at: float) -> bool:
         """All other nodes have acknowledged, each a request sent at ``sent_at`` or later. Whether that prolongs the hold: then have a `turn`."""

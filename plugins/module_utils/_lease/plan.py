@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Union
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import NOBODY, Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import LONGEST_TTL, Timing
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError
-from ansible_collections.holdfast.ha.plugins.module_utils._model import parse_tag, shown
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput, HoldfastError
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import parse_tag, shown
 
 #: In place of a node to follow: nobody takes the lease on his own; a person does, with the playbook switchover.
 NOBODY = "-"

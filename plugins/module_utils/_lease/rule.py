@@ -32,7 +32,6 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import R
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import (
     Acknowledged,
     Action,
-    Asked,
     Attempt,
     Contact,
     Demote,
@@ -42,12 +41,13 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values imp
     Identity,
     Intent,
     Notice,
-    Nudged,
     Outcome,
     Promise,
+    PromiseAsked,
     Read,
     ReadEnded,
     Reading,
+    RecordChanged,
     Released,
     Serve,
     State,
@@ -70,11 +70,11 @@ def step(state: State, event: Event) -> Step:
         return _looking_again(_read_ended(state, event), event.now)
     if isinstance(event, WriteEnded):
         return _looking_again(_write_ended(state, event), event.now)
-    if isinstance(event, Asked):
+    if isinstance(event, PromiseAsked):
         return _asked(state, event)
     if isinstance(event, Acknowledged):
         return _acknowledged(state, event)
-    if isinstance(event, Nudged):
+    if isinstance(event, RecordChanged):
         return _nudged(state, event.now), ()
     if isinstance(event, Fenced):
         return _fenced(state, event.now), ()
@@ -234,7 +234,7 @@ def _next_act(state: State, now: float) -> float:
     return min(poll, max(now, state.bound_until if state.owned or state.held is not None else state.free_at()))
 
 
-def _asked(state: State, event: Asked) -> Step:
+def _asked(state: State, event: PromiseAsked) -> Step:
     """The promise, if it can be given. A node that has seen a later epoch knows better than the one that asks."""
     record, old = state.seen.record if state.seen else None, state.promise
     newer = state.highest > event.epoch or (record is not None and record.epoch == event.epoch)

@@ -179,7 +179,7 @@ class Tick:
 
 
 @dataclass(frozen=True)
-class Told:
+class IntentChanged:
     """A change of mind. RELEASE: all that needs the lease has stopped on this node; hand it to ``handoff_to``, or to any."""
 
     now: float
@@ -212,14 +212,14 @@ class Fenced:
 
 
 @dataclass(frozen=True)
-class Nudged:
+class RecordChanged:
     """Somebody said that the record has changed."""
 
     now: float
 
 
 @dataclass(frozen=True)
-class Asked:
+class PromiseAsked:
     """Another node asks to be acknowledged: it holds with ``epoch``, cannot reach the store, and its timing has ``ttl``."""
 
     now: float
@@ -295,7 +295,7 @@ class Notice:
         return self.text
 
 
-Event = Union[Tick, Told, ReadEnded, WriteEnded, Fenced, Nudged, Asked, Acknowledged]
+Event = Union[Tick, IntentChanged, ReadEnded, WriteEnded, Fenced, RecordChanged, PromiseAsked, Acknowledged]
 Action = Union[Read, Write, Serve, Demote, Released, Notice, Promise]
 Step = tuple[State, tuple[Action, ...]]
 

@@ -8,10 +8,10 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, ServiceError
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput, ServiceError
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import is_loopback, is_url, shown
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Reading
-from ansible_collections.holdfast.ha.plugins.module_utils._model import is_loopback, is_url, shown
 
 
 class StoreUnreachable(ServiceError):

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput
 
 #: Addresses live for whole seconds, so up to one second of the time left is lost to rounding.
 _ROUNDING = 1.0

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Union
 
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, KernelRoute, KernelRule, LinkAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, KernelRoute, KernelRule, LinkAddress
 
 
 @dataclass(frozen=True)

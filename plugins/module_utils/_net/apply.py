@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._command import Runner, checked
-from ansible_collections.holdfast.ha.plugins.module_utils._converge import Attempt
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import CommandFailed, HoldfastError, NotConverged, Refused
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, KernelRoute, KernelRule, Link, LinkAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._core.command import Runner, checked
+from ansible_collections.holdfast.ha.plugins.module_utils._core.converge import Attempt
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import CommandFailed, HoldfastError, NotConverged, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, KernelRoute, KernelRule, Link, LinkAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._net import frames
 from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import (
     Action,

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from ansible_collections.holdfast.ha.plugins.module_utils._poll import readable
+from ansible_collections.holdfast.ha.plugins.module_utils._core.poll import readable
 
 T = TypeVar("T")
 

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import CommandFailed
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Link
-from ansible_collections.holdfast.ha.plugins.module_utils._poll import readable
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import CommandFailed
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, Link
+from ansible_collections.holdfast.ha.plugins.module_utils._core.poll import readable
 
 _ETH_P_ARP, _ETH_P_IPV6 = 0x0806, 0x86DD
 _BROADCAST = b"\xff" * 6

@@ -11,8 +11,8 @@ import os
 import socket
 import struct
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import CommandFailed
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import CommandFailed
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import MAIN_TABLE, OUR_PROTOCOL, network_metric, network_route, preferred_lft
 
 _RTM_NEWADDR, _RTM_NEWROUTE = 20, 24

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._command import Runner, checked
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import CommandFailed
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, KernelRoute, KernelRule, Link, LinkAddress, parse_ip
+from ansible_collections.holdfast.ha.plugins.module_utils._core.command import Runner, checked
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import CommandFailed
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, KernelRoute, KernelRule, Link, LinkAddress, parse_ip
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import KERNEL_PROTOCOL, MAIN_TABLE, OUR_PROTOCOL, NetState
 
 #: The kernel's word for a lifetime without end.

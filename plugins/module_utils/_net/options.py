@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, parse_ip, parse_label, shown
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, parse_gateway, parse_label, shown
 from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import given_link
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import Desired
 
@@ -46,16 +46,6 @@ def parse_desired(params: Mapping[str, Any]) -> Desired:
         gateway=parse_gateway(params["gateway"], address),
         label=None if params["label"] is None else parse_label(params["label"], address, [interface]),
     )
-
-
-def parse_gateway(text: str | None, address: Address | None, path: str = "gateway") -> str | None:
-    """A gateway of the address's family in canonical form. Raises `BadInput` naming ``path``."""
-    if text is None:
-        return None
-    ip = parse_ip(text, path)
-    if address is not None and ip.version != address.version:
-        raise BadInput(f"{path}: {shown(text)} cannot be the gateway of {address.host}; give an IPv{address.version} address", path=path)
-    return str(ip)
 
 
 def _parse_lifetime(text: str) -> int | None:

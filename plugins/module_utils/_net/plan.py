@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import Refused
-from ansible_collections.holdfast.ha.plugins.module_utils._model import LONGEST_LABEL, Address, KernelRoute, Link, LinkAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import LONGEST_LABEL, Address, KernelRoute, Link, LinkAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import (
     Action,
     AddAddress,

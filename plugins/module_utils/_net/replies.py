@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Link
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, Link
 from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import link_of_replies
 from ansible_collections.holdfast.ha.plugins.module_utils._net.source_route import near_is_needed, plan_source_route, standing
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import Desired, NetState

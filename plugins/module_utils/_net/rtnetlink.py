@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import CommandFailed
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Link, LinkAddress, parse_link_name
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import CommandFailed
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, Link, LinkAddress, parse_link_name
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import flag_of
 
 try:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Link, LinkAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Link, LinkAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import (
     Action,
     AddAddress,

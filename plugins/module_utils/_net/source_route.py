@@ -10,7 +10,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, KernelRoute, KernelRule, Link, parse_ip
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, KernelRoute, KernelRule, Link, parse_ip
 from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import Action, AddRoute, AddRule, DeleteRoute, DeleteRule
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import KERNEL_PROTOCOL, MAIN_TABLE, OUR_PROTOCOL, Desired, NetState
 

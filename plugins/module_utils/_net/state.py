@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import NotFound
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, KernelRoute, KernelRule, Link, LinkAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import NotFound
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, KernelRoute, KernelRule, Link, LinkAddress
 
 #: A route or rule with this protocol number was made by this collection; every other one is foreign. (rtnetlink(7): numbers
 #: above 4 are for user space to choose; 72 is in nobody's rt_protos.)

@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Health
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, Health
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState, precedes_own
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective, since_boot
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import EffectiveResource, since_boot
 
 
-def info_record(node: str, known: Effective) -> str:
+def info_record(node: str, known: EffectiveResource) -> str:
     """Five values: primary server, interface, address, netmask in hexadecimal (IPv6: prefix length), backup interface or ``none``."""
     return f"{node} {known.interface} {known.address.host} {known.address.netmask_hex} {known.backup_interface or 'none'}"
 
 
-def four_lines(known: Effective, net: NetState) -> str:
+def four_lines(known: EffectiveResource, net: NetState) -> str:
     """What the lkipbu command's -s prints."""
     return (
         f"IP address: {known.address.host}\n"
@@ -35,12 +35,12 @@ def is_switched_off(interface: str, net: NetState) -> bool:
     return link is not None and not link.admin_up
 
 
-def in_service(known: Effective, net: NetState) -> bool:
+def in_service(known: EffectiveResource, net: NetState) -> bool:
     """What was recorded, else whether the address stands on a link of this host."""
     return known.in_service if known.in_service is not None else any(net.places(known.address))
 
 
-def address_health(known: Effective, net: NetState) -> tuple[Health, tuple[str, ...]]:
+def address_health(known: EffectiveResource, net: NetState) -> tuple[Health, tuple[str, ...]]:
     """Whether the address stands where and as it should, and if not, why. A resource that is out of service should stand nowhere."""
     if known.in_service is False:
         left = tuple(f"it is out of service here, yet {held.address} is on {link.name}" for link, held in net.places(known.address))
@@ -74,7 +74,7 @@ def address_faults(address: Address, interface: str, net: NetState) -> tuple[str
     return tuple(faults)
 
 
-def describe(node: str, known: Effective, net: NetState, boot: str) -> dict[str, object]:
+def describe(node: str, known: EffectiveResource, net: NetState, boot: str) -> dict[str, object]:
     """One resource as ip_resource_info returns it. ``boot``: the kernel's id of this boot."""
     health, reasons = address_health(known, net)
     return {

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.boot import FILE as BOOT_ID
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.boot import boot_id
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import write_private

@@ -7,8 +7,8 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Resource, parse_tag, shown
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Resource, parse_tag, shown
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.schema import parse
 
 #: Documented by the doc fragment of the same name.

@@ -8,21 +8,21 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
-from ansible_collections.holdfast.ha.plugins.module_utils._model import (
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import (
     Address,
     Dependent,
     Ec2Parts,
     Probe,
     Resource,
+    parse_gateway,
     parse_ip,
     parse_label,
     parse_link_name,
     parse_tag,
     shown,
 )
-from ansible_collections.holdfast.ha.plugins.module_utils._net.options import parse_gateway
-from ansible_collections.holdfast.ha.plugins.module_utils._net.probe import parse_probe
+from ansible_collections.holdfast.ha.plugins.module_utils._net.probe_options import parse_probe
 
 _FAILBACK = ("manual", "automatic")
 _FENCES = ("none", "source_dest_check", "stop_instance")

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._model import text_table
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import text_table
 
 #: What only a checker knows is left out where no node has one.
 _FROM_CHECKERS = ("CHECKER", "HOLDER", "EPOCH", "DEPENDENTS")

@@ -11,12 +11,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, Refused
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Resource, parse_tag
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput, HoldfastError, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Resource, parse_tag
 from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import real_name
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.boot import FILE as BOOT_ID
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.boot import boot_id
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective, State, effective, from_json, to_json, with_real_names
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import (
+    EffectiveResource,
+    State,
+    effective,
+    from_json,
+    to_json,
+    with_real_names,
+)
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.schema import parse
 
 #: No file of ours comes near this many bytes.
@@ -54,7 +61,7 @@ class Store:
         except BadInput as error:
             raise BadInput(f"{path} is damaged ({error.message}); {advice}", path=str(path)) from None
 
-    def effective(self, tag: str, resource: Resource | None = None) -> Effective:
+    def effective(self, tag: str, resource: Resource | None = None) -> EffectiveResource:
         """The resource as it is to be treated now; ``resource`` in place of the definition's file. Raises `NotFound`."""
         return with_real_names(effective(tag, resource or self.definition(tag), self.state(tag)), real_name)
 

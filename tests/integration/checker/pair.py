@@ -33,19 +33,19 @@ with open(folder / "runs", "a") as runs:
 def tell(**what):
     os.write(int(os.environ["HOLDFAST_RUN_REPORT"]), json.dumps(what).encode() + b"\\n")
 if sys.argv[-1] == "holdfast.ha.switchover":
-    from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import ask
+    from ansible_collections.holdfast.ha.plugins.module_utils._control.client import ask
     told = next(json.loads(word) for word in sys.argv if word.startswith("{{"))
     ask("release", tag=told["tag"], handoff_to=told["to"])
     tell(end={{"ok": True}})
     sys.exit(0)
 told = json.loads(next(word for word in sys.argv if word.startswith("{{")))
 if (folder / "over").exists() and told["holdfast_faults"]:
-    from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import ask
+    from ansible_collections.holdfast.ha.plugins.module_utils._control.client import ask
     ask("release", tag=told["tag"], handoff_to=(folder / "over").read_text().strip())
     tell(end={{"ok": True}})
     sys.exit(0)
 if (folder / "moving").exists():
-    from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import ask
+    from ansible_collections.holdfast.ha.plugins.module_utils._control.client import ask
     ask("stand_aside", tag=told["tag"], wait=60)
 if (folder / "hang").exists():
     time.sleep(300)
@@ -62,8 +62,8 @@ state = {{"version": 1, "tag": "web", "address": "{VIP}", "in_service": True, **
 tell(end={{"ok": True}})
 """
 _ASK = (
-    "import json, sys\nfrom ansible_collections.holdfast.ha.plugins.module_utils._checker.client import ask\n"
-    "from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError\n"
+    "import json, sys\nfrom ansible_collections.holdfast.ha.plugins.module_utils._control.client import ask\n"
+    "from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError\n"
     "try:\n    print(json.dumps(ask(**json.loads(sys.argv[1]))))\nexcept HoldfastError as error:\n    sys.exit(error.message)"
 )
 

@@ -33,7 +33,7 @@ WEB: dict[str, Any] = {
     "interface": "eth0",
     "probe": {"targets": [ROUTER], "tries": 2, "timeout": 0.5},
 }
-_CLI = "ansible_collections.holdfast.ha.plugins.module_utils._checker.cli"
+_CLI = "ansible_collections.holdfast.ha.plugins.module_utils._cli.main"
 _PACKAGES = "ansible_collections.holdfast.ha.plugins.module_utils"
 #: Lines of Python that make a process of root one of nobody.
 DROP = "import os\nos.setgroups([])\nos.setresgid(65534, 65534, 65534)\nos.setresuid(65534, 65534, 65534)\n"
@@ -163,7 +163,7 @@ class SmallNode:
     def ask(self, op: str, **words: Any) -> dict[str, Any]:
         """A request to the checker, past the commands. Raises RuntimeError with its refusal."""
         script = (
-            f"import json, sys\nfrom {_PACKAGES}._checker.client import ask\nfrom {_PACKAGES}._errors import HoldfastError\n"
+            f"import json, sys\nfrom {_PACKAGES}._control.client import ask\nfrom {_PACKAGES}._core.errors import HoldfastError\n"
             "try:\n    print(json.dumps(ask(**json.loads(sys.argv[1]))))\nexcept HoldfastError as error:\n    sys.exit(error.message)"
         )
         answer: dict[str, Any] = json.loads(self.run(sys.executable, "-c", script, json.dumps({"op": op, **words})).stdout)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.leash import below
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.subreaper import below
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from ansible_collections.holdfast.ha.tests.integration.failover.cluster import CLUSTER, STORE, Cluster
 from harness.module import TREE

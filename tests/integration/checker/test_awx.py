@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger import Order, Outcome, Triggers, parse_triggers
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_awx import AwxRunner
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import AwxTrigger, CannotStart
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.awx import AwxRunner
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.dispatcher import Order, Outcome, Triggers, parse_triggers
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.settings import AwxTrigger, CannotStart
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput
 from lab.awx import TOKEN, AwxServer, Controller, certificate_of
 from lab.waiting import until
 
@@ -156,7 +156,7 @@ def test_a_controller_that_refuses_lets_the_next_trigger_run(
 def test_a_controller_that_is_down_slow_or_never_ends_its_reply(
     start: Start, controller: Controller, log: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_awx._CALL", 0.5)
+    monkeypatch.setattr("ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.awx._CALL", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     assert start(url=f"http://127.0.0.1:{port}").trigger == "webhook"
@@ -199,8 +199,8 @@ def test_a_job_that_is_lost_sight_of_counts_as_not_started(server: AwxServer, co
 @pytest.fixture
 def hasty(server: AwxServer, secret: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> AwxRunner:
     """Gives a call a third of a second."""
-    monkeypatch.setattr("ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_awx._CALL", 0.3)
-    monkeypatch.setattr("ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_awx._SEARCH", 1.0)
+    monkeypatch.setattr("ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.awx._CALL", 0.3)
+    monkeypatch.setattr("ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.awx._SEARCH", 1.0)
     raw = {"type": "awx", "url": server.url, "job_template": 7, "token_file": secret(TOKEN), "poll": 0.05, "timeout": 60}
     (settings,) = parse_triggers([raw], "triggers")
     assert isinstance(settings, AwxTrigger)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.leash import below
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.leashed import Leashed
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.subreaper import below
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.supervised_process import SupervisedProcess
 from harness.module import TREE
 from lab.waiting import until
 
@@ -47,13 +47,13 @@ def stubborn(tmp_path: Path) -> Path:
     return path
 
 
-def pids(run: Leashed) -> list[int]:
+def pids(run: SupervisedProcess) -> list[int]:
     """Of the three processes, once all have told."""
     return [int(line) for line in until(lambda: run.tail() if len(run.tail()) == 3 else (), 20, "not all three processes came up")]
 
 
 def test_what_ignores_sigterm_in_a_session_of_its_own_is_ended_too(stubborn: Path) -> None:
-    run = Leashed([sys.executable, str(stubborn), "2"], os.environ, grace=0.3)
+    run = SupervisedProcess([sys.executable, str(stubborn), "2"], os.environ, grace=0.3)
     started = pids(run)
     assert all(map(alive, started))
     run.end()
@@ -63,14 +63,14 @@ def test_what_ignores_sigterm_in_a_session_of_its_own_is_ended_too(stubborn: Pat
 
 
 def test_a_program_that_obeys_is_not_kept_waiting() -> None:
-    run = Leashed(["sleep", "300"], os.environ, grace=60)
+    run = SupervisedProcess(["sleep", "300"], os.environ, grace=60)
     begin = time.monotonic()
     run.end()
     assert time.monotonic() - begin < 30
 
 
 def test_a_program_that_is_stopped_is_ended(stubborn: Path) -> None:
-    run = Leashed([sys.executable, str(stubborn), "2"], os.environ, grace=0.2)
+    run = SupervisedProcess([sys.executable, str(stubborn), "2"], os.environ, grace=0.2)
     started = pids(run)
     for pid in started:
         os.kill(pid, signal.SIGSTOP)
@@ -81,7 +81,7 @@ def test_a_program_that_is_stopped_is_ended(stubborn: Path) -> None:
 def test_nothing_outlives_a_checker_that_is_killed(stubborn: Path) -> None:
     script = f"""
 import os, sys, time
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.leashed import Leashed
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.supervised_process import Leashed
 run = Leashed([sys.executable, {str(stubborn)!r}, "2"], os.environ, grace=0.3)
 while len(run.tail()) < 3:
     time.sleep(0.02)
@@ -98,14 +98,14 @@ time.sleep(300)
 
 
 def test_when_the_leash_itself_is_killed_the_program_goes_too() -> None:
-    run = Leashed(["sleep", "300"], os.environ)
+    run = SupervisedProcess(["sleep", "300"], os.environ)
     program = until(lambda: below(run.pid), 10, "the program did not start")
     os.kill(run.pid, signal.SIGKILL)
     until(lambda: not any(map(alive, program)), 10, "the program outlived its leash")
 
 
 def test_what_a_program_leaves_behind_when_it_ends_by_itself_stays(stubborn: Path) -> None:
-    run = Leashed([sys.executable, str(stubborn), "2", "end"], os.environ)
+    run = SupervisedProcess([sys.executable, str(stubborn), "2", "end"], os.environ)
     started = pids(run)
     try:
         assert run.wait(20) == 7
@@ -117,7 +117,9 @@ def test_what_a_program_leaves_behind_when_it_ends_by_itself_stays(stubborn: Pat
 
 
 def test_output_is_bounded_and_its_end_kept() -> None:
-    run = Leashed([sys.executable, "-c", "print('x' * 5_000_000)\nfor n in range(100_000): print('line', n)\nprint('end', end='')"], os.environ)
+    run = SupervisedProcess(
+        [sys.executable, "-c", "print('x' * 5_000_000)\nfor n in range(100_000): print('line', n)\nprint('end', end='')"], os.environ
+    )
     assert run.wait(60) == 0
     assert len(run.tail()) == 40
     assert run.tail()[-2:] == ("line 99999", "end")
@@ -125,20 +127,20 @@ def test_output_is_bounded_and_its_end_kept() -> None:
 
 
 def test_standard_input_and_exit_codes() -> None:
-    run = Leashed(["cat"], os.environ, stdin=b"one\ntwo\n")
+    run = SupervisedProcess(["cat"], os.environ, stdin=b"one\ntwo\n")
     assert run.wait(20) == 0
     assert run.tail() == ("one", "two")
-    nothing = Leashed(["cat"], os.environ)
+    nothing = SupervisedProcess(["cat"], os.environ)
     assert nothing.wait(20) == 0
-    missing = Leashed(["/nonexistent/program"], os.environ)
+    missing = SupervisedProcess(["/nonexistent/program"], os.environ)
     assert missing.wait(20) == 127
     assert missing.tail() == ("/nonexistent/program: No such file or directory",)
-    killed = Leashed(["sh", "-c", "kill -9 $$"], os.environ)
+    killed = SupervisedProcess(["sh", "-c", "kill -9 $$"], os.environ)
     assert killed.wait(20) == 128 + 9
 
 
 def test_ending_is_safe_from_several_threads() -> None:
-    run = Leashed(["sleep", "300"], os.environ, grace=0.2)
+    run = SupervisedProcess(["sleep", "300"], os.environ, grace=0.2)
     enders = [threading.Thread(target=run.end) for _number in range(4)]
     for one in enders:
         one.start()

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.memory import Memory
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers import LONGEST
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers_config import PeerSettings
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers_link import Peers, Strangers, read_key
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, NotConverged, Refused, ServiceError
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers.channel import LONGEST
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers.link import Peers, Strangers, read_key
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers.settings import PeerSettings
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.persistence import PersistentState
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput, NotConverged, Refused, ServiceError
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper, new_state
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Demote, Identity, Intent, Reading
@@ -254,7 +254,7 @@ def test_a_stranger_with_the_key_ends_the_failsafe(group: Group) -> None:
 
 def test_who_knows_a_stranger_acknowledges_nobody_also_after_a_restart(group: Group, tmp_path: Path) -> None:
     """The holder itself cannot hear z, which takes the lease. Once b has been told of z, all is as before."""
-    memory = Memory(tmp_path / "states", lambda event, **facts: None)
+    memory = PersistentState(tmp_path / "states", lambda event, **facts: None)
     a, b = group.pair(timing=SHORT, memory=memory)
     group.addresses = {"a": "127.0.0.99", "b": "127.0.0.2", "z": "127.0.0.3"}
     group.add("z")

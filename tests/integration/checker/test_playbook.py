@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.leash import below
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger import Order, Outcome, Triggers, parse_triggers
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.dispatcher import Order, Outcome, Triggers, parse_triggers
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.subreaper import below
 from harness.module import TREE
 from lab.waiting import until
 
@@ -321,7 +321,7 @@ def test_an_armed_run_does_not_outlive_the_checker(place: Place) -> None:
     script = f"""
 import time
 from pathlib import Path
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger import Triggers, parse_triggers
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.dispatcher import Triggers, parse_triggers
 command = {str(Path(sys.executable).with_name("ansible-playbook"))!r}
 raw = [{{"type": "playbook", "command": command, "variables": {str(place.variables)!r}, "armed": True}}]
 triggers = Triggers(parse_triggers(raw, "t"), print, folder=Path({str(place.folder / "run")!r}), definitions=Path({str(place.resources)!r}))

@@ -21,10 +21,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.events import EventLog, MetricsSettings, Reporting, parse_reporting
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.metrics import Metrics, make_metrics
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.notify import Notifier
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.reporting.log import EventLog, MetricsSettings, Reporting, parse_reporting
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.reporting.metrics import Metrics, make_metrics
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.reporting.notify import Notifier
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput, HoldfastError
 from lab.awx import AwxServer, Controller
 from lab.control import ControlPlane
 from lab.waiting import until

@@ -17,7 +17,7 @@ from lab.control import Fault
 from lab.faults import TROUBLES, ec2_on
 from lab.waiting import until
 
-_CLIENT = "ansible_collections.holdfast.ha.plugins.module_utils._checker.client"
+_CLIENT = "ansible_collections.holdfast.ha.plugins.module_utils._control.client"
 _ASK = f"import json\nfrom {_CLIENT} import ask\nprint(json.dumps(ask('status', tag='{TAG}')))"
 CHECKS = {"grace": 0, "interval": 1, "deep_interval": 2}
 

@@ -15,7 +15,7 @@ from harness.module import TREE
 from lab.faults import TROUBLES
 from lab.waiting import throughout, until
 
-_CLIENT = "ansible_collections.holdfast.ha.plugins.module_utils._checker.client"
+_CLIENT = "ansible_collections.holdfast.ha.plugins.module_utils._control.client"
 _ASK = f"import json\nfrom {_CLIENT} import ask\nprint(json.dumps(ask('status', tag='{TAG}')))"
 CHECKS = {"grace": 0, "interval": 1, "deep_interval": 1, "backoff": 1, "backoff_max": 1}
 

@@ -14,7 +14,7 @@ from lab.faults import active
 from lab.node import Node
 from lab.waiting import until
 
-_CLI = "ansible_collections.holdfast.ha.plugins.module_utils._checker.cli"
+_CLI = "ansible_collections.holdfast.ha.plugins.module_utils._cli.main"
 
 
 def command(node: Node, *words: str) -> tuple[int, str, str]:

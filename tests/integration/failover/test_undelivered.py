@@ -11,7 +11,7 @@ from harness.module import TREE, run_module
 from lab.checker import Checker
 from lab.waiting import until
 
-_CLIENT = "ansible_collections.holdfast.ha.plugins.module_utils._checker.client"
+_CLIENT = "ansible_collections.holdfast.ha.plugins.module_utils._control.client"
 _ASK = f"import json\nfrom {_CLIENT} import ask\nprint(json.dumps(ask('status', tag='{TAG}')))"
 CHECKS = {"grace": 0, "interval": 1, "deep_interval": 1}
 ADDRESS = "10.0.1.50"

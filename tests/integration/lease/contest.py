@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import ServiceError
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import ServiceError
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Identity, Intent, Released, Serve, State

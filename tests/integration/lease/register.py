@@ -13,7 +13,7 @@ import time
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Reading
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import Store

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, NotFound
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError, NotFound
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import parse_store

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address
 from ansible_collections.holdfast.ha.plugins.module_utils._net.frames import arp_frame, solicitation_frame
 from harness.module import run_module, twelve_steps
 from lab.netns import Namespace, join

@@ -27,7 +27,7 @@ FAR, FAR6 = "198.51.100.1", "2001:db8:ffff::1"
 LIVE = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address
 from ansible_collections.holdfast.ha.plugins.module_utils._net.lifetime import set_lifetime
 from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import links
 address, link, seconds = Address.parse(sys.argv[2]), sys.argv[3], int(sys.argv[4])

@@ -22,8 +22,8 @@ DAEMON = "proto 186"
 MEASURE = """
 import json, subprocess, sys, time
 sys.path.insert(0, sys.argv[1])
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.programs import run_command
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address
+from ansible_collections.holdfast.ha.plugins.module_utils._core.command import run_command
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe
 def seconds(work):
     began = time.monotonic()

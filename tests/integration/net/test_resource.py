@@ -312,8 +312,8 @@ class TestStateFile:
         """A process that writes two states in turn is killed again and again; a reader always finds one of the two."""
         script = (
             "import sys, dataclasses; from pathlib import Path\n"
-            "from ansible_collections.holdfast.ha.plugins.module_utils._model import Address\n"
-            "from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import State\n"
+            "from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address\n"
+            "from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import State\n"
             "from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store\n"
             "store = Store(states=Path(sys.argv[1])); one = State('web', Address.parse('10.1.0.10/32'), 'eth0', 'eth1')\n"
             "other = dataclasses.replace(one, interface='eth1', backup_interface='eth0'); store.save(one); print('ready', flush=True)\n"

@@ -13,7 +13,7 @@ _TREE = str(Path(__file__).resolve().parents[3] / ".tree")
 _COMPARE = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.programs import run_command
+from ansible_collections.holdfast.ha.plugins.module_utils._core.command import run_command
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe_links
 from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import links
 mine, theirs = links(), observe_links(run_command)

@@ -30,8 +30,8 @@ pytestmark = pytest.mark.skipif(not _RULEBOOK.exists(), reason="ansible-rulebook
 #: Sends orders as the checker does, from within a namespace; prints what became of each.
 _SEND = """
 import json, sys, threading
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import CannotStart, Order, parse_triggers
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_webhook import WebhookRunner
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.settings import CannotStart, Order, parse_triggers
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.webhook import WebhookRunner
 told = json.load(sys.stdin)
 runner = WebhookRunner(parse_triggers([told["trigger"]], "test")[0], told["cluster"], "node-a")
 for order in told["orders"]:

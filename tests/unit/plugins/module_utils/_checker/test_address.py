@@ -12,8 +12,8 @@ import pytest
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker import address as module
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.address import ProtectedAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, Link
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import LeaseOver
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Link
 from ansible_collections.holdfast.ha.plugins.module_utils._net.apply import Kernel
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store

@@ -8,7 +8,7 @@ import dataclasses
 import pytest
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.announcements import Announcements
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Link
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Link
 
 ETH0 = Link("eth0", 2, "02:00:00:00:00:01", admin_up=True, carrier=True)
 EARLY = [1, 2, 5, 10, 20, 40]

@@ -14,14 +14,14 @@ import pytest
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker import dependents as module
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.dependents import Dependents, Standing, observe, states, stop_at
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.machine_values import LONG_AGO, NEVER
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.memory import Memory
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import Order, Outcome
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.persistence import PersistentState
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.settings import Order, Outcome
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, Dependent
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Dependent
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy_values import LONG_AGO, NEVER
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import EffectiveResource
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.may_run import MayRun
 from ansible_collections.holdfast.ha.tests.lab.waiting import throughout, until
 
@@ -384,7 +384,7 @@ def test_a_definition_that_is_gone_proves_nothing(node: Node) -> None:
     dependents = Dependents(
         "web",
         node.fact,
-        known=lambda: Effective("web", Address.parse("10.1.0.10/32"), "eth0", None, True),
+        known=lambda: EffectiveResource("web", Address.parse("10.1.0.10/32"), "eth0", None, True),
         standing=lambda: Standing(False, None, LONG_AGO, True),
         run=None,
         log=node.log,
@@ -422,11 +422,11 @@ def test_a_systemd_that_does_not_answer_says_nothing_of_any_unit(node: Node, mon
 
 def test_the_memory_of_pauses_and_epochs(tmp_path: Path) -> None:
     folder, log = tmp_path / "states", Kept()
-    memory = Memory(folder, log)
+    memory = PersistentState(folder, log)
     assert (memory.is_paused("web"), memory.highest_epoch("web")) == (False, 0)
     memory.set_paused("web", True)
     memory.remember_epoch("web", 12)
-    again = Memory(folder, log)
+    again = PersistentState(folder, log)
     assert (again.is_paused("web"), again.highest_epoch("web"), again.is_paused("db")) == (True, 12, False)
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     again.set_paused("web", False)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.fence_watch import FenceWatch, is_over
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import NotFound, ServiceError
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Eni
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Fenced
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import NotFound, ServiceError
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Eni
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import Fenced
 
 OLD = "eni-0000000000000000a"
 FENCED = Fenced(7, (OLD,), ("node-a",))

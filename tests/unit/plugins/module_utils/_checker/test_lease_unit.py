@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.lease_unit import LeaseUnit, centiseconds, forget_others, unit_name
-from ansible_collections.holdfast.ha.plugins.module_utils._command import Completed
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Dependent
+from ansible_collections.holdfast.ha.plugins.module_utils._core.command import Completed
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Dependent
 
 RELOAD, START = "systemctl daemon-reload", "systemctl start holdfast-lease@web.service"
 

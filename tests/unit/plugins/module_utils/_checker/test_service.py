@@ -12,14 +12,14 @@ from typing import Any, cast
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.client import ask, status_of
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import parse_config
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.events import EventLog
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.server import Server
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.reporting.log import EventLog
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.resource_loop import ResourceLoop
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.service import Service
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.stores import Stores
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.watch import Watch
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import NotFound, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._control.client import ask, status_of
+from ansible_collections.holdfast.ha.plugins.module_utils._control.server import Server
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import NotFound, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import parse_store
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
@@ -53,7 +53,7 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, Watched, list[int]]]:
         return {"cluster": "web-prod", "node": "node-a"}
 
     path = tmp_path / "run" / "checker.sock"
-    server = Server(path, {"web": cast(Watch, watched)}, about, {"cluster": "web-prod", "node": "node-a"})
+    server = Server(path, {"web": cast(ResourceLoop, watched)}, about, {"cluster": "web-prod", "node": "node-a"})
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     yield path, watched, counted
     server.shutdown()
@@ -102,11 +102,11 @@ def test_a_reload_moves_no_lease_that_somebody_holds(tmp_path: Path) -> None:
     running = service()
     for change in ({"cluster": "web-new"}, {"store": {"type": "etcd", "endpoints": ["http://127.0.0.1:2380"]}}):
         service(**change).check(running)
-        running.watches["web"] = cast(Watch, Standby())
+        running.watches["web"] = cast(ResourceLoop, Standby())
         with pytest.raises(Refused, match=r"cannot be changed .*node-b holds web.* Stop holdfast-checker\.service on all nodes"):
             service(**change).check(running)
         del running.watches["web"]
-    running.watches["web"] = cast(Watch, Standby())
+    running.watches["web"] = cast(ResourceLoop, Standby())
     service(timing="fast").check(running)
 
 
@@ -166,7 +166,7 @@ def test_an_orderly_end_stops_the_dependents_before_it_lets_the_lease_go(tmp_pat
     log = EventLog(config.cluster, config.node, None)
     log.add(lambda entry: told.append(entry["event"]))
     service, watch = Service(config, Store(tmp_path, tmp_path), log, tmp_path / "sock"), Leaving(stops, held)
-    service.watches["web"] = cast(Watch, watch)
+    service.watches["web"] = cast(ResourceLoop, watch)
     service.end()
     assert watch.done[:3] == BEFORE
     if stops:

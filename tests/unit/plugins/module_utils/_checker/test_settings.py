@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker import events
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.events import parse_reporting
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.trigger_settings import (
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.reporting import log as events
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.reporting.log import parse_reporting
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.settings import (
     AwxTrigger,
-    Endpoint,
     PlaybookTrigger,
     WebhookTrigger,
     parse_triggers,
 )
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Endpoint
 
 AWX: dict[str, Any] = {"type": "awx", "url": "https://awx.example.org/", "job_template": 7, "token_file": "/etc/holdfast/awx.token"}
 

@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.holdfast.ha.plugins.module_utils._checker import validate as module
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import parse_config
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.validate import main, validate
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError
 
 PASSWORD = "not-to-be-shown"
 RIGHT: dict[str, Any] = {

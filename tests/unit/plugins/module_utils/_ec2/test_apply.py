@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import threading
 
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import ServiceError
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.apply import Parallel
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import ServiceError
 
 
 def test_every_action_is_attempted_and_named_in_its_error() -> None:

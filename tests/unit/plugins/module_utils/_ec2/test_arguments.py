@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, Ec2Parts
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import lead_here, own_options
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Ec2Parts
 
 VIP, VIP6 = Address.parse("10.1.0.10/24"), Address.parse("fd00::10/64")
 ALL = {"source_dest_check", "routes", "elastic_ip"}

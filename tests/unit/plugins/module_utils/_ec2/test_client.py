@@ -12,8 +12,8 @@ from botocore import configprovider
 from botocore.exceptions import EndpointConnectionError
 from botocore.httpsession import URLLib3Session
 
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput, ServiceError
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import PARALLEL, AwsOptions, ec2_client, sts_endpoint
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, ServiceError
 
 KEYS = {"access_key": "AKIA1", "secret_key": "s3cret"}
 ENV_KEYS = {"AWS_ACCESS_KEY_ID": "AKIA2", "AWS_SECRET_ACCESS_KEY": "env-s3cret"}

@@ -9,8 +9,8 @@ import pytest
 from botocore import exceptions as aws
 from botocore.parsers import ResponseParserError
 
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import ServiceError
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.errors import is_throttled, translate
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import ServiceError
 
 URL = "https://ec2.example"
 

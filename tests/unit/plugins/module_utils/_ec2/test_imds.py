@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput, NotFound, ServiceError
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import LocalEni
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.imds import Imds, links_by_mac, mac_of
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.local import Which, choose, gateway
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, NotFound, ServiceError
-from ansible_collections.holdfast.ha.plugins.module_utils._model import LocalEni
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.local import EniSelector, choose, gateway
 
 MAC0, MAC1 = "02:00:00:00:00:01", "02:00:00:00:00:02"
 
@@ -264,10 +264,10 @@ def test_nothing_to_choose(enis: tuple[LocalEni, ...], link: str | None, mac: st
 @pytest.mark.parametrize("text", ["eni-1", "eni-0123456G", "eni-0123456789", "i-01234567", "eni-01234567; id", "e" * 1_000_000])
 def test_malformed_ids(text: str) -> None:
     with pytest.raises(BadInput, match="network_interface_id: "):
-        Which.from_params({"network_interface_id": text})
+        EniSelector.from_params({"network_interface_id": text})
 
 
 @pytest.mark.parametrize("link", ["../eth0", "eth0;id", "", "e" * 128, "eth0:1", "eth 0", "/"])
 def test_malformed_links(link: str) -> None:
     with pytest.raises(BadInput, match="interface: "):
-        Which.from_params({"interface": link})
+        EniSelector.from_params({"interface": link})

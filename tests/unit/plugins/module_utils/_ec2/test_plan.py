@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput, HoldfastError, NotFound, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Route, RouteState, RouteTable
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import (
     MOST_ENTRIES,
     CreateRoute,
+    DesiredRoutes,
     ReplaceRoute,
-    RouteWish,
     absent,
     entry,
     in_order,
@@ -22,9 +24,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import (
     routes_table,
     simulate_routes,
 )
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.task_routes import rows
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, HoldfastError, NotFound, Refused
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Route, RouteState, RouteTable
+from ansible_collections.holdfast.ha.plugins.module_utils._modules.ec2_route_target import rows
 
 OURS, OLD = "eni-01234567", "eni-89abcdef"
 VIP, OTHER = "10.1.0.10/32", "10.1.0.20/32"
@@ -36,8 +36,8 @@ def table(name: str, *entries: tuple[str, str] | Route, vpc: str = "vpc-1") -> R
     return RouteTable(name, vpc, in_order([*routes, Route(name, "10.0.0.0/16", "local", origin="CreateRouteTable")]))
 
 
-def wish(*destinations: str, **more: Any) -> RouteWish:
-    return RouteWish(destinations or (VIP,), OURS, **{"vpc_id": "vpc-1", **more})
+def wish(*destinations: str, **more: Any) -> DesiredRoutes:
+    return DesiredRoutes(destinations or (VIP,), OURS, **{"vpc_id": "vpc-1", **more})
 
 
 WORKED_EXAMPLE = (table("A", (VIP, OLD)), table("B", (VIP, OLD), (OTHER, OLD)))
@@ -220,7 +220,7 @@ def test_a_local_entry_that_leads_elsewhere_is_still_the_vpc() -> None:
         (wish(table_ids=("A",)), (table("A", (VIP, OLD), vpc="vpc-2"),), Refused, "A: not a route table of vpc-1"),
     ],
 )
-def test_tables_that_are_not_there_or_not_ours(asked: RouteWish, tables: tuple[RouteTable, ...], error: type[HoldfastError], words: str) -> None:
+def test_tables_that_are_not_there_or_not_ours(asked: DesiredRoutes, tables: tuple[RouteTable, ...], error: type[HoldfastError], words: str) -> None:
     with pytest.raises(error, match=words):
         plan_routes(asked, tables)
 

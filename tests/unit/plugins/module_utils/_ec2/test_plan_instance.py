@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan_instance import Instance, StopInstance, plan_stop, simulate_stop
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import Refused
 
 OURS, THEIRS = "02:00:00:00:00:01", "02:00:00:00:00:02"
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Association, Eip, Eni, EniAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan_interface import (
     AssociateEip,
+    DesiredElasticIp,
     DisassociateEip,
     EipState,
-    EipWish,
     SetSourceDestCheck,
     eip_table,
     plan_eip,
@@ -18,8 +20,6 @@ from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan_interface im
     simulate_source_dest_check,
     source_dest_check_table,
 )
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, Refused
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Association, Eip, Eni, EniAddress
 
 OURS, OTHER = "eni-01234567", "eni-89abcdef"
 
@@ -54,22 +54,22 @@ END = DisassociateEip("203.0.113.5", "eipassoc-1", OURS)
 @pytest.mark.parametrize(
     ("wish", "where", "expected"),
     [
-        (EipWish(OURS), None, associate()),
-        (EipWish(OURS), (OTHER, "10.0.2.10"), associate()),
-        (EipWish(OURS), (OURS, "10.0.1.10"), None),
-        (EipWish(OURS), (OURS, "10.0.1.20"), associate()),
-        (EipWish(OURS, "10.0.1.20"), (OURS, "10.0.1.10"), associate("10.0.1.20")),
-        (EipWish(OURS, "10.0.1.20"), (OURS, "10.0.1.20"), None),
-        (EipWish(OURS, allow_reassociation=False), None, associate(allow=False)),
-        (EipWish(OURS, allow_reassociation=False), (OURS, "10.0.1.10"), None),
-        (EipWish(OURS, present=False), None, None),
-        (EipWish(OURS, present=False), (OURS, "10.0.1.20"), END),
-        (EipWish(OURS, present=False), (OTHER, "10.0.2.10"), None),
-        (EipWish(OURS, "10.0.1.10", present=False), (OURS, "10.0.1.20"), None),
-        (EipWish(OURS, "10.0.1.20", present=False), (OURS, "10.0.1.20"), END),
+        (DesiredElasticIp(OURS), None, associate()),
+        (DesiredElasticIp(OURS), (OTHER, "10.0.2.10"), associate()),
+        (DesiredElasticIp(OURS), (OURS, "10.0.1.10"), None),
+        (DesiredElasticIp(OURS), (OURS, "10.0.1.20"), associate()),
+        (DesiredElasticIp(OURS, "10.0.1.20"), (OURS, "10.0.1.10"), associate("10.0.1.20")),
+        (DesiredElasticIp(OURS, "10.0.1.20"), (OURS, "10.0.1.20"), None),
+        (DesiredElasticIp(OURS, allow_reassociation=False), None, associate(allow=False)),
+        (DesiredElasticIp(OURS, allow_reassociation=False), (OURS, "10.0.1.10"), None),
+        (DesiredElasticIp(OURS, present=False), None, None),
+        (DesiredElasticIp(OURS, present=False), (OURS, "10.0.1.20"), END),
+        (DesiredElasticIp(OURS, present=False), (OTHER, "10.0.2.10"), None),
+        (DesiredElasticIp(OURS, "10.0.1.10", present=False), (OURS, "10.0.1.20"), None),
+        (DesiredElasticIp(OURS, "10.0.1.20", present=False), (OURS, "10.0.1.20"), END),
     ],
 )
-def test_eip(wish: EipWish, where: tuple[str, str] | None, expected: AssociateEip | DisassociateEip | None) -> None:
+def test_eip(wish: DesiredElasticIp, where: tuple[str, str] | None, expected: AssociateEip | DisassociateEip | None) -> None:
     state = EipState(eip(where), eni() if wish.present else None)
     actions = plan_eip(wish, state)
     assert actions == ((expected,) if expected else ())
@@ -80,22 +80,22 @@ def test_eip(wish: EipWish, where: tuple[str, str] | None, expected: AssociateEi
 
 def test_another_elastic_ip_is_not_pushed_off() -> None:
     with pytest.raises(Refused, match=r"has the Elastic IP 203\.0\.113\.9 already"):
-        plan_eip(EipWish(OURS, "10.0.1.20"), EipState(eip(), eni(taken_by="eipalloc-9")))
+        plan_eip(DesiredElasticIp(OURS, "10.0.1.20"), EipState(eip(), eni(taken_by="eipalloc-9")))
 
 
 def test_a_public_address_that_is_no_elastic_ip_gives_way() -> None:
     """EC2 itself puts a public address of its own pool there and takes it back: nobody loses anything of theirs."""
     address = EniAddress("10.0.1.10", primary=True, public_ip="198.51.100.7")
     state = EipState(eip(), Eni(OURS, "", "vpc-1", "subnet-1", True, (address,)))
-    assert plan_eip(EipWish(OURS), state) == (associate(),)
+    assert plan_eip(DesiredElasticIp(OURS), state) == (associate(),)
 
 
 @pytest.mark.parametrize("where", [(OTHER, "10.0.2.10"), (OURS, "10.0.1.20")])
 def test_no_reassociation_unless_allowed(where: tuple[str, str]) -> None:
     with pytest.raises(Refused, match=f"{where[1]} of {where[0]}"):
-        plan_eip(EipWish(OURS, allow_reassociation=False), EipState(eip(where), eni()))
+        plan_eip(DesiredElasticIp(OURS, allow_reassociation=False), EipState(eip(where), eni()))
 
 
 def test_a_private_address_that_is_not_there() -> None:
     with pytest.raises(BadInput, match=r"does not have 10\.0\.1\.99; it has 10\.0\.1\.10, 10\.0\.1\.20"):
-        plan_eip(EipWish(OURS, "10.0.1.99"), EipState(eip(), eni()))
+        plan_eip(DesiredElasticIp(OURS, "10.0.1.99"), EipState(eip(), eni()))

@@ -35,16 +35,17 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import R
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule import step
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import (
     Acknowledged,
-    Asked,
     Contact,
     Demote,
     Event,
     Held,
     Identity,
     Intent,
+    IntentChanged,
     Notice,
     Outcome,
     Promise,
+    PromiseAsked,
     Read,
     ReadEnded,
     Reading,
@@ -53,7 +54,6 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values imp
     State,
     Step,
     Tick,
-    Told,
     Write,
     WriteEnded,
     valid_lft,
@@ -364,7 +364,7 @@ class World:
 
     def _program(self, node: Node) -> Process:
         rng = self.rng
-        if self._emit(node, Told(node.clock(self.now), Intent.CLAIM)):
+        if self._emit(node, IntentChanged(node.clock(self.now), Intent.CLAIM)):
             raise AssertionError("a claim by itself does nothing")
         while True:
             due = (node.state.due - node.offset) / node.rate
@@ -414,7 +414,7 @@ class World:
             yield self.now + pause
         to = self.rng.choice(["", *(other.state.me.name for other in self.nodes)])
         node.inbox = []
-        self._emit(node, Told(node.clock(self.now), Intent.RELEASE, to))
+        self._emit(node, IntentChanged(node.clock(self.now), Intent.RELEASE, to))
         for _number in range(3):
             actions = self._emit(node, Tick(node.clock(self.now)))
             while actions and not isinstance(actions[-1], Released):
@@ -423,14 +423,14 @@ class World:
                 break
             yield max(self.now, (node.state.due - node.offset) / node.rate)
         yield self.now + self.rng.uniform(0, 4)
-        self._emit(node, Told(node.clock(self.now), Intent.CLAIM))
+        self._emit(node, IntentChanged(node.clock(self.now), Intent.CLAIM))
 
     def _demoted(self, node: Node) -> Process:
         if node.runs:
             yield self._stop(node)
         self._remove(node)
         yield self.now + self.rng.uniform(0, 2)
-        self._emit(node, Told(node.clock(self.now), Intent.CLAIM))
+        self._emit(node, IntentChanged(node.clock(self.now), Intent.CLAIM))
 
     def _call(self, node: Node, action: Read | Write) -> Generator[float, None, tuple[Any, ...]]:
         """One attempt with a time-out of C on the node's clock. A write may take effect late, or without its reply arriving."""
@@ -534,7 +534,7 @@ class World:
         if not self.hooks.promises(node.stranger):
             self.tally.withheld += 1
             return
-        life, event = node.life, Asked(node.clock(self.now), asker.name, epoch, ttl)
+        life, event = node.life, PromiseAsked(node.clock(self.now), asker.name, epoch, ttl)
 
         def promise() -> None:
             if node.life != life:
@@ -771,7 +771,7 @@ def _without_reserve(timing: Timing) -> Timing:
 
 def _without_promise(node: Node, state: State, event: Event) -> Step:
     after, actions = step(state, event)
-    return (state if isinstance(event, Asked) else after), actions
+    return (state if isinstance(event, PromiseAsked) else after), actions
 
 
 def _counted_from_the_reply(node: Node, state: State, event: Event) -> Step:
@@ -779,7 +779,7 @@ def _counted_from_the_reply(node: Node, state: State, event: Event) -> Step:
 
 
 def _promise_from_the_last_read(node: Node, state: State, event: Event) -> Step:
-    return step(state, replace(event, now=min(event.now, state.since)) if isinstance(event, Asked) else event)
+    return step(state, replace(event, now=min(event.now, state.since)) if isinstance(event, PromiseAsked) else event)
 
 
 def _revived(node: Node, state: State, event: Event) -> Step:
@@ -800,7 +800,7 @@ def _last_held(state: State) -> int | None:
 
 
 def _acknowledged_with_a_write_under_way(node: Node, state: State, event: Event) -> Step:
-    if isinstance(event, Asked):
+    if isinstance(event, PromiseAsked):
         after, actions = step(replace(state, sent=None, open=()), event)
         return replace(after, sent=state.sent, open=state.open), actions
     return _revived(node, state, event)
@@ -861,7 +861,7 @@ def _by_the_own_ttl(node: Node, state: State, event: Event) -> Step:
 
 
 def _promised_by_the_own_ttl(node: Node, state: State, event: Event) -> Step:
-    if not isinstance(event, Asked):
+    if not isinstance(event, PromiseAsked):
         return step(state, event)
     after, actions = step(replace(state, promised=0.0), replace(event, ttl=0.0))
     return replace(after, promised=state.promised), actions

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.memory import Memory
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.persistence import PersistentState
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd import EtcdStore
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreUnreachable, parse_store
@@ -48,7 +48,7 @@ class Node:
         self.told: list[str] = []
 
     def store(self, *members: FakeEtcd) -> EtcdStore:
-        memory = Memory(self.folder, self._log)
+        memory = PersistentState(self.folder, self._log)
         return EtcdStore.connect(parse_store({"type": "etcd", "endpoints": [one.url for one in members]}), 5.0, memory.cluster_pin())
 
     def _log(self, event: str, **facts: Any) -> None:

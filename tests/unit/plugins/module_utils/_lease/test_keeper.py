@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import ServiceError
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import ServiceError
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import Demote, Identity, Intent, Reading, Serve, State

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.dynamodb import DynamoDbStore
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd import EtcdStore
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper

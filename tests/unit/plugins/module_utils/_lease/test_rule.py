@@ -12,25 +12,25 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule import ste
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import (
     Acknowledged,
     Action,
-    Asked,
     Contact,
     Demote,
     Event,
     Fenced,
     Identity,
     Intent,
+    IntentChanged,
     Notice,
-    Nudged,
     Outcome,
     Promise,
+    PromiseAsked,
     Read,
     ReadEnded,
     Reading,
+    RecordChanged,
     Released,
     Serve,
     State,
     Tick,
-    Told,
     Write,
     WriteEnded,
     valid_lft,
@@ -62,7 +62,7 @@ def polling(state: State, until: float, record: Record | None, read_as: object =
 
 def claiming(record: Record | None, read_as: object = "t1", at: float = 100.0) -> State:
     """A node that wants the lease and has just read it for the first time, at ``at``."""
-    return after(Told(at, Intent.CLAIM), Tick(at), ReadEnded(at, Reading(record, read_as)))[0]
+    return after(IntentChanged(at, Intent.CLAIM), Tick(at), ReadEnded(at, Reading(record, read_as)))[0]
 
 
 def holding(at: float = 100.0) -> State:
@@ -102,7 +102,7 @@ def test_a_renewal_seen_starts_the_wait_again() -> None:
 
 
 def test_the_wait_counts_from_the_end_of_the_read() -> None:
-    state, _actions = after(Told(0, Intent.CLAIM), Tick(100), ReadEnded(140, Reading(OTHERS, "t1")))
+    state, _actions = after(IntentChanged(0, Intent.CLAIM), Tick(100), ReadEnded(140, Reading(OTHERS, "t1")))
     assert state.free_at() == pytest.approx(150.2)
 
 
@@ -146,7 +146,7 @@ def test_the_record_names_who_held_it_and_did_not_release_it(record: Record | No
         assert each.seen is not None
         assert each.seen.record is not None
         assert each.seen.record.unfenced == unfenced
-    _state, released = after(Told(122.3, Intent.RELEASE), Tick(122.3), state=renewed)
+    _state, released = after(IntentChanged(122.3, Intent.RELEASE), Tick(122.3), state=renewed)
     assert isinstance(released[-1], Write)
     assert released[-1].record.unfenced == unfenced
 
@@ -157,7 +157,7 @@ def test_once_it_is_in_service_the_record_says_so_at_once() -> None:
     state, actions = after(Fenced(120.2), Tick(120.2), state=held)
     assert isinstance(actions[-1], Write)
     assert (actions[-1].record.holder, actions[-1].record.unfenced) == ("me", ())
-    state, actions = after(WriteEnded(120.3, Outcome.WRITTEN, "t3"), Told(120.4, Intent.RELEASE), Tick(120.4), state=state)
+    state, actions = after(WriteEnded(120.3, Outcome.WRITTEN, "t3"), IntentChanged(120.4, Intent.RELEASE), Tick(120.4), state=state)
     assert isinstance(actions[-1], Write)
     assert (actions[-1].record.holder, actions[-1].record.unfenced) == ("", ())
 
@@ -173,7 +173,7 @@ def test_it_says_so_too_if_a_renewal_was_under_way() -> None:
 def test_what_was_fenced_before_a_loss_says_nothing_of_the_next_hold() -> None:
     waited = after(Tick(120), state=polling(claiming(OTHERS), 120, OTHERS))[0]
     held = after(WriteEnded(120.1, Outcome.WRITTEN, "t2"), Fenced(120.2), state=waited)[0]
-    lost = after(Tick(130), Told(131, Intent.CLAIM), state=held)[0]
+    lost = after(Tick(130), IntentChanged(131, Intent.CLAIM), state=held)[0]
     assert (lost.held, lost.fenced) == (None, False)
 
 
@@ -248,12 +248,12 @@ def test_a_deleted_record_is_put_back_by_its_holder_with_a_higher_epoch() -> Non
 
 def test_the_epoch_never_falls() -> None:
     remembers = replace(State(ME, "s", TIMING, first_epoch=1), highest=41)
-    state, actions = after(Told(0, Intent.CLAIM), Tick(0), ReadEnded(0, Reading(FREE, "t1")), state=remembers)
+    state, actions = after(IntentChanged(0, Intent.CLAIM), Tick(0), ReadEnded(0, Reading(FREE, "t1")), state=remembers)
     assert [str(action)[:80] for action in actions] == [
         "the lease's epoch fell from 41 to 7: the record was changed by hand or restored from a backup"[:80]
     ]
     for record in (FREE, None, MINE, OTHERS):
-        state, _actions = after(Told(0, Intent.CLAIM), Tick(0), ReadEnded(0, Reading(record, "t1")), state=remembers)
+        state, _actions = after(IntentChanged(0, Intent.CLAIM), Tick(0), ReadEnded(0, Reading(record, "t1")), state=remembers)
         _state, (written,) = after(Tick(11), state=polling(state, 11, record))
         assert isinstance(written, Write)
         assert (written.record.holder, written.record.epoch) == ("me", 42)
@@ -306,7 +306,7 @@ def test_a_missing_record_is_waited_for_as_long_as_the_longest_profile(name: str
 
 
 def test_a_release_is_written_and_confirmed() -> None:
-    state, actions = after(Told(101, Intent.RELEASE, "third"), Tick(101), state=holding())
+    state, actions = after(IntentChanged(101, Intent.RELEASE, "third"), Tick(101), state=holding())
     assert state.held is None, "from the order on it no longer holds"
     assert actions == (Write("t2", Record("", 8, "boot.s.1", "third")),)
     state, actions = after(WriteEnded(101.1, Outcome.WRITTEN, "t3"), state=state)
@@ -315,26 +315,26 @@ def test_a_release_is_written_and_confirmed() -> None:
 
 
 def test_a_release_waits_for_a_renewal_on_its_way() -> None:
-    state, _actions = after(Tick(102), Told(102.1, Intent.RELEASE), state=holding())
+    state, _actions = after(Tick(102), IntentChanged(102.1, Intent.RELEASE), state=holding())
     state, actions = after(WriteEnded(102.2, Outcome.WRITTEN, "t3"), state=state)
     assert actions == (), "the renewal does not bring the address back"
     assert after(Tick(102.2), state=state)[1] == (Write("t3", Record("", 8, "boot.s.2")),)
 
 
 def test_an_ambiguous_release_is_settled_by_its_nonce() -> None:
-    state, (write,) = after(Told(101, Intent.RELEASE), Tick(101), state=holding())
+    state, (write,) = after(IntentChanged(101, Intent.RELEASE), Tick(101), state=holding())
     assert isinstance(write, Write)
     _state, actions = after(WriteEnded(102.5, Outcome.UNKNOWN), Tick(102.5), ReadEnded(102.6, Reading(write.record, "t3")), state=state)
     assert actions == (Released(),)
 
 
 def test_nothing_to_release() -> None:
-    _state, actions = after(Told(101, Intent.RELEASE), Tick(101), state=claiming(OTHERS))
+    _state, actions = after(IntentChanged(101, Intent.RELEASE), Tick(101), state=claiming(OTHERS))
     assert actions == (Released(),)
 
 
 def test_a_store_that_is_out_of_reach_is_asked_again_after_a_poll() -> None:
-    state, _actions = after(Told(0, Intent.CLAIM), Tick(0), ReadEnded(1.5, None))
+    state, _actions = after(IntentChanged(0, Intent.CLAIM), Tick(0), ReadEnded(1.5, None))
     assert state.due == 2.5
     state, _actions = after(Tick(102), WriteEnded(102.1, Outcome.NOT_SENT), state=holding())
     assert state.due == pytest.approx(103.1)
@@ -375,7 +375,7 @@ def test_acknowledged_by_all_it_holds_on_from_when_it_asked() -> None:
         (cut_off(), Acknowledged(105.2, 7, 105.0)),
         (cut_off(), Acknowledged(107.8, 8, 107.0)),
         (claiming(MINE), Acknowledged(105.2, 7, 105.0)),
-        (after(Told(105, Intent.RELEASE), state=cut_off())[0], Acknowledged(105.2, 8, 105.0)),
+        (after(IntentChanged(105, Intent.RELEASE), state=cut_off())[0], Acknowledged(105.2, 8, 105.0)),
         (after(Tick(102), WriteEnded(102.1, Outcome.CONFLICT), Tick(102.1), ReadEnded(103, None), state=holding())[0], Acknowledged(103.2, 8, 103.1)),
     ],
     ids=["the store answers", "of another epoch", "the hold has ended", "it holds nothing", "it lets go", "the record has changed"],
@@ -401,8 +401,8 @@ def test_a_record_of_another_holder_ends_it() -> None:
     assert after(Acknowledged(108.1, 8, 108.0), state=state)[1] == ()
 
 
-def asked(at: float, epoch: int = 7, holder: str = "other", ttl: float = 10.0) -> Asked:
-    return Asked(at, holder, epoch, ttl)
+def asked(at: float, epoch: int = 7, holder: str = "other", ttl: float = 10.0) -> PromiseAsked:
+    return PromiseAsked(at, holder, epoch, ttl)
 
 
 def test_an_acknowledgement_is_a_promise() -> None:
@@ -441,7 +441,7 @@ def test_a_release_of_the_acknowledged_epoch_ends_the_promise() -> None:
         (holding(), asked(102, 9)),
         (after(Tick(100), state=claiming(FREE))[0], asked(100.1, 8)),
         (after(Tick(100), WriteEnded(101.5, Outcome.UNKNOWN), state=claiming(FREE))[0], asked(102, 8)),
-        (after(Told(101, Intent.RELEASE), Tick(101), WriteEnded(102.5, Outcome.UNKNOWN), state=holding())[0], asked(103, 9)),
+        (after(IntentChanged(101, Intent.RELEASE), Tick(101), WriteEnded(102.5, Outcome.UNKNOWN), state=holding())[0], asked(103, 9)),
         (claiming(FREE), asked(102, 7)),
         (claiming(OTHERS), asked(102, 6, "third")),
         (claiming(OTHERS), asked(102, 7, "third")),
@@ -460,12 +460,12 @@ def test_a_release_of_the_acknowledged_epoch_ends_the_promise() -> None:
         "a later epoch was acknowledged",
     ],
 )
-def test_who_does_not_acknowledge(state: State, event: Asked) -> None:
+def test_who_does_not_acknowledge(state: State, event: PromiseAsked) -> None:
     assert after(event, state=state) == (state, ())
 
 
 def test_who_knows_nothing_of_the_record_acknowledges() -> None:
-    state, actions = after(Told(100, Intent.CLAIM), Tick(100), asked(100.5, 900))
+    state, actions = after(IntentChanged(100, Intent.CLAIM), Tick(100), asked(100.5, 900))
     assert [type(action) for action in actions] == [Promise]
     state, _actions = after(ReadEnded(101, Reading(FREE, "t1")), state=state)
     assert state.due == pytest.approx(102.0), "free, but promised"
@@ -473,14 +473,14 @@ def test_who_knows_nothing_of_the_record_acknowledges() -> None:
 
 def test_nudged_it_looks_at_once() -> None:
     assert after(Tick(100.3), state=claiming(OTHERS))[1] == ()
-    state, _actions = after(Nudged(100.3), state=claiming(OTHERS))
+    state, _actions = after(RecordChanged(100.3), state=claiming(OTHERS))
     assert after(Tick(100.3), state=state)[1] == (Read(),)
-    assert after(Nudged(100.3), state=holding())[0] == holding()
+    assert after(RecordChanged(100.3), state=holding())[0] == holding()
     assert holding().contact is Contact.GOOD
 
 
 def test_nudged_while_it_looks_it_looks_again() -> None:
-    state, _actions = after(Tick(101.0), Nudged(101.1), ReadEnded(101.2, Reading(OTHERS, "t1")), state=claiming(OTHERS))
+    state, _actions = after(Tick(101.0), RecordChanged(101.1), ReadEnded(101.2, Reading(OTHERS, "t1")), state=claiming(OTHERS))
     state, actions = after(Tick(101.2), state=state)
     assert actions == (Read(),)
     state, _actions = after(ReadEnded(101.3, Reading(OTHERS, "t1")), state=state)

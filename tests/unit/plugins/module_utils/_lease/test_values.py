@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ansible_collections.holdfast.ha.plugins.doc_fragments._store import ModuleDocFragment
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._lease import timing as timing_module
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.plan import Hold, Observed, Release, Wanted, plan_lease, simulate_lease
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import (
@@ -25,8 +25,8 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import (
     parse_record,
 )
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import SETTINGS, parse_store
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.task import store_argument
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import KERNEL_DELAY, PROFILES, Timing
+from ansible_collections.holdfast.ha.plugins.module_utils._modules.lease import store_argument
 
 
 @pytest.mark.parametrize("name", sorted(PROFILES))

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import NotFound, Refused
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, KernelRoute, KernelRule, Link, LinkAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import NotFound, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, KernelRoute, KernelRule, Link, LinkAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import (
     AddAddress,
     AddRoute,
@@ -25,7 +25,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import (
     SetUp,
 )
 from ansible_collections.holdfast.ha.plugins.module_utils._net.plan import is_fresh, plan
-from ansible_collections.holdfast.ha.plugins.module_utils._net.rollback import plan_back
+from ansible_collections.holdfast.ha.plugins.module_utils._net.plan_back import plan_back
 from ansible_collections.holdfast.ha.plugins.module_utils._net.simulate import simulate
 from ansible_collections.holdfast.ha.plugins.module_utils._net.source_route import advice, standing
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import Desired, NetState

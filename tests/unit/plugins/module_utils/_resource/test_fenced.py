@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._converge import converge
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Fenced, learn, parse_fenced
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.registration import RegistrationTask
+from ansible_collections.holdfast.ha.plugins.module_utils._core.converge import converge
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput
+from ansible_collections.holdfast.ha.plugins.module_utils._modules.ip_resource import RegistrationTask
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import Fenced, learn, parse_fenced
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.schema import parse
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Health, Link, LinkAddress
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, Health, Link, LinkAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import EffectiveResource
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import address_health, describe, four_lines, info_record
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import Effective
 
-WEB = Effective("web", Address.parse("172.17.106.10/22"), "eth0", "eth1", None)
+WEB = EffectiveResource("web", Address.parse("172.17.106.10/22"), "eth0", "eth1", None)
 
 
 def net(*links: tuple[str, bool, bool, tuple[str, ...]]) -> NetState:

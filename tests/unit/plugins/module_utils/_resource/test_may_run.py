@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._converge import converge, preview
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import HoldfastError
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import since_boot
+from ansible_collections.holdfast.ha.plugins.module_utils._core.converge import converge, preview
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError
+from ansible_collections.holdfast.ha.plugins.module_utils._modules.ip_resource import RegistrationTask
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import since_boot
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.may_run import MayRun
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.registration import RegistrationTask
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.schema import parse
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._errors import BadInput
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Dependent
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Dependent
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.schema import parse
 
 FULL: dict[str, Any] = {

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._model import Address, Link, LinkAddress, Probe
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.learned import effective
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.probing import probe_from, probe_of
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, Link, LinkAddress, Probe
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import effective
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.probe_source import probe_from, probe_of
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.schema import parse
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.status import status_entries, status_table
 
