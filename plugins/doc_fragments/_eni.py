@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options by which a module is told which network interface is meant; `_ec2.local.Which` reads them."""
+"""The options by which a module is told which network interface is meant; `_ec2.local.EniSelector` reads them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options that say which route tables are meant, and what of those without an entry; `_ec2.prepare.ROUTES` is their argument spec."""
+"""The options that say which route tables are meant, and what of those without an entry; `_modules.ec2_options.ROUTES` is their argument spec."""
 
 from __future__ import annotations
 

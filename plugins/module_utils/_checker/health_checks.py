@@ -7,11 +7,11 @@ import random
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._core.command import Runner
 from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput, HoldfastError, NotFound, ProbeFailed, Refused
-from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Ec2Parts, Health, LocalEni
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Ec2Parts, Eni, Health, LocalEni, RouteTable
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import own_options
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.assess import (
     Ec2CheckResult,
@@ -26,9 +26,6 @@ from ansible_collections.holdfast.ha.plugins.module_utils._net.probe_options imp
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import EffectiveResource
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.probe_source import probe_from, probe_of
-
-if TYPE_CHECKING:  # boto3 is loaded only where EC2 is asked
-    from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Eni, RouteTable
 
 #: Seconds for which it is remembered which network interface is behind a link: it changes only with the hardware.
 _REMEMBERED = 3600.0

@@ -11,13 +11,15 @@ from pathlib import Path
 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.peers.link import Strangers
 from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError, Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.cluster_pin import FILE as CLUSTER_FILE
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.cluster_pin import kept_pin
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_gateway import ClusterPin
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import write_private
 
 _LARGEST = 100
 _ORDERLY = "orderly"
 #: No tag has such a name with an end after a dot, so it is no resource's.
-_CLUSTER, _STRANGERS = "etcd-cluster", "strangers"
+_STRANGERS = "strangers"
 
 
 class PersistentState:
@@ -60,10 +62,7 @@ class PersistentState:
             return False
 
     def _words(self, tag: str) -> list[str]:
-        return self._read(f"{tag}.epoch")
-
-    def _read(self, name: str) -> list[str]:
-        with open(os.open(self._folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        with open(os.open(self._folder / f"{tag}.epoch", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
             return file.read(_LARGEST).decode("ascii").split()
 
     def strangers(self) -> Strangers:
@@ -89,19 +88,11 @@ class PersistentState:
 
     def cluster_pin(self) -> ClusterPin:
         """The etcd cluster that the leases of this node are in: the one that is kept, or the one that answers first."""
-        try:
-            kept = str(int(self._read(_CLUSTER)[0]))
-        except (OSError, ValueError, IndexError):
-            kept = ""
-        remedy = (
-            "Repair that member. To move to another cluster, stop the checkers of all nodes, take the addresses down, "
-            f"remove {self._folder / _CLUSTER} on each node and start the checkers again"
-        )
-        return ClusterPin(kept, self._keep_cluster, lambda line: self._log("trouble", reason=line), remedy)
+        return kept_pin(self._folder, self._keep_cluster, lambda line: self._log("trouble", reason=line))
 
     def _keep_cluster(self, cluster: str) -> None:
         try:
-            write_private(self._folder / _CLUSTER, f"{cluster}\n")
+            write_private(self._folder / CLUSTER_FILE, f"{cluster}\n")
         except (OSError, HoldfastError) as error:
             self._log("trouble", reason=f"the id of the etcd cluster could not be kept in {self._folder}: {error}")
 

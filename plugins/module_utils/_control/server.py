@@ -12,9 +12,8 @@ import struct
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.resource_loop import ResourceLoop
 from ansible_collections.holdfast.ha.plugins.module_utils._control.protocol import LONGEST, Request, encode, parse_request, refusal
 from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError, NotConverged, NotFound, Refused
 
@@ -26,6 +25,30 @@ _umask = threading.Lock()
 _OF_THE_LEASE = ("acquire", "release", "withdraw")
 #: What shows that a playbook is at work: of one resource alone, only those ask for the status.
 _OF_PLAYBOOKS = ("status", "serve", "move")
+
+
+class Lease(Protocol):
+    """What the server uses of the thread of one lease."""
+
+    def at_work(self) -> None:
+        """A playbook is at work on this resource."""
+
+    def ask(self, request: Request) -> None:
+        """Do it, and wait for its end. Raises `HoldfastError`."""
+
+
+class Watched(Protocol):
+    """What the server uses of one resource."""
+
+    @property
+    def holder(self) -> Lease:
+        """The thread of its lease."""
+
+    def ask(self, request: Request) -> None:
+        """Do it, and wait for its end. Raises `HoldfastError`."""
+
+    def status(self) -> dict[str, Any]:
+        """The resource as the status shows it."""
 
 
 class Server(socketserver.ThreadingUnixStreamServer):
@@ -40,7 +63,7 @@ class Server(socketserver.ThreadingUnixStreamServer):
     #: Callers that may come at the same moment; the standard library's 5 is fewer than a node may have resources.
     request_queue_size = 128
 
-    def __init__(self, path: Path, watches: Mapping[str, ResourceLoop], about: Callable[[], Mapping[str, Any]], who: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, watches: Mapping[str, Watched], about: Callable[[], Mapping[str, Any]], who: Mapping[str, str]) -> None:
         self._watches, self._about, self._who = watches, about, who
         _make_way(path)
         with _umask:  # the socket is private from its first moment

@@ -5,19 +5,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import Refused
-from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Association, Ec2Parts, Eip, Health, LocalEni, Route, RouteState
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import (
+    Association,
+    Ec2Parts,
+    Eip,
+    Eni,
+    Health,
+    LocalEni,
+    Route,
+    RouteState,
+    RouteTable,
+)
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2 import plan, plan_interface
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import DesiredRoutes
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan_interface import DesiredElasticIp, EipAction
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy_values import ADDRESS, DEPENDENTS, LINK, STRAY, CheckResult
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import EffectiveResource
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import address_faults, address_health
-
-if TYPE_CHECKING:  # boto3 is loaded only where EC2 is asked
-    from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Eni, RouteTable
-    from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import DesiredRoutes
-    from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan_interface import DesiredElasticIp, EipAction
 
 #: Values of ActiveState of a unit of which no process runs.
 INACTIVE = ("inactive", "failed")
@@ -104,8 +112,6 @@ class Ec2CheckResult:
 
 def judge(known: EffectiveResource, parts: Ec2Parts, here: LocalEni, eni: Eni, tables: tuple[RouteTable, ...] | None) -> Ec2CheckResult:
     """What the plans of the modules would change. Raises `HoldfastError` where they refuse to look at it."""
-    from ansible_collections.holdfast.ha.plugins.module_utils._ec2 import plan_interface
-
     sight = Ec2CheckResult(elastic_ip=parts.elastic_ip)
     if tables is not None:
         sight = _judge_routes(sight, known, parts, here, eni, tables)
@@ -118,8 +124,6 @@ def judge(known: EffectiveResource, parts: Ec2Parts, here: LocalEni, eni: Eni, t
 def _judge_routes(
     sight: Ec2CheckResult, known: EffectiveResource, parts: Ec2Parts, here: LocalEni, eni: Eni, tables: tuple[RouteTable, ...]
 ) -> Ec2CheckResult:
-    from ansible_collections.holdfast.ha.plugins.module_utils._ec2 import plan, plan_interface
-
     destination = str(known.address.host_network)
     wish = desired_routes(known, parts, here, eni)
     found = ((table.id, plan.entry(table, destination)) for table in tables)
@@ -137,11 +141,9 @@ def _judge_routes(
 
 
 def desired_routes(known: EffectiveResource, parts: Ec2Parts, here: LocalEni, eni: Eni) -> DesiredRoutes:
-    from ansible_collections.holdfast.ha.plugins.module_utils._ec2 import plan
-
     ids = None if parts.route_tables == ("all",) else parts.route_tables
     vpc, missing = parts.extra.get("vpc_id") or here.vpc_id, parts.extra.get("missing", "fail")
-    return plan.DesiredRoutes((str(known.address.host_network),), eni.id, ids, vpc, missing)
+    return DesiredRoutes((str(known.address.host_network),), eni.id, ids, vpc, missing)
 
 
 def _leads(entry: Route | None) -> str:
@@ -152,16 +154,12 @@ def _leads(entry: Route | None) -> str:
 
 
 def desired_elastic_ip(known: EffectiveResource, parts: Ec2Parts, eni: Eni) -> DesiredElasticIp:
-    from ansible_collections.holdfast.ha.plugins.module_utils._ec2 import plan_interface
-
     own = next((one.private_ip for one in eni.addresses if one.private_ip == known.address.host), None)
-    return plan_interface.DesiredElasticIp(eni.id, parts.extra.get("private_ip_address") or own)
+    return DesiredElasticIp(eni.id, parts.extra.get("private_ip_address") or own)
 
 
 def plan_elastic_ip(known: EffectiveResource, parts: Ec2Parts, public_ip: str, eni: Eni) -> tuple[EipAction, ...]:
     """By the interface alone: it shows what is associated with it, and where else the Elastic IP may be does not matter."""
-    from ansible_collections.holdfast.ha.plugins.module_utils._ec2 import plan_interface
-
     now = next((one for one in eni.addresses if one.public_ip == public_ip), None)
     held = None if now is None else Association(now.association_id or "", eni.id, now.private_ip)
     eip = Eip(public_ip, (now.allocation_id or "") if now else "", held)

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.persistence import PersistentState
 from ansible_collections.holdfast.ha.plugins.module_utils._control.client import NoChecker, ask, status_of
 from ansible_collections.holdfast.ha.plugins.module_utils._core.command import Runner
 from ansible_collections.holdfast.ha.plugins.module_utils._core.converge import Attempt, Run
 from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput, HoldfastError, NotConverged
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, text_table
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.cluster_pin import kept_pin
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_gateway import ClusterPin
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import Keeper, identity, new_state, open_store
@@ -217,8 +217,7 @@ class LeaseTask:
 
 def _kept_cluster() -> ClusterPin:
     """The etcd cluster that the checker of this host has its leases in, where there is one. A module remembers nothing itself."""
-    kept = PersistentState(Files().states, lambda event, **facts: None).cluster_pin()
-    return ClusterPin(kept.known, remedy=kept.remedy)
+    return kept_pin(Files().states)
 
 
 def _shown(record: Record | None) -> tuple[str, int, str] | None:

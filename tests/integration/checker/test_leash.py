@@ -81,8 +81,8 @@ def test_a_program_that_is_stopped_is_ended(stubborn: Path) -> None:
 def test_nothing_outlives_a_checker_that_is_killed(stubborn: Path) -> None:
     script = f"""
 import os, sys, time
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.supervised_process import Leashed
-run = Leashed([sys.executable, {str(stubborn)!r}, "2"], os.environ, grace=0.3)
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.supervised_process import SupervisedProcess
+run = SupervisedProcess([sys.executable, {str(stubborn)!r}, "2"], os.environ, grace=0.3)
 while len(run.tail()) < 3:
     time.sleep(0.02)
 print(run.pid, *run.tail(), flush=True)
