@@ -75,6 +75,7 @@ def run_playbook(
     environment: Mapping[str, str],
     inventory: str | Path = HERE,
     words: Sequence[str] = (),
+    collections: Path | None = None,
     seen: Callable[[TaskReport], object] = lambda report: None,
     began: Callable[[str], object] = lambda task: None,
 ) -> PlaybookRun:
@@ -82,6 +83,7 @@ def run_playbook(
 
     :param inventory: An inventory file; by default the machine itself, without SSH.
     :param words: More of ansible-playbook's arguments, such as ``--check``.
+    :param collections: Where the collection is; by default this tree's.
     :param seen: Is given each task's report as it comes.
     :param began: Is given each task's name as it begins.
     """
@@ -92,10 +94,16 @@ def run_playbook(
         extra.flush()
         program = str(Path(sys.executable).with_name("ansible-playbook"))
         book = name if name.endswith(".yml") else f"holdfast.ha.{name}"
+        tree = {"ANSIBLE_COLLECTIONS_PATH": str(collections)} if collections else {}
         argv = [program, "--inventory", str(inventory), *local, "--extra-vars", f"@{extra.name}", *words, book]
         begin = time.monotonic()
         with subprocess.Popen(
-            where.command(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, env={**environment, **_ENVIRONMENT}
+            where.command(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**environment, **_ENVIRONMENT, **tree},
         ) as process:
             assert process.stdout is not None
             others = []

@@ -32,6 +32,7 @@ PURE = (
     "_lease/rule*.py",
     "_lease/store.py",
     "_lifecycle/*.py",
+    "_modules/failover_plan.py",
     "_control/protocol.py",
     "_checker/config_reader.py",
     "_checker/peers/channel.py",

@@ -223,6 +223,7 @@ class LeaseLoop(threading.Thread):
             "expires_in": left,
             "serving": self.serving,
             "holder": record.holder if record else None,
+            "ttl": record.ttl if record else None,
             "watching": self.is_alive() and state.seen is not None and error is None,
             "error": error.message if error else self._trouble,
         }

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -70,22 +73,43 @@ def cut(cluster: Cluster, node: Node, *links: str) -> None:
         cluster.lab.router.cut(node.place.interface(link).id)
 
 
-#: Tasks of a switchover: after the first looks, and when the checker has the address up where its reflex is on.
-RELEASE, UP = "Release the lease, the address before it, or hold it", "Have the address up for as long as the lease lasts"
+@contextmanager
+def struck_when(condition: Callable[[], object], strike: Callable[[], object]) -> Iterator[None]:
+    """Strikes once, within milliseconds after the condition holds. Fails if it never held until the end."""
+    over, struck = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        while not over.is_set():
+            if condition():
+                strike()
+                struck.set()
+                return
+            over.wait(0.01)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(30)
+    assert struck.is_set(), "what was waited for never came"
 
 
-def switched_while_cut(cluster: Cluster, folder: Path, way: str, *links: str, at: str = RELEASE) -> PlaybookRun:
-    """A switchover to node-b, which loses these links when that task begins. ``way``: how it is reached all the same."""
-    struck: list[str] = []
+def released(cluster: Cluster) -> bool:
+    """Whether node-a no longer has the lease."""
+    return cluster.holder() != "node-a"
 
-    def began(task: str) -> None:
-        if task.endswith(at) and not struck:
-            struck.append(task)
-            cut(cluster, cluster.lab.node_b, *links)
 
-    run = cluster.play("switchover", folder, ways={"node-b": way}, began=began, tag=TAG, to="node-b")
-    assert struck
-    return run
+def up_there(cluster: Cluster) -> bool:
+    """Whether the address is up on node-b."""
+    return cluster.has_address(cluster.lab.node_b)
+
+
+def switched_while_cut(cluster: Cluster, folder: Path, way: str, *links: str, at: Callable[[Cluster], bool] = released) -> PlaybookRun:
+    """A switchover to node-b, which loses these links at that moment. ``way``: how it is reached all the same."""
+    with struck_when(lambda: at(cluster), lambda: cut(cluster, cluster.lab.node_b, *links)):
+        return cluster.play("switchover", folder, ways={"node-b": way}, tag=TAG, to="node-b")
 
 
 def on_its_backup(cluster: Cluster, node: Node) -> None:

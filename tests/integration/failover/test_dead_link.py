@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.holdfast.ha.tests.integration.failover.cluster import TAG, Cluster
-from ansible_collections.holdfast.ha.tests.integration.failover.shared import RELEASE, UP, cut, on_its_backup, switched_while_cut
+from ansible_collections.holdfast.ha.tests.integration.failover.shared import cut, on_its_backup, released, switched_while_cut, up_there
 from harness.marks import STALLS
 from lab.faults import clear
 from lab.node import Node
@@ -47,8 +47,8 @@ def test_the_holder_puts_it_in_service_on_its_backup_interface(cluster: Cluster)
     assert (again.status, again.changed) == (0, ()), again.message
 
 
-@pytest.mark.parametrize("at", [RELEASE, UP], ids=["before it is up", "after it is up"])
-def test_a_link_that_dies_on_the_way(cluster: Cluster, tmp_path: Path, at: str) -> None:
+@pytest.mark.parametrize("at", [released, up_there], ids=["before it is up", "after it is up"])
+def test_a_link_that_dies_on_the_way(cluster: Cluster, tmp_path: Path, at: Callable[[Cluster], bool]) -> None:
     """The standby was looked at when its primary interface dies: its checker uses the other one at once, or has the address up already."""
     a, b = cluster.lab.nodes
     cluster.place_on(a)

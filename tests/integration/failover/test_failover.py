@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import NOBODY
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import PROFILES
 from ansible_collections.holdfast.ha.tests.integration.failover.cluster import TAG, Cluster
-from ansible_collections.holdfast.ha.tests.integration.failover.shared import MOVED, dependents, epoch, instances, never_two
+from ansible_collections.holdfast.ha.tests.integration.failover.shared import MOVED, dependents, epoch, instances, never_two, struck_when
 from harness.module import run_module
 from lab.control import Fault
 from lab.python39 import Python39
@@ -307,13 +307,13 @@ def test_a_checker_that_dies_before_it_releases(cluster: Cluster, tmp_path: Path
     cluster.place_on(a)
     held: list[bool] = []
 
-    def kill(task: str) -> None:
-        if task == "holdfast.ha.failover : Hand it over" and not held:
-            held.append(cluster.has_address(a))
-            cluster.checkers["node-a"].kill()
+    def kill() -> None:
+        held.append(cluster.has_address(a))
+        cluster.checkers["node-a"].kill()
 
-    with cluster.oracle():
-        run = cluster.play("failover", tmp_path, tag=TAG, holdfast_instances=instances(cluster), began=kill)
+    stopped = tmp_path / "diary"
+    with cluster.oracle(), struck_when(lambda: stopped.exists() and stopped.read_text().count("stopped node-a") == 2, kill):
+        run = cluster.play("failover", tmp_path, tag=TAG, holdfast_instances=instances(cluster))
     assert held == [True]
     assert run.status != 0, "node-a could not do what was asked of it"
     told = [str(task.result.get("msg")) for task in run.failed if task.host == "node-a"]

@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The steps of a release, a takeover and a rollback, in their order. Pure.
+
+The order is the invariant. It protects data, so nobody changes it without these reasons:
+
+1. Nothing is released before a standby is ready and has prepared its network interface. An attempt that cannot succeed costs no outage.
+2. The dependents stop before the address is removed. A dependent that does not stop keeps the resource on its node.
+3. The address is removed before the lease is released. Whoever acquires a released lease may bring the address up at once.
+4. An old holder that did not release is fenced before the address is up on the new one.
+5. The address is up only while the lease is held. EC2 is changed after that, and only after a lease that may be old was read again from the store.
+6. Dependents start last, one after another, each after a check that the lease is still held.
+7. A rollback goes backwards. It releases the lease last, only with the address gone, and to nobody: otherwise the checkers would send a resource
+   that does not start from node to node.
+
+Each step leaves alone what is already in the desired state, so a run that was interrupted is repeated from its beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any
+
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.candidates import Choice, Errors, Links, Report, are_down, is_transient
+
+#: Seconds for which a standby waits for a lease that the active node is releasing.
+_RELEASE_PATIENCE = 30.0
+#: A lease of a node that is gone ends after its ttl. Clocks may differ by a fifth of it, and the store needs a moment.
+_EXPIRY_FACTOR, _EXPIRY_MARGIN = 1.2, 5.0
+#: Seconds that a lease lasts if nobody has read it.
+_USUAL_TTL = 10.0
+
+
+class Operation(str, Enum):
+    """What a run is to do: both halves, or one of them on this node alone."""
+
+    FAILOVER = "failover"
+    RELEASE = "release"
+    TAKEOVER = "takeover"
+
+
+class Step(str, Enum):
+    """One step of a node in a hand-over."""
+
+    PREPARE = "prepare"
+    STOP_DEPENDENTS = "stop_dependents"
+    REMOVE_ADDRESS = "remove_address"
+    #: Release, or hold. On both nodes at the same time, so that the standby already waits when the active node releases.
+    TRANSFER = "transfer"
+    #: As `TRANSFER`, if a run can do only one host at a time.
+    TRANSFER_FIRST = "transfer_first"
+    JOIN = "join"
+    ACTIVATE = "activate"
+    FENCE = "fence"
+    ADDRESS = "address"
+    VERIFY_LEASE = "verify_lease"
+    EC2 = "ec2"
+    START_DEPENDENTS = "start_dependents"
+    PROBE = "probe"
+    RECORD = "record"
+    DISASSOCIATE = "disassociate"
+    WAIT_FOR_STANDBY = "wait_for_standby"
+
+
+def steps(operation: Operation, choice: Choice, host: str, *, check: bool, forks: int, elastic_ip: bool = False) -> tuple[Step, ...]:
+    """The steps of one host of the run, in order. `activate` has those of the takeover itself.
+
+    :param check: The run changes nothing.
+    :param forks: So many hosts work at the same time.
+    :param elastic_ip: The resource has one.
+    """
+    active, standby = choice.active, choice.standby
+    if active is not None and host == active.host:
+        found = [Step.STOP_DEPENDENTS, *([] if active.watched else [Step.REMOVE_ADDRESS])]
+        found += [Step.TRANSFER_FIRST if forks < 2 else Step.TRANSFER, Step.RECORD]
+        found += [Step.DISASSOCIATE] if elastic_ip else []
+        return (*found, Step.WAIT_FOR_STANDBY) if operation is Operation.FAILOVER and not standby.host and not check else tuple(found)
+    if host != standby.host:
+        return ()
+    alone = active is None or not standby.takes_over
+    return (Step.PREPARE, *((Step.TRANSFER,) if alone else ()), *(() if check else (Step.ACTIVATE,)), Step.RECORD)
+
+
+def joins(choice: Choice, held: Mapping[str, Any]) -> bool:
+    """Whether the checker of the standby brings the resource into service, and this run waits for it: two runs would start the dependents twice.
+
+    :param held: The result of the module lease on the standby; empty if it did not run.
+    """
+    return choice.active is not None and (choice.standby.takes_over or (bool(held) and not held.get("changed")))
+
+
+@dataclass(frozen=True)
+class LeaseOptions:
+    """Options of the module lease. ``wait`` in seconds."""
+
+    state: str
+    handoff_to: str
+    wait: float
+
+
+def lease_options(choice: Choice, host: str, wait: float) -> LeaseOptions:
+    """How this host takes part in the transfer of the lease.
+
+    :param wait: Seconds that the user gave for a lease that was not released; 0 for as long as the lease of a node that is gone can last.
+    """
+    ttl = choice.standby.ttl or _USUAL_TTL
+    longest = _RELEASE_PATIENCE if choice.active is not None else ttl * _EXPIRY_FACTOR + _EXPIRY_MARGIN
+    releases = choice.active is not None and host == choice.active.host
+    return LeaseOptions("released" if releases else "held", choice.standby.node if releases else "", wait if wait > 0 else longest)
+
+
+def release_here(mine: Report, tag: str, handoff_to: str) -> Choice:
+    """For a release alone; whether a standby is ready is for the caller to know. Raises `Refused`."""
+    if mine.trouble:
+        raise Refused(f"{tag} could not be looked at on {mine.node}, so nothing was released: {mine.trouble}")
+    return Choice(mine.node, mine, Report(node=handoff_to))
+
+
+def take_over_here(mine: Report, tag: str) -> Choice:
+    """For a takeover alone: it waits for the lease and for no other host. Raises `Refused`."""
+    if mine.reasons:
+        raise Refused(f"{mine.node} is not ready to take {tag} over: {', '.join(mine.reasons)}")
+    return Choice(mine.holder, None, mine)
+
+
+# --- takeover ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Activation:
+    """The steps of a takeover once the lease is held. ``unfenced``: old holders that did not release and were not switched off by a person."""
+
+    steps: tuple[Step, ...]
+    unfenced: tuple[str, ...] = ()
+
+
+def activate(
+    resource: Mapping[str, Any],
+    node: str,
+    *,
+    held: Mapping[str, Any],
+    shown: Mapping[str, Any],
+    checker: Mapping[str, Any],
+    expired: bool,
+    powered_off: Sequence[str],
+    joined: bool,
+) -> Activation:
+    """What is left to do on the node that holds the lease. Raises `Refused`.
+
+    :param held: The result of the module lease; ``shown``: an entry of ip_resource_info's ``resources``; ``checker``: what its checker said.
+    :param expired: The lease was taken from a node that did not release it, before this run.
+    :param powered_off: Nodes that a person has switched off.
+    :param joined: The checker has brought the address up.
+    """
+    recorded = bool(shown.get("recorded"))
+    taken_from = held.get("taken_from") or ""
+    unreleased = [name for name in (taken_from or ("" if recorded else checker.get("over") or "")).split(",") if name]
+    unfenced = tuple(name for name in unreleased if name not in powered_off)
+    parts = resource.get("ec2") or {}
+    wanted = {
+        Step.FENCE: resource.get("fence", "none") != "none" and (bool(unfenced) or (expired and not unreleased)),
+        Step.ADDRESS: True,
+        Step.VERIFY_LEASE: bool(parts) and (expired or not held.get("changed") or bool(taken_from)),
+        Step.EC2: bool(parts),
+        Step.START_DEPENDENTS: bool(resource.get("dependents")) and not (joined and recorded),
+        Step.PROBE: bool((resource.get("probe") or {}).get("targets")),
+    }
+    found = Activation(tuple(step for step, due in wanted.items() if due), unfenced)
+    if held.get("renewed_by") != "checker":
+        left = f"so it would be lost in {held.get('expires_in')} s; start holdfast-checker.service there"
+        raise Refused(f"no checker renews the lease of {resource['tag']} on {node}, {left}", returns={"plan": asdict(found)})
+    return found
+
+
+@dataclass(frozen=True)
+class WithoutAddress:
+    """What to do if the address did not come up. ``spare``: the interface to try next. ``down``: that no interface can carry it, in words."""
+
+    spare: str
+    down: str
+
+
+def address_failed(cause: str, shown: Mapping[str, Any]) -> WithoutAddress:
+    """The interface to try next. Raises `Refused` with the cause if there is none; its ``returns`` say whether all of them are down.
+
+    A node whose links have all gone keeps the lease: its checker hands it to a ready standby, or goes on when a link is back. A link that is
+    administratively down counts as gone here, since the checker has tried to switch it on.
+    """
+    links = Links.of(shown)
+    found = WithoutAddress(links.spare, are_down(links.down) if links.down else "")
+    if not links.spare:
+        raise Refused(cause, returns={"plan": asdict(found)})
+    return found
+
+
+def ec2_failed(cause: str, errors: Errors) -> str:
+    """Why EC2 does not target this node yet, if that may end without a person: the node serves, and its checker goes on. Raises `Refused`."""
+    if not is_transient(errors):
+        raise Refused(cause)
+    return cause
+
+
+# --- fence ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fence:
+    """``interfaces``: the old node's network interfaces, by id. ``nodes``: whose they are, as far as that is known."""
+
+    interfaces: tuple[str, ...]
+    nodes: tuple[str, ...]
+
+
+def fence(
+    resource: Mapping[str, Any],
+    node: str,
+    instances: Mapping[str, str],
+    unfenced: Sequence[str],
+    *,
+    routes: Sequence[Mapping[str, Any]],
+    association: Mapping[str, Any],
+    owners: Sequence[Mapping[str, Any]] | None = None,
+) -> Fence:
+    """Whom to fence: the network interface that the route-table entries or the Elastic IP of the resource target. Raises `Refused`.
+
+    An entry may have been changed by hand, so all of them have to belong to one instance, and if ``instances`` are given, to the old node's. What
+    targets this node already was pointed at it by an earlier run, which began with the fence.
+
+    :param instances: Instance id by node. ``unfenced``: the old holders.
+    :param routes: ``routes`` of ec2_route_target in check mode; ``association``: the result of ec2_eip_association in check mode.
+    :param owners: The results of ec2_source_dest_check for each interface; ``None`` before they are known.
+    """
+    host = str(resource["address"]).partition("/")[0]
+    destination = f"{host}/{128 if ':' in host else 32}"
+    led = [route for route in routes if route.get("destination") == destination]
+    before, after = ((association.get(when) or {}).get("network_interface_id") or "" for when in ("before", "after"))
+    hints = dict.fromkeys([*(route["before"] for route in led if str(route.get("before") or "").startswith("eni-")), *([before] if before else [])])
+    ours = {after, *(route.get("after") for route in led)}
+    old = tuple(one for one in hints if one not in ours)
+    mode, tag, parts = resource.get("fence"), resource["tag"], resource.get("ec2") or {}
+    if not hints:
+        none = (
+            "none leads to a network interface"
+            if parts.get("route_tables") or parts.get("elastic_ip")
+            else "there is neither; set ec2, or fence: none"
+        )
+        raise Refused(f"fence: {mode} finds the old node by route table entries or the Elastic IP, and of {tag} {none}")
+    others = list(unfenced) or [name for name in instances if name != node]
+    suspects = [instances[name] for name in instances if name in others]
+    hit = list(dict.fromkeys(owner.get("instance_id") or "no instance" for owner in owners or ()))
+    if len(hit) > 1 or (instances and not set(hit) <= set(suspects)):
+        raise Refused(
+            f"fence: {mode} is not certain whom it would hit: what belongs to {tag} leads to {' and '.join(old)} of {' and '.join(hit)}, and "
+            f"{' or '.join(others) or 'the old node'} is {' or '.join(suspects) or 'none of holdfast_instances'}"
+        )
+    return Fence(old, tuple(name for name, instance in instances.items() if instance in hit) or tuple(unfenced))
+
+
+# --- failures ---------------------------------------------------------------------------------------------------------
+
+
+def cause_of(result: Mapping[str, Any]) -> str:
+    """Why a task failed, by its result; of a loop, why its first item did."""
+    failed = next((item for item in result.get("results") or () if item.get("failed")), result)
+    return failed.get("msg") or "see above"
+
+
+def kept(tag: str, node: str, cause: str, *, back: Mapping[str, Any], stopped: Sequence[str]) -> str:
+    """What a person is told if the resource stays on the active node. ``back``: the result of lease_address; ``stopped``: stopped dependents."""
+    if "msg" not in back:
+        return f"{tag} stays on {node}: {cause}"
+    idle = f"; so {', '.join(stopped)} stays stopped there" if stopped else ""
+    return f"{tag} was not released in order by {node} ({cause}), and its address could not be put back there: {back['msg']}{idle}"
+
+
+def not_acquired(tag: str, choice: Choice, cause: str, *, quieted: bool, hosts: Sequence[str]) -> str:
+    """What a person is told if the standby did not get the lease.
+
+    :param quieted: The dependents of the active node were stopped. ``hosts``: of the run, as far as they answer.
+    """
+    holder, active = choice.holder, choice.active
+    if active is None and holder not in ("", choice.standby.node) and holder in cause:
+        return f"{cause}; {holder} cannot be reached from here, yet it still renews its lease: see to the way to it"
+    if active is not None and quieted and active.host not in hosts:
+        return (
+            f"{cause}; {active.host} can no longer be reached, and what depends on {tag} was stopped there: see to the way to it, then run "
+            f"holdfast.ha.dependents -e tag={tag} -e state=started, unless another node has it by then"
+        )
+    return cause
+
+
+def rolled_back(tag: str, node: str, cause: str, *, freed: Mapping[str, Any], released: Mapping[str, Any], unfenced: Sequence[str] | None) -> str:
+    """What a person is told after a rollback.
+
+    :param freed: The result of the Elastic IP's disassociation; ``released``: of the lease's release.
+    :param unfenced: The old holders if a fence was due and did not succeed; ``None`` if none was due, or it succeeded.
+    """
+    told = f"{tag} could not be brought into service on {node}, and is now in service nowhere: {cause}"
+    told += f"; and its Elastic IP was not disassociated: {freed['msg']}" if "msg" in freed else ""
+    told += f"; and the lease was not released: {released['msg']}" if "msg" in released else ""
+    if unfenced is None:
+        return told
+    old = ",".join(unfenced) or "OLD_NODE"
+    return (
+        f"{told}; {old} was not fenced: see to the cause, or make sure that {old} is off; then run holdfast.ha.switchover -e tag={tag} -e to={node}, "
+        f"with -e powered_off={old} if it is off"
+    )

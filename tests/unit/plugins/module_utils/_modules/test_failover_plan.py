@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The decisions of failover_plan as the role asks for them: from plain values to plain values, one after another."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._modules.failover_plan import DECISIONS, decide
+
+WEB = {"tag": "web", "address": "10.1.0.10/32", "fence": "source_dest_check", "ec2": {"route_tables": "all", "elastic_ip": "198.51.100.7"}}
+HOSTS = ["node-a", "node-b"]
+
+
+def info(node: str) -> dict[str, Any]:
+    """A result of ip_resource_info; node-a is active."""
+    active = node == "node-a"
+    lease = {"cluster": "c", "node": node, "held": active, "serving": active, "holder": "node-a", "watching": True, "error": "", "ready": not active}
+    shown = {"primary_interface": "eth0", "primary_state": "up", "backup_interface": None, "backup_state": None, "recorded": active, "lease": lease}
+    return {"resources": [shown], "changed": False}
+
+
+def facts(host: str, **more: Any) -> dict[str, Any]:
+    """What the role passes each time."""
+    run = {
+        "tag": "web",
+        "tags": ["db", "web"],
+        "store": "etcd",
+        "operation": "failover",
+        "cluster": "c",
+        "resource": WEB,
+        "host": host,
+        "node": "",
+        "hosts": HOSTS,
+        "all_hosts": HOSTS,
+    }
+    wish = {
+        "check": False,
+        "forks": 5,
+        "to": "",
+        "wait": 0,
+        "automatic": False,
+        "expired": False,
+        "powered_off": "",
+        "handoff_to": "",
+        "instances": {},
+    }
+    results: dict[str, Any] = {"info": info(host), "read": {"skipped": True}, "ec2": {"before": False}, "elastic_ip": {}, "held": {}, "joined": False}
+    plans: dict[str, Any] = {"report": {}, "plan": {}, "unfenced": [], "fence_due": False, "fenced": False}
+    return {**run, **wish, **results, **plans, **more}
+
+
+def asked(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """As Ansible passes it both ways."""
+    answer = decide(name, json.loads(json.dumps(given)))
+    assert json.loads(json.dumps(answer)) == answer
+    return answer
+
+
+def planned(host: str, **more: Any) -> dict[str, Any]:
+    reports = [asked("report", facts(each)) for each in HOSTS]
+    nothing = [{} for _host in HOSTS]
+    given = {"reports": reports, "failed": nothing, "only_ec2": nothing, "report": reports[HOSTS.index(host)], **more}
+    return {**facts(host), **given, "plan": asked("plan", {**facts(host), **given})}
+
+
+def test_from_the_first_question_to_the_last_step() -> None:
+    a, b = planned("node-a"), planned("node-b")
+    assert asked("questions", {**facts("node-b"), "answer": {}, "answers": [{}, {}]}) == {
+        "reached": True,
+        "lease": False,
+        "ec2": True,
+        "elastic_ip": True,
+        "interface": "eth0",
+    }
+    assert (a["plan"]["holder"], a["plan"]["active"]["host"], a["plan"]["standby"]["host"]) == ("node-a", "node-a", "node-b")
+    assert a["plan"]["steps"] == ["stop_dependents", "transfer", "record", "disassociate"]
+    assert a["plan"]["lease"] == {"state": "released", "handoff_to": "node-b", "wait": 30.0}
+    assert b["plan"]["steps"] == ["prepare", "transfer", "activate", "record"]
+    held = {"renewed_by": "checker", "changed": True, "taken_from": "", "epoch": 7}
+    assert asked("join", {**b, "held": held}) == {"join": False}
+    assert asked("activate", {**b, "held": held}) == {"steps": ["address", "ec2"], "unfenced": []}
+    routes = {"routes": [{"destination": "10.1.0.10/32", "before": "eni-a", "after": "eni-b"}]}
+    fence = {**b, "routes": routes, "association": {"skipped": True}, "unfenced": ["node-a"]}
+    assert asked("fence", {**fence, "owners": {}}) == {"interfaces": ["eni-a"], "nodes": ["node-a"]}
+    assert asked("fence", {**fence, "owners": {"results": [{"instance_id": "i-a"}]}})["interfaces"] == ["eni-a"]
+    assert asked("ec2_failed", {**b, "failure": {"msg": "no reply"}, "errors": [{"transient": True, "denied": False}]}) == {"pending": "no reply"}
+
+
+def test_what_could_not_be_repaired_is_known_by_its_host_and_tag() -> None:
+    transient = [{"kind": "unreachable", "transient": True, "denied": False}]
+    given = {"automatic": True, "failed": [{"web": "no reply", "db": "x"}, {}], "only_ec2": [{"web": transient}, {}]}
+    with pytest.raises(Refused, match=r"^whether web works is unknown, as EC2 does not answer node-a \(no reply\), so nothing was released$"):
+        planned("node-b", **given)
+    assert planned("node-b", **{**given, "only_ec2": [{"db": transient}, {}]})["plan"]["steps"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "host", "steps"),
+    [
+        ("release", "node-a", ["stop_dependents", "transfer", "record", "disassociate"]),
+        ("takeover", "node-b", ["prepare", "transfer", "activate", "record"]),
+    ],
+)
+def test_one_half_alone(operation: str, host: str, steps: list[str]) -> None:
+    assert planned(host, operation=operation)["plan"]["steps"] == steps
+
+
+def failing(name: str, given: dict[str, Any]) -> str:
+    with pytest.raises(Refused) as raised:
+        asked(name, given)
+    return raised.value.message
+
+
+def test_what_a_person_is_told() -> None:
+    a, b = planned("node-a"), planned("node-b")
+    failure = {"msg": "app hangs", "failed": True}
+    assert failing("kept", {**a, "failure": failure, "back": {"skipped": True}, "stopped": []}) == "web stays on node-a: app hangs"
+    assert failing("not_acquired", {**b, "failure": failure, "quieted": False}) == "app hangs"
+    rolled = {**b, "failure": failure, "freed": {"skipped": True}, "released": {"changed": True}}
+    assert failing("rolled_back", rolled) == "web could not be brought into service on node-b, and is now in service nowhere: app hangs"
+    due = {**rolled, "fence_due": True, "unfenced": ["node-a"]}
+    assert "node-a was not fenced" in failing("rolled_back", due)
+    assert "fenced" not in failing("rolled_back", {**due, "fenced": True})
+    down = {"resources": [{**info("node-b")["resources"][0], "primary_state": "down"}]}
+    assert failing("address_failed", {**b, "info": down, "failure": failure}) == "app hangs"
+    assert "cannot be reached" in failing("reachable", {"answer": {"unreachable": True}, "answers": [{"unreachable": True}], "all_hosts": HOSTS})
+
+
+def test_what_cannot_be_meant_is_refused() -> None:
+    given = {**facts("node-b"), "answer": {}, "answers": [{}]}
+    assert failing("questions", {**given, "tag": "wbe"}) == "No resource has the tag wbe; there is db, web."
+    assert failing("questions", {**given, "tags": []}) == "No resource has the tag web; there is none."
+    assert failing("questions", {**given, "store": "none"}) == "there is no store of leases, so nothing can be failed over; set holdfast_store"
+
+
+def test_every_decision_is_tried_here() -> None:
+    """One that is added gets a row above."""
+    tried = {
+        "reachable",
+        "questions",
+        "report",
+        "plan",
+        "join",
+        "activate",
+        "address_failed",
+        "ec2_failed",
+        "fence",
+        "kept",
+        "not_acquired",
+        "rolled_back",
+    }
+    assert set(DECISIONS) == tried
