@@ -36,7 +36,8 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import State as RuleState
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle import policy
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.assess import INACTIVE, Ec2CheckResult, look_at_dependents, look_at_kernel
-from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.claim import WORST_PRIORITY, Candidate, Situation, claim_at
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.candidates import preference
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.claim import Candidate, Situation, claim_at
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy_values import (
     ELASTIC_IP_SOURCE_ROUTE,
     LONG_AGO,
@@ -860,7 +861,7 @@ class ResourceLoop(threading.Thread):
         priorities = resource.priority if resource is not None else {}
         situation = Situation(
             me=self._context.node,
-            priority=priorities.get(self._context.node, WORST_PRIORITY),
+            priority=priorities.get(self._context.node),
             willing=able and not self._machine.paused and self.readiness()[0],
             going_on=able,
             seen=state.seen is not None,
@@ -890,7 +891,7 @@ class ResourceLoop(threading.Thread):
         for name in {*self._context.nodes, *told} - {self._context.node}:
             about = told.get(name)
             able = about is None or self._is_ready(about)
-            found.append(Candidate(name, priorities.get(name, WORST_PRIORITY), able))
+            found.append(Candidate(name, priorities.get(name), able))
         return found
 
     def _better_node(self) -> tuple[str, float] | None:
@@ -902,9 +903,9 @@ class ResourceLoop(threading.Thread):
         if resource is None or resource.failback != "automatic" or self._context.peers is None or self.holder.state.held is None:
             self._better = None
             return None
-        mine = (resource.priority.get(self._context.node, WORST_PRIORITY), self._context.node)
-        better = [one for one in self._candidates(resource.priority) if one.able and (one.priority, one.node) < mine and one.priority < mine[0]]
-        best = min(better, key=lambda one: (one.priority, one.node), default=None)
+        mine = preference(resource.priority.get(self._context.node), self._context.node)
+        better = [one for one in self._candidates(resource.priority) if one.able and preference(one.priority, one.node)[0] < mine[0]]
+        best = min(better, key=lambda one: preference(one.priority, one.node), default=None)
         if best is None:
             self._better = None
         elif self._better is None or self._better[0] != best.node:
@@ -921,7 +922,7 @@ class ResourceLoop(threading.Thread):
             return ""
         priorities = resource.priority if resource is not None else {}
         ready = [str(one["node"]) for one in self._context.peers() if self._is_ready(one)]
-        return min(ready, key=lambda name: (priorities.get(name, WORST_PRIORITY), name), default="")
+        return min(ready, key=lambda name: preference(priorities.get(name), name), default="")
 
     def _is_ready(self, about: Mapping[str, Any]) -> bool:
         """Whether another node says that it could take the resource over."""

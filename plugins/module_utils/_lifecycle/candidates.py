@@ -15,7 +15,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import Re
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import NOBODY
 
 #: Of a node without a priority: it comes last. The lowest number is preferred.
-WORST_PRIORITY = 10**9
+_LAST = 10**9
 
 Errors = Sequence[Mapping[str, Any]]
 _TIMED_OUT = re.compile("expected time frame|[Tt]imed out")
@@ -23,7 +23,7 @@ _TIMED_OUT = re.compile("expected time frame|[Tt]imed out")
 
 def preference(priority: int | None, node: str) -> tuple[int, str]:
     """The order in which nodes are preferred: by priority, then by name."""
-    return (WORST_PRIORITY if priority is None else priority, node)
+    return (_LAST if priority is None else priority, node)
 
 
 def is_transient(errors: Errors) -> bool:

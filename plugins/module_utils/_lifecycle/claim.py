@@ -11,10 +11,8 @@ from dataclasses import dataclass
 
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import NOBODY, Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.candidates import preference
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy_values import LONG_AGO, NEVER
-
-#: Of a node that has no priority: it comes last. Lower is better.
-WORST_PRIORITY = 10**9
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class Candidate:
     """Another node. ``able``: false where the peers' channel says that it is not alive or not ready."""
 
     node: str
-    priority: int = WORST_PRIORITY
+    priority: int | None = None
     able: bool = True
 
 
@@ -37,7 +35,7 @@ class Situation:
     """
 
     me: str
-    priority: int
+    priority: int | None
     willing: bool
     going_on: bool
     seen: bool
@@ -65,5 +63,5 @@ def claim_at(situation: Situation, timing: Timing) -> float:
 def rank(situation: Situation) -> int:
     """How many other nodes come first. The node that has let its lease run out does not."""
     gone = situation.record.holder if situation.record is not None else ""
-    mine = (situation.priority, situation.me)
-    return sum(1 for other in situation.others if other.able and other.node != gone and (other.priority, other.node) < mine)
+    mine = preference(situation.priority, situation.me)
+    return sum(1 for other in situation.others if other.able and other.node != gone and preference(other.priority, other.node) < mine)

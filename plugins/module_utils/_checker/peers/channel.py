@@ -20,13 +20,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.candidates import preference
+
 #: Bytes: one packet on any network path of today (1500 less headers and tunnels).
 LONGEST = 1400
 _MAC = hashlib.sha256().digest_size
 _PURPOSE = b"holdfast peers 1\0"
 #: Bytes of JSON text that a reason may take: it is for people, and has to go into one datagram with the rest.
 _LONGEST_REASON = 240
-_WORST = 10**9
 
 
 class RejectedDatagram(Exception):
@@ -225,7 +226,7 @@ def standbys(peers: Sequence[Mapping[str, Any]], tag: str) -> list[str]:
     for peer in peers:
         resource = peer["resources"].get(tag)
         if peer["alive"] and resource and resource["ready"] and not resource["paused"] and not resource["held"]:
-            found.append((resource["priority"] if resource["priority"] is not None else _WORST, peer["node"]))
+            found.append(preference(resource["priority"], peer["node"]))
     return [node for _priority, node in sorted(found)]
 
 
