@@ -24,10 +24,25 @@ options:
       - V(plan) is the active node, the standby and the steps of this host.
       - V(join) is whether the standby's checker brings the resource into service. V(activate) is the steps once the lease is held.
       - V(address_failed) and V(ec2_failed) are what to do after such a failure. V(fence) is whom to fence.
+      - V(result) is whether the resource is as it should be. V(new_holder) is who acquired the lease.
       - V(kept), V(not_acquired) and V(rolled_back) fail with what a person is told.
     type: str
     required: true
-    choices: [reachable, questions, report, plan, join, activate, address_failed, ec2_failed, fence, kept, not_acquired, rolled_back]
+    choices:
+      - reachable
+      - questions
+      - report
+      - plan
+      - join
+      - activate
+      - address_failed
+      - ec2_failed
+      - fence
+      - result
+      - new_holder
+      - kept
+      - not_acquired
+      - rolled_back
   facts:
     description: The variables of the role and the results of its tasks so far.
     type: dict

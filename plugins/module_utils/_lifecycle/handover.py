@@ -23,6 +23,7 @@ from enum import Enum
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import Refused
+from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Health
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.candidates import Choice, Errors, Links, Report, are_down, is_transient
 
 #: Seconds for which a standby waits for a lease that the active node is releasing.
@@ -289,6 +290,34 @@ def not_acquired(tag: str, choice: Choice, cause: str, *, quieted: bool, hosts: 
             f"holdfast.ha.dependents -e tag={tag} -e state=started, unless another node has it by then"
         )
     return cause
+
+
+def verify(tag: str, node: str, shown: Mapping[str, Any], *, check: bool, pending: str, lacking: Sequence[str]) -> None:
+    """Raises `Refused` if the result is not as it should be on this node.
+
+    :param shown: An entry of ip_resource_info's ``resources``.
+    :param pending: What does not target this node yet; ``lacking``: what no run can repair.
+    """
+    if shown["health"] != Health.HEALTHY.value and not check:
+        raise Refused(f"{tag} on {node} is not as it should be: {'; '.join(shown['reasons'])}")
+    if pending:
+        raise Refused(
+            f"{tag} is held and up on {node}, but not all of EC2 leads there yet ({pending}); the checker of {node} goes on with it, or run "
+            "holdfast.ha.recover"
+        )
+    if lacking:
+        raise Refused(f"{tag} is in service on {node}, but: {'; '.join(dict.fromkeys(lacking))}")
+
+
+def new_holder(tag: str, choice: Choice, record: Mapping[str, Any]) -> str:
+    """Who acquired the lease that was released to a standby outside of the run. Raises `Refused`."""
+    holder = str(record.get("holder") or "")
+    if choice.active is None or holder in ("", choice.active.node):
+        raise Refused(
+            f"{tag} was released to {choice.standby.node}, which has not taken it; see its checker's log. Another node may have it by "
+            "holdfast.ha.switchover"
+        )
+    return holder
 
 
 def rolled_back(tag: str, node: str, cause: str, *, freed: Mapping[str, Any], released: Mapping[str, Any], unfenced: Sequence[str] | None) -> str:

@@ -155,9 +155,20 @@ def _not_acquired(facts: Facts) -> dict[str, Any]:
     raise Refused(handover.not_acquired(facts.tag, facts.choice, cause, quieted=facts.given["quieted"], hosts=hosts))
 
 
+def _result(facts: Facts) -> dict[str, Any]:
+    given = facts.given
+    lacking = given["lacking"] if handover.Step.EC2 in given["activated"] else ()
+    handover.verify(facts.tag, facts.mine.node, facts.shown, check=given["check"], pending=given["pending"], lacking=lacking)
+    return {}
+
+
+def _new_holder(facts: Facts) -> dict[str, Any]:
+    return {"holder": handover.new_holder(facts.tag, facts.choice, facts.result("read").get("record") or {})}
+
+
 def _rolled_back(facts: Facts) -> dict[str, Any]:
     given = facts.given
-    unfenced = given["unfenced"] if given["fence_due"] and not given["fenced"] else None
+    unfenced = given["unfenced"] if handover.Step.FENCE in given["activated"] and not given["fenced"] else None
     cause = handover.cause_of(facts.result("failure"))
     raise Refused(
         handover.rolled_back(facts.tag, facts.mine.node, cause, freed=facts.result("freed"), released=facts.result("released"), unfenced=unfenced)
@@ -178,6 +189,8 @@ DECISIONS: Mapping[str, Callable[[Facts], dict[str, Any]]] = {
     "kept": _kept,
     "not_acquired": _not_acquired,
     "rolled_back": _rolled_back,
+    "result": _result,
+    "new_holder": _new_holder,
 }
 
 

@@ -197,19 +197,6 @@ def test_the_killed_node_returns_and_leaves_the_resource_where_it_is(cluster: Cl
     assert cluster.holder() == "node-b"
 
 
-def test_no_release_without_a_standby_that_is_ready(cluster: Cluster, tmp_path: Path) -> None:
-    cluster.place_on(cluster.lab.node_a)
-    cluster.checkers["node-b"].stop()
-    before = epoch(cluster)
-    run = cluster.play("failover", tmp_path, tag=TAG)
-    assert run.status != 0
-    assert "nothing was released (node-b: no checker watches the lease there)" in run.message
-    unknown = cluster.play("switchover", tmp_path, tag=TAG, to="node-z")
-    assert "nothing was released (node-z cannot be reached, or is not in this run)" in unknown.message
-    cluster.all_on("node-a")
-    assert epoch(cluster) == before
-
-
 def test_a_standby_that_cannot_prepare_is_released_to_by_nobody(cluster: Cluster, tmp_path: Path) -> None:
     """It looked ready, and then EC2 denied it what it has to change before."""
     b = cluster.lab.node_b

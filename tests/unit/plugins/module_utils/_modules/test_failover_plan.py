@@ -49,7 +49,7 @@ def facts(host: str, **more: Any) -> dict[str, Any]:
         "instances": {},
     }
     results: dict[str, Any] = {"info": info(host), "read": {"skipped": True}, "ec2": {"before": False}, "elastic_ip": {}, "held": {}, "joined": False}
-    plans: dict[str, Any] = {"report": {}, "plan": {}, "unfenced": [], "fence_due": False, "fenced": False}
+    plans: dict[str, Any] = {"report": {}, "plan": {}, "unfenced": [], "activated": [], "fenced": False}
     return {**run, **wish, **results, **plans, **more}
 
 
@@ -109,6 +109,25 @@ def test_one_half_alone(operation: str, host: str, steps: list[str]) -> None:
     assert planned(host, operation=operation)["plan"]["steps"] == steps
 
 
+def test_the_result() -> None:
+    b = planned("node-b")
+    well = {**info("node-b")["resources"][0], "health": "healthy", "reasons": []}
+    given = {**b, "info": {"resources": [well]}, "pending": "", "lacking": ["rtb-1 does not exist"]}
+    assert asked("result", given) == {}
+    assert failing("result", {**given, "activated": ["ec2"]}) == "web is in service on node-b, but: rtb-1 does not exist"
+    assert "is held and up on node-b, but not all of EC2 leads there yet (no reply)" in failing("result", {**given, "pending": "no reply"})
+    ill = {**given, "info": {"resources": [{**well, "health": "failed", "reasons": ["it is gone", "eth0 is down"]}]}}
+    assert failing("result", ill) == "web on node-b is not as it should be: it is gone; eth0 is down"
+    assert asked("result", {**ill, "check": True}) == {}
+
+
+def test_who_acquired_it() -> None:
+    a = planned("node-a")
+    assert asked("new_holder", {**a, "read": {"record": {"holder": "node-c"}}}) == {"holder": "node-c"}
+    for read in ({}, {"record": None}, {"record": {"holder": ""}}, {"record": {"holder": "node-a"}}):
+        assert failing("new_holder", {**a, "read": read}).startswith("web was released to node-b, which has not taken it")
+
+
 def failing(name: str, given: dict[str, Any]) -> str:
     with pytest.raises(Refused) as raised:
         asked(name, given)
@@ -122,7 +141,7 @@ def test_what_a_person_is_told() -> None:
     assert failing("not_acquired", {**b, "failure": failure, "quieted": False}) == "app hangs"
     rolled = {**b, "failure": failure, "freed": {"skipped": True}, "released": {"changed": True}}
     assert failing("rolled_back", rolled) == "web could not be brought into service on node-b, and is now in service nowhere: app hangs"
-    due = {**rolled, "fence_due": True, "unfenced": ["node-a"]}
+    due = {**rolled, "activated": ["fence"], "unfenced": ["node-a"]}
     assert "node-a was not fenced" in failing("rolled_back", due)
     assert "fenced" not in failing("rolled_back", {**due, "fenced": True})
     down = {"resources": [{**info("node-b")["resources"][0], "primary_state": "down"}]}
@@ -152,5 +171,7 @@ def test_every_decision_is_tried_here() -> None:
         "kept",
         "not_acquired",
         "rolled_back",
+        "result",
+        "new_holder",
     }
     assert set(DECISIONS) == tried
