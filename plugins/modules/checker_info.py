@@ -114,6 +114,10 @@ status:
           description: For how many seconds from now this node may serve unless the lease is renewed; null where it does not hold it.
           type: float
           sample: 7.2
+        ttl:
+          description: Seconds that the lease lasts from each renewal, as its holder wrote it; null while the lease has not been read.
+          type: float
+          sample: 10.0
         role:
           description: V(active) or V(standby).
           type: str
