@@ -19,6 +19,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = "ansible_collections.holdfast.ha.plugins.module_utils._checker"
+COMMAND = "ansible_collections.holdfast.ha.plugins.module_utils._cli.main"
 
 
 def pack(collection: Path, archive: Path) -> str:
@@ -79,7 +80,7 @@ def hostile(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("words", ["{}.cli", "{}.cli lkipbu", "{}"])
+@pytest.mark.parametrize("words", [COMMAND, f"{COMMAND} lkipbu", PROGRAM])
 @pytest.mark.parametrize("venv", [True, False])
 def test_commands_run_no_module_of_the_callers_folder(tmp_path: Path, hostile: Path, words: str, venv: bool) -> None:
     home = tmp_path / "home"
@@ -87,7 +88,7 @@ def test_commands_run_no_module_of_the_callers_folder(tmp_path: Path, hostile: P
     pack(ROOT, tmp_path / "one.tar")
     unpack(tmp_path / "one.tar", home / "collections")
     (home / "venv").symlink_to(sys.prefix)
-    values = {"monitor_home": str(home), "monitor_venv": venv, "monitor_interpreter": sys.executable, "item": {"words": words.format(PROGRAM)}}
+    values = {"monitor_home": str(home), "monitor_venv": venv, "monitor_interpreter": sys.executable, "item": {"words": words}}
     script = rendered("command.j2", **values)
     called = subprocess.run(["/bin/sh", "-c", script, "holdfast", "--help"], cwd=hostile, capture_output=True, text=True, check=False)
     assert not (hostile / "caught").exists(), called
