@@ -24,6 +24,7 @@ options:
       - V(plan) is the active node, the standby and the steps of this host.
       - V(join) is whether the standby's checker brings the resource into service. V(activate) is the steps once the lease is held.
       - V(address_failed) and V(ec2_failed) are what to do after such a failure. V(fence) is whom to fence.
+      - V(held) and V(in_store) are whether the lease is still held, V(without_links) whether the node only lost its links.
       - V(result) is whether the resource is as it should be. V(new_holder) is who acquired the lease.
       - V(kept), V(not_acquired) and V(rolled_back) fail with what a person is told.
     type: str
@@ -38,6 +39,9 @@ options:
       - address_failed
       - ec2_failed
       - fence
+      - held
+      - in_store
+      - without_links
       - result
       - new_holder
       - kept
@@ -47,6 +51,10 @@ options:
     description: The variables of the role and the results of its tasks so far.
     type: dict
     required: true
+  results:
+    description: Further results, for this decision alone.
+    type: dict
+    default: {}
 seealso:
   - module: holdfast.ha.ip_resource_info
 """
@@ -73,10 +81,11 @@ from ansible_collections.holdfast.ha.plugins.module_utils._modules.failover_plan
 
 def main() -> None:
     run_info(
-        lambda host: {"plan": decide(host.params["decide"], host.params["facts"])},
+        lambda host: {"plan": decide(host.params["decide"], {**host.params["facts"], **host.params["results"]})},
         argument_spec={
             "decide": {"type": "str", "required": True, "choices": list(DECISIONS)},
             "facts": {"type": "dict", "required": True},
+            "results": {"type": "dict", "default": {}},
         },
     )
 

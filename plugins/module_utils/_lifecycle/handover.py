@@ -18,7 +18,7 @@ Each step leaves alone what is already in the desired state, so a run that was i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -131,10 +131,15 @@ def take_over_here(mine: Report, tag: str) -> Choice:
 
 @dataclass(frozen=True)
 class Activation:
-    """The steps of a takeover once the lease is held. ``unfenced``: old holders that did not release and were not switched off by a person."""
+    """The steps of a takeover once the lease is held.
+
+    :param unfenced: Old holders that did not release and were not switched off by a person.
+    :param probe: Options of ip_probe.
+    """
 
     steps: tuple[Step, ...]
     unfenced: tuple[str, ...] = ()
+    probe: Mapping[str, Any] = field(default_factory=dict)
 
 
 def activate(
@@ -168,7 +173,8 @@ def activate(
         Step.START_DEPENDENTS: bool(resource.get("dependents")) and not (joined and recorded),
         Step.PROBE: bool((resource.get("probe") or {}).get("targets")),
     }
-    found = Activation(tuple(step for step, due in wanted.items() if due), unfenced)
+    probe = resource.get("probe") or {}
+    found = Activation(tuple(step for step, due in wanted.items() if due), unfenced, probe if wanted[Step.PROBE] else {})
     if held.get("renewed_by") != "checker":
         left = f"so it would be lost in {held.get('expires_in')} s; start holdfast-checker.service there"
         raise Refused(f"no checker renews the lease of {resource['tag']} on {node}, {left}", returns={"plan": asdict(found)})
@@ -194,6 +200,31 @@ def address_failed(cause: str, shown: Mapping[str, Any]) -> WithoutAddress:
     if not links.spare:
         raise Refused(cause, returns={"plan": asdict(found)})
     return found
+
+
+def without_links(tag: str, node: str, down: str) -> None:
+    """Raises `Refused` if the node has only lost its links (``down``, in words), so that nothing is rolled back."""
+    if down:
+        raise Refused(
+            f"{tag} is held by {node} and not in service, as {down} there; its checker goes on as soon as a link is back, or run holdfast.ha.recover"
+        )
+
+
+def held(tag: str, checker: Mapping[str, Any], epoch: int) -> None:
+    """Raises `Refused` unless the checker holds the lease since that acquisition, and the address is up.
+
+    The checker holds what it has renewed in time, so the store need not be asked.
+    """
+    if not (checker.get("held") and checker.get("serving") and checker.get("epoch") == epoch):
+        why = checker.get("error") or f"{checker.get('holder') or 'nobody'} holds it"
+        raise Refused(f"the lease of {tag} was lost on the way ({why})")
+
+
+def held_in_store(tag: str, node: str, record: Mapping[str, Any], epoch: int) -> None:
+    """Raises `Refused` unless the store has this node as the holder since that acquisition."""
+    if record.get("holder") != node or record.get("epoch") != epoch:
+        now = f"{record.get('holder') or 'nobody'} holds it, epoch {record.get('epoch')}" if record else "its record is gone"
+        raise Refused(f"the lease of {tag} was lost on the way ({now})")
 
 
 def ec2_failed(cause: str, errors: Errors) -> str:

@@ -126,6 +126,21 @@ def _address_failed(facts: Facts) -> dict[str, Any]:
     return asdict(handover.address_failed(handover.cause_of(facts.result("failure")), facts.shown))
 
 
+def _without_links(facts: Facts) -> dict[str, Any]:
+    handover.without_links(facts.tag, facts.mine.node, facts.given["down"])
+    return {}
+
+
+def _held(facts: Facts) -> dict[str, Any]:
+    handover.held(facts.tag, facts.checker, facts.result("held")["epoch"])
+    return {}
+
+
+def _in_store(facts: Facts) -> dict[str, Any]:
+    handover.held_in_store(facts.tag, facts.mine.node, facts.result("read").get("record") or {}, facts.result("held")["epoch"])
+    return {}
+
+
 def _ec2_failed(facts: Facts) -> dict[str, Any]:
     return {"pending": handover.ec2_failed(handover.cause_of(facts.result("failure")), facts.given["errors"])}
 
@@ -189,6 +204,9 @@ DECISIONS: Mapping[str, Callable[[Facts], dict[str, Any]]] = {
     "kept": _kept,
     "not_acquired": _not_acquired,
     "rolled_back": _rolled_back,
+    "without_links": _without_links,
+    "held": _held,
+    "in_store": _in_store,
     "result": _result,
     "new_holder": _new_holder,
 }

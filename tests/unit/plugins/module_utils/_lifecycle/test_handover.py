@@ -113,6 +113,9 @@ def test_one_half_alone() -> None:
 # --- takeover ---------------------------------------------------------------------------------------------------------
 
 
+PROBE = {"targets": ["10.1.0.1"]}
+
+
 def activated(resource: dict[str, Any] = WEB, **changes: Any) -> Activation:
     given: dict[str, Any] = {"held": {}, "shown": {}, "checker": {}, "expired": False, "powered_off": [""], "joined": False, **changes}
     given["held"] = {"renewed_by": "checker", "changed": True, "taken_from": "", **given["held"]}
@@ -126,21 +129,21 @@ FENCED = (S.FENCE, S.ADDRESS, S.VERIFY_LEASE, S.EC2, S.START_DEPENDENTS, S.PROBE
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, Activation(ALL)),
-        ({"held": {"taken_from": "node-a"}}, Activation(FENCED, ("node-a",))),
-        ({"held": {"taken_from": "node-a,node-c"}, "powered_off": ["node-a"]}, Activation(FENCED, ("node-c",))),
+        ({}, Activation(ALL, (), PROBE)),
+        ({"held": {"taken_from": "node-a"}}, Activation(FENCED, ("node-a",), PROBE)),
+        ({"held": {"taken_from": "node-a,node-c"}, "powered_off": ["node-a"]}, Activation(FENCED, ("node-c",), PROBE)),
         (
             {"held": {"taken_from": "node-a"}, "powered_off": ["node-a"]},
-            Activation((S.ADDRESS, S.VERIFY_LEASE, S.EC2, S.START_DEPENDENTS, S.PROBE)),
+            Activation((S.ADDRESS, S.VERIFY_LEASE, S.EC2, S.START_DEPENDENTS, S.PROBE), (), PROBE),
         ),
         # The lease is held already: an earlier run, or the checker, has taken it and did not fence.
-        ({"held": {"changed": False}, "checker": {"over": "node-a"}}, Activation(FENCED, ("node-a",))),
-        ({"checker": {"over": "node-a"}, "shown": {"recorded": True}}, Activation(ALL)),
-        ({"expired": True}, Activation(FENCED)),
-        ({"joined": True, "shown": {"recorded": True}}, Activation((S.ADDRESS, S.EC2, S.PROBE))),
-        ({"joined": True}, Activation(ALL)),
-        ({"held": {"changed": False}}, Activation((S.ADDRESS, S.VERIFY_LEASE, S.EC2, S.START_DEPENDENTS, S.PROBE))),
-        ({"resource": {**WEB, "fence": "none"}, "held": {"taken_from": "node-a"}}, Activation(FENCED[1:], ("node-a",))),
+        ({"held": {"changed": False}, "checker": {"over": "node-a"}}, Activation(FENCED, ("node-a",), PROBE)),
+        ({"checker": {"over": "node-a"}, "shown": {"recorded": True}}, Activation(ALL, (), PROBE)),
+        ({"expired": True}, Activation(FENCED, (), PROBE)),
+        ({"joined": True, "shown": {"recorded": True}}, Activation((S.ADDRESS, S.EC2, S.PROBE), (), PROBE)),
+        ({"joined": True}, Activation(ALL, (), PROBE)),
+        ({"held": {"changed": False}}, Activation((S.ADDRESS, S.VERIFY_LEASE, S.EC2, S.START_DEPENDENTS, S.PROBE), (), PROBE)),
+        ({"resource": {**WEB, "fence": "none"}, "held": {"taken_from": "node-a"}}, Activation(FENCED[1:], ("node-a",), PROBE)),
         ({"resource": {"tag": "web", "address": "10.1.0.10/24"}, "held": {"taken_from": "node-a"}}, Activation((S.ADDRESS,), ("node-a",))),
     ],
 )
@@ -154,7 +157,7 @@ def test_a_lease_that_nobody_renews_is_not_used() -> None:
     assert raised.value.message == (
         "no checker renews the lease of web on node-b, so it would be lost in 7.2 s; start holdfast-checker.service there"
     )
-    assert raised.value.returns["plan"] == {"steps": FENCED, "unfenced": ("node-a",)}, "the rollback tells that the fence is due"
+    assert raised.value.returns["plan"] == {"steps": FENCED, "unfenced": ("node-a",), "probe": PROBE}, "the rollback tells that the fence is due"
 
 
 DOWN = {"primary_interface": "eth0", "primary_state": "down"}

@@ -82,7 +82,7 @@ def test_from_the_first_question_to_the_last_step() -> None:
     assert b["plan"]["steps"] == ["prepare", "transfer", "activate", "record"]
     held = {"renewed_by": "checker", "changed": True, "taken_from": "", "epoch": 7}
     assert asked("join", {**b, "held": held}) == {"join": False}
-    assert asked("activate", {**b, "held": held}) == {"steps": ["address", "ec2"], "unfenced": []}
+    assert asked("activate", {**b, "held": held}) == {"steps": ["address", "ec2"], "unfenced": [], "probe": {}}
     routes = {"routes": [{"destination": "10.1.0.10/32", "before": "eni-a", "after": "eni-b"}]}
     fence = {**b, "routes": routes, "association": {"skipped": True}, "unfenced": ["node-a"]}
     assert asked("fence", {**fence, "owners": {}}) == {"interfaces": ["eni-a"], "nodes": ["node-a"]}
@@ -119,6 +119,29 @@ def test_the_result() -> None:
     ill = {**given, "info": {"resources": [{**well, "health": "failed", "reasons": ["it is gone", "eth0 is down"]}]}}
     assert failing("result", ill) == "web on node-b is not as it should be: it is gone; eth0 is down"
     assert asked("result", {**ill, "check": True}) == {}
+
+
+def test_whether_the_lease_is_still_held() -> None:
+    b, held = planned("node-b"), {"epoch": 7}
+    lease = {"cluster": "c", "held": True, "serving": True, "epoch": 7, "holder": "node-b", "error": ""}
+
+    def with_lease(**changes: Any) -> dict[str, Any]:
+        return {**b, "held": held, "info": {"resources": [{**info("node-b")["resources"][0], "lease": {**lease, **changes}}]}}
+
+    assert asked("held", with_lease()) == {}
+    for changes in ({"held": False}, {"serving": False}, {"epoch": 8}):
+        assert failing("held", with_lease(**changes, holder="node-x")) == "the lease of web was lost on the way (node-x holds it)"
+    assert failing("held", with_lease(held=False, error="etcd cannot be reached")).endswith("(etcd cannot be reached)")
+    assert failing("held", with_lease(cluster="")).endswith("(nobody holds it)")
+    record = {"holder": "node-b", "epoch": 7}
+    assert asked("in_store", {**b, "held": held, "read": {"record": record}}) == {}
+    assert failing("in_store", {**b, "held": held, "read": {"record": {**record, "epoch": 8}}}).endswith("(node-b holds it, epoch 8)")
+    assert failing("in_store", {**b, "held": held, "read": {"record": {"holder": "", "epoch": 7}}}).endswith("(nobody holds it, epoch 7)")
+    assert failing("in_store", {**b, "held": held, "read": {"record": None}}).endswith("(its record is gone)")
+    assert asked("without_links", {**b, "down": ""}) == {}
+    assert failing("without_links", {**b, "down": "eth0 is down"}) == (
+        "web is held by node-b and not in service, as eth0 is down there; its checker goes on as soon as a link is back, or run holdfast.ha.recover"
+    )
 
 
 def test_who_acquired_it() -> None:
@@ -171,6 +194,9 @@ def test_every_decision_is_tried_here() -> None:
         "kept",
         "not_acquired",
         "rolled_back",
+        "held",
+        "in_store",
+        "without_links",
         "result",
         "new_holder",
     }
