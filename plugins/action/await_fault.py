@@ -20,11 +20,9 @@ from ansible.plugins.action import ActionBase
 _LONGEST = 65536
 #: What the task has then done, as the run's report tells it: the name of the task of the role local_recovery that does the same.
 _LED = "Let route table entries and Elastic IP lead here"
-_NOTHING: tuple[str, dict[str, Any]] = ("", {})
+_NOTHING: tuple[str, str, dict[str, Any]] = ("", "", {})
 #: So many resources are led at the same time.
 _AT_ONCE = 5
-#: The names of faults that the kernel has no part in.
-_ON_EC2 = frozenset({"source_dest_check", "routes", "elastic_ip"})
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -65,17 +63,19 @@ def _wait(result: dict[str, Any], line: socket.socket, aws: dict[str, Any]) -> d
         facts = {name: order[name] for name in ("tag", "reason", "faults")}
     except (ValueError, KeyError, TypeError):
         return _failed(result, "the checker sent something that is not an order; do its version and the collection's agree?")
+    from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.repair import source_route
+
     led = _lead(facts["tag"], facts["faults"], aws)
-    interface, own = led.pop(facts["tag"], _NOTHING)
-    others = {tag: answer for tag, (_link, answer) in led.items()}
+    interface, host, own = led.pop(facts["tag"], _NOTHING)
+    others = {tag: answer for tag, (_link, _host, answer) in led.items()}
     changed = sorted(tag for tag, answer in others.items() if answer.get("changed"))
     did = f"{_LED}, for {', '.join(changed)} too" if changed else _LED
     done = {"changed": True, "did": did} if changed or own.get("changed") else {"changed": False}
-    return {**result, **facts, "interface": interface, "led": own, "others": others, **done}
+    return {**result, **facts, "interface": interface, "led": own, "source_route": source_route(own, host, interface), "others": others, **done}
 
 
-def _lead(tag: str, faults: list[str], aws: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
-    """By tag: the link of the address and what ec2_resource answered, where there is something that needs no look at anything else.
+def _lead(tag: str, faults: list[str], aws: dict[str, Any]) -> dict[str, tuple[str, str, dict[str, Any]]]:
+    """By tag: the link of the address, the address and what ec2_resource answered, where there is something that needs no look at anything else.
 
     So it is where only EC2 is at fault, and where the checker has just put up an address that came from another node: the VPC leads there still.
     Other resources of this node whose recovery is ordered too are led with it: they would wait for their turn, and their clients as well.
@@ -83,7 +83,7 @@ def _lead(tag: str, faults: list[str], aws: dict[str, Any]) -> dict[str, tuple[s
     from ansible_collections.holdfast.ha.plugins.module_utils._control.client import ask
     from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError
 
-    under_way: dict[str, tuple[str, Future[dict[str, Any]]]] = {}
+    under_way: dict[str, tuple[str, str, Future[dict[str, Any]]]] = {}
     seen: set[str] = set()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
 
@@ -91,7 +91,7 @@ def _lead(tag: str, faults: list[str], aws: dict[str, Any]) -> dict[str, tuple[s
             """Whether there was anything to do."""
             seen.update(orders)
             tasks = {name: task for name, (here, wrong) in orders.items() if (task := _task(here, name, wrong, aws))}
-            under_way.update({name: (link, pool.submit(_answer, options)) for name, (link, options) in tasks.items()})
+            under_way.update({name: (link, host, pool.submit(_answer, options)) for name, (link, host, options) in tasks.items()})
             return bool(tasks)
 
         try:
@@ -100,10 +100,10 @@ def _lead(tag: str, faults: list[str], aws: dict[str, Any]) -> dict[str, tuple[s
             first = True
             while begin({one["tag"]: (one, one["ordered"]) for one in _others(seen)}) or first:
                 first = False
-                wait([answer for _link, answer in under_way.values()])
+                wait([answer for _link, _host, answer in under_way.values()])
         except (HoldfastError, KeyError):
             pass  # the whole repair will say why
-    return {name: (link, answer.result()) for name, (link, answer) in under_way.items()}
+    return {name: (link, host, answer.result()) for name, (link, host, answer) in under_way.items()}
 
 
 def _others(seen: set[str]) -> list[dict[str, Any]]:
@@ -116,13 +116,15 @@ def _others(seen: set[str]) -> list[dict[str, Any]]:
     return [one for one in ask("status")["resources"] if one["tag"] not in seen and one["ordered"] is not None]
 
 
-def _task(here: dict[str, Any], tag: str, faults: list[str], aws: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
-    """The link of the address, and the options of ec2_resource."""
+def _task(here: dict[str, Any], tag: str, faults: list[str], aws: dict[str, Any]) -> tuple[str, str, dict[str, Any]] | None:
+    """The link of the address, the address, and the options of ec2_resource."""
     from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError
-    from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import lead_here
+    from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import resource_options
+    from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.repair import ordered_on_ec2
     from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 
-    if not set(faults) <= _ON_EC2 or not (here["held"] and here["serving"]):
+    wanted = ordered_on_ec2(faults)
+    if not wanted or not (here["held"] and here["serving"]):
         return None
     try:
         known = Store().effective(tag)
@@ -131,8 +133,8 @@ def _task(here: dict[str, Any], tag: str, faults: list[str], aws: dict[str, Any]
     parts = known.resource.ec2 if known.resource is not None else None
     if parts is None or bool(known.in_service) != bool(faults):
         return None
-    options = lead_here(parts, known.address, known.interface, faults or _ON_EC2, aws)
-    return (known.interface, options) if options else None
+    options = resource_options(parts, known.address.host, known.interface, wanted, aws)
+    return (known.interface, known.address.host, options) if options else None
 
 
 def _answer(options: dict[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,7 @@ _AHEAD = (
     "ip_source_route",
     "lease",
     "lease_address",
+    "recovery_plan",
 )
 
 

@@ -87,6 +87,13 @@ led:
   type: dict
   sample:
     changed: true
+source_route:
+  description:
+    - The address and the interface for M(holdfast.ha.ip_source_route), so that replies from behind the Elastic IP use its interface.
+    - Empty if there is none, or if they use it already.
+  returned: success
+  type: dict
+  sample: {"address": "10.0.1.11", "interface": "eth0"}
 others:
   description: What M(holdfast.ha.ec2_resource) answered for other resources that were led at the same time, by tag.
   returned: success

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A node whose root is not to be trusted: the text that it answers with stays text on the controller, in every playbook that collects answers.
 
-The playbooks and roles are the real ones. The modules are replaced, because a node can answer with anything in their place. Each run is repeated
-with the oldest ansible-core that is supported, which `nox -s oldest` installs.
+The playbooks and roles are the real ones, and so are the modules that plan on the controller. The others are replaced, because a node can answer with
+anything in their place. Each run is repeated with the oldest ansible-core that is supported, which `nox -s oldest` installs.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ OLDEST = ROOT / ".nox/oldest/bin/python"
 ENGINES = {"default": Path(sys.executable), "oldest": OLDEST}
 #: A module that answers with one fixed JSON object, whatever it is asked.
 MODULE = "#!/usr/bin/python\n# WANT_JSON\nprint(r'''{}''')\n"
+#: The modules that run on the controller, by their action plugins.
+PLANS = [path.stem for path in (ROOT / "plugins/action").glob("*.py") if "(OnController)" in path.read_text(encoding="utf-8")]
 #: Without a `requires_ansible` that excludes them, the releases before CVE-2024-11079 was fixed evaluate such a text.
 HOSTILE = "{{ lookup('pipe', 'touch MARK; echo evaluated') }}"
 
@@ -77,6 +79,9 @@ def collection(place: Path, answers: Mapping[str, Any]) -> Path:
     """This collection, with modules that give these answers; the folder that Ansible is told of."""
     made = place / "ansible_collections/holdfast/ha"
     (made / "plugins/modules").mkdir(parents=True)
+    (made / "plugins/action").mkdir()
+    for name in PLANS:
+        (made / f"plugins/action/{name}.py").symlink_to(ROOT / f"plugins/action/{name}.py")
     for one in ROOT.iterdir():
         if one.name not in ("plugins", ".tree", ".nox", ".venv", ".git"):
             (made / one.name).symlink_to(one)
@@ -84,6 +89,9 @@ def collection(place: Path, answers: Mapping[str, Any]) -> Path:
         if one.name not in ("modules", "action"):
             (made / "plugins" / one.name).symlink_to(one)
     for one in (ROOT / "plugins/modules").glob("*.py"):
+        if one.stem in PLANS:
+            (made / "plugins/modules" / one.name).symlink_to(one)
+            continue
         answer = answers.get(one.stem, {"failed": True, "msg": HOSTILE})
         text = json.dumps({"changed": False, **answer}).replace("MARK", str(place / "evaluated"))
         (made / "plugins/modules" / one.name).write_text(MODULE.format(text))

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.repair import FAULTS
 from ansible_collections.holdfast.ha.plugins.module_utils._resource import schema
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,6 +103,11 @@ def test_resources_are_documented_as_the_core_takes_them(role: str, known: dict[
     if not documented:
         told = entry_points(role)["main"]["options"]["holdfast_resources"]["description"]
         assert "P(holdfast.ha.local_recovery#role)" in str(told), "it says neither what a resource is nor where that stands"
+
+
+def test_the_faults_that_a_recovery_takes_are_those_of_the_core() -> None:
+    option = entry_points("local_recovery")["main"]["options"]["local_recovery_faults"]
+    assert option["choices"] == option["default"] == [str(fault) for fault in FAULTS]
 
 
 def test_one_role_at_least_documents_resources() -> None:

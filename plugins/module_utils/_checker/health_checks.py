@@ -39,7 +39,7 @@ def look_by_probe(known: EffectiveResource, net: NetState, run: Runner, *, answe
     if known.resource is None or link is None:
         return None
     address = probe_from(known, link)
-    probe = probe_of(known, address, known.resource.probe)
+    probe = probe_of(known, link, known.resource.probe)
     try:
         targets_of(address, probe)
         verify(run, address, link.name, probe)

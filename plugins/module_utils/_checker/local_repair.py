@@ -81,7 +81,7 @@ class Reflexes:
             moved = replace(known, interface=to)
             link = self._address.kernel.links().link(to)
             source = probe_from(moved, link)
-            probe = probe_of(moved, source, known.resource.probe) if known.resource is not None else None
+            probe = probe_of(moved, link, known.resource.probe) if known.resource is not None else None
             if probe is not None:
                 targets_of(source, probe)
                 verify(self._address.kernel.run, source, to, probe)

@@ -172,8 +172,8 @@ class SwapTask:
     def _verification(self, state: ResourceSight, to: str, serving: bool) -> tuple[SwapAction, ...]:
         if not serving:
             return ()
-        address = probe_from(state.known, state.net.link(to))
-        probe = probe_of(state.known, address, self._wish.probe)
+        link = state.net.link(to)
+        address, probe = probe_from(state.known, link), probe_of(state.known, link, self._wish.probe)
         for number, target in enumerate(probe.targets):
             parse_gateway(target, address, f"targets/{number}")
         targets_of(address, probe)

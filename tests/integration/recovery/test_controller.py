@@ -86,19 +86,6 @@ def test_host_that_cannot_be_reached_keeps_what_it_has(cluster: Cluster, tmp_pat
     assert cluster.changes() == broken
 
 
-def test_in_service_on_both_nobody_is_repaired(cluster: Cluster, tmp_path: Path) -> None:
-    cluster.lab.node_b.hold(cluster.lab.place.vip, "eth0")
-    strike(cluster.lab, "sdc-on")
-    broken = cluster.changes()
-
-    run = cluster.recover(cluster.web, inventory=cluster.inventory(tmp_path))
-
-    assert run.status != 0
-    assert run.message == "web: in service on node-a and node-b; limit the run to the one that should keep it"
-    assert (changed(run), cluster.writes()) == ([], [])
-    assert cluster.changes() == broken
-
-
 def test_nobody_has_to_name_the_python_that_has_the_libraries(cluster: Cluster, tmp_path: Path) -> None:
     """The node's own Python lacks them; that of the role monitor is used as soon as it is there."""
     bare = tmp_path / "bare"

@@ -16,26 +16,20 @@ from lab.faults import strike
 
 
 @pytest.mark.parametrize(
-    ("wrong", "variables", "says"),
+    ("wrong", "says"),
     [
-        ({}, {"local_recovery_tags": ["web", "wbe"]}, "No resource has the tag wbe; there is web."),
-        ({}, {"local_recovery_faults": ["route"]}, "route"),
-        ({"address": "10.1.0.10"}, {}, "address: '10.1.0.10' is not an address in CIDR notation; it needs a prefix length"),
-        ({"interface": "eth0; touch /tmp/holdfast-was-here"}, {}, "is not an interface name"),
-        ({"backup_interface": "eth0"}, {}, "eth0 is the interface itself"),
-        ({"tag": "../web"}, {}, "is not a tag"),
-        ({"tag": "web" * 400_000}, {}, "is not a text of 1 to 256 printable characters"),
-        ({"adress": "10.1.0.10/32"}, {}, "holdfast_resources.adress"),
-        ({"ec2": {"route_tables": ["tgw-1"]}}, {}, "is not the id of a route table"),
+        ({"address": "10.1.0.10"}, "address: '10.1.0.10' is not an address in CIDR notation; it needs a prefix length"),
+        ({"tag": "web" * 400_000}, "is not a text of 1 to 256 printable characters"),
     ],
-    ids=lambda value: str(value)[:40] if isinstance(value, str) else "",
+    ids=["address", "tag"],
 )
-def test_refused_before_anything_changes(cluster: Cluster, wrong: dict[str, Any], variables: dict[str, Any], says: str) -> None:
+def test_refused_before_anything_changes(cluster: Cluster, wrong: dict[str, Any], says: str) -> None:
+    """Of each way that bad input takes, one; every row is in the tables of the core."""
     for trouble in ("forgotten-table", "address-deleted"):
         strike(cluster.lab, trouble)
     broken = cluster.changes()
 
-    run = cluster.recover({**cluster.web, **wrong}, **variables)
+    run = cluster.recover({**cluster.web, **wrong})
 
     assert run.status != 0
     assert says in run.message

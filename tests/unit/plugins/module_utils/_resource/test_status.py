@@ -185,13 +185,14 @@ def test_probed_from(ec2: dict[str, Any], held: tuple[str, ...], source: str) ->
 
 
 @pytest.mark.parametrize(
-    ("ec2", "given", "source", "targets"),
+    ("ec2", "given", "held", "targets"),
     [
         ({"route_tables": "all"}, (), "10.0.1.11/24", ("10.0.1.1",)),
         ({"route_tables": "all"}, ("10.0.9.9",), "10.0.1.11/24", ("10.0.9.9",)),
         ({"route_tables": "all"}, (), "10.1.0.10/32", ()),
+        ({"elastic_ip": "203.0.113.5"}, (), "10.0.1.11/24", ("10.0.1.1",)),
         ({}, (), "10.0.1.11/24", ()),
     ],
 )
-def test_probe_targets(ec2: dict[str, Any], given: tuple[str, ...], source: str, targets: tuple[str, ...]) -> None:
-    assert probe_of(_known(**ec2), Address.parse(source), Probe(given)).targets == targets
+def test_probe_targets(ec2: dict[str, Any], given: tuple[str, ...], held: str, targets: tuple[str, ...]) -> None:
+    assert probe_of(_known(**ec2), _link(held), Probe(given)).targets == targets
