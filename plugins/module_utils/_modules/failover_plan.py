@@ -142,7 +142,8 @@ def _in_store(facts: Facts) -> dict[str, Any]:
 
 
 def _ec2_failed(facts: Facts) -> dict[str, Any]:
-    return {"pending": handover.ec2_failed(handover.cause_of(facts.result("failure")), facts.given["errors"])}
+    failure = facts.result("failure")
+    return {"pending": handover.ec2_failed(handover.cause_of(failure), failure.get("errors") or ())}
 
 
 def _fence(facts: Facts) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def test_from_the_first_question_to_the_last_step() -> None:
     fence = {**b, "routes": routes, "association": {"skipped": True}, "unfenced": ["node-a"]}
     assert asked("fence", {**fence, "owners": {}}) == {"interfaces": ["eni-a"], "nodes": ["node-a"]}
     assert asked("fence", {**fence, "owners": {"results": [{"instance_id": "i-a"}]}})["interfaces"] == ["eni-a"]
-    assert asked("ec2_failed", {**b, "failure": {"msg": "no reply"}, "errors": [{"transient": True, "denied": False}]}) == {"pending": "no reply"}
+    assert asked("ec2_failed", {**b, "failure": {"msg": "no reply", "errors": [{"transient": True, "denied": False}]}}) == {"pending": "no reply"}
 
 
 def test_what_could_not_be_repaired_is_known_by_its_host_and_tag() -> None:
