@@ -14,7 +14,7 @@ order, and asks again after an answer that changes the plan. A run may end after
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -49,9 +49,6 @@ class NotRepaired(HoldfastError):
     """A recovery ends here. ``returns`` has the ``errors`` of the cause and what the run needs to know of it."""
 
     kind = "not_repaired"
-
-
-# --- where --------------------------------------------------------------------------------------------------------------
 
 
 def select(tags: Sequence[str], known: Sequence[str]) -> list[int]:
@@ -92,12 +89,9 @@ def choose(tag: str, host: str, alone: bool, observed: Mapping[str, Answer], clu
         return Choice(holders == [host], host in claims)
     if holders:
         raise Refused(f"in service on {' and '.join(holders)}; limit the run to the one that should keep it", tag=tag)
-    if not ruled:
-        advice = "limit the run to the node that should have it (--limit NODE)"
-    elif lease.get("held"):
+    if ruled and lease.get("held"):
         raise Refused("its lease is held here, but it is not in service yet; run holdfast.ha.recover", tag=tag)
-    else:
-        advice = f"run holdfast.ha.switchover -e tag={tag} -e to=NODE"
+    advice = f"run holdfast.ha.switchover -e tag={tag} -e to=NODE" if ruled else "limit the run to the node that should have it (--limit NODE)"
     raise Refused(f"in service on none of the hosts that answered; {advice}", tag=tag)
 
 
@@ -107,8 +101,8 @@ def _is_ruled(lease: Mapping[str, Any], cluster: str | None) -> bool:
 
 def _in_service(observed: Mapping[str, Any], cluster: str | None) -> bool:
     lease = observed.get("lease") or {}
-    serves = bool(observed.get("in_service"))
-    return serves and (not _is_ruled(lease, cluster) or bool(lease.get("held") and observed.get("recorded")))
+    active = not _is_ruled(lease, cluster) or (lease.get("held") and observed.get("recorded"))
+    return bool(observed.get("in_service") and active)
 
 
 # --- the steps ----------------------------------------------------------------------------------------------------------
@@ -248,28 +242,25 @@ def after_address(now: Situation, plan: Plan, failure: Answer) -> Plan:
     Raises `NotRepaired` if there is no backup interface, or if the interface is not to blame.
     """
     cause, link = _cause(failure), now.observed.get("backup_interface")
-    if link is None:
-        raise NotRepaired(f"{cause['msg']} (no backup interface is defined)", returns={"errors": cause["errors"]})
-    if _OF_THE_INTERFACE.isdisjoint(_kinds(cause)):
-        raise NotRepaired(cause["msg"], returns={"errors": cause["errors"]})
+    if link is None or _OF_THE_INTERFACE.isdisjoint(_kinds(cause)):
+        hint = " (no backup interface is defined)" if link is None else ""
+        raise NotRepaired(f"{cause['msg']}{hint}", returns={"errors": cause["errors"]})
     leased = {} if now.cluster is None or now.foreseen else {"lease_address": _leased(now, link)}
-    follows = _point(now, link, FAULTS)
-    steps = {"ip_swap_interface": _swap(now, link), **leased, **follows.steps}
-    return replace(plan, interface=link, steps=steps, refused=follows.refused)
+    steps = {"ip_swap_interface": _swap(now, link), **leased, **_point(now, link, FAULTS).steps}
+    return replace(plan, interface=link, steps=steps)
 
 
-def after_ec2(now: Situation, plan: Plan, answers: Iterable[Answer]) -> Plan:
+def after_ec2(now: Situation, plan: Plan, answers: Sequence[Answer]) -> Plan:
     """What is left after the answers of EC2: replies from behind the Elastic IP have to use its interface.
 
     What a step was refused does not keep the others from being tried. Raises `NotRepaired` if something was refused and nothing is left to try.
     """
-    answers = [answer for answer in answers if not answer.get("skipped")]
     failed = [_cause(answer) for answer in answers if answer.get("failed")]
     gone = [cause["msg"] for cause in failed if _kinds(cause) == {PartlyMissing.kind}]
     refused = (*plan.refused, *(cause for cause in failed if _kinds(cause) != {PartlyMissing.kind}))
     route = next(filter(None, (source_route(answer, now.host, plan.interface) for answer in answers)), None)
     steps = {"ip_source_route": {**route, **now.gateway(plan.interface)}} if route else {}
-    left = replace(plan, steps=steps, refused=refused, lacking=(*plan.lacking, *gone))
+    left = replace(plan, steps=steps, refused=refused, lacking=tuple(dict.fromkeys([*plan.lacking, *gone])))
     if refused and not steps:
         message = "; ".join(dict.fromkeys(cause["msg"] for cause in refused))
         errors = [error for cause in refused for error in cause["errors"]]
@@ -358,9 +349,8 @@ def reads(now: Situation) -> tuple[dict[str, Options], list[str]]:
     """What the status needs besides the observation: the step ``ec2_resource``, to run in check mode, and the units of the dependents."""
     if not now.observed.get("in_service"):
         return {}, []
-    dependents = now.resource.get("dependents") or ()
-    steps = {name: options for name, options in point(replace(now, interfaces={}), FAULTS).steps.items() if name == "ec2_resource"}
-    return steps, [one["service"] for one in dependents if one.get("service")]
+    units = [one["service"] for one in now.resource.get("dependents") or () if one.get("service")]
+    return dict(point(replace(now, interfaces={}), FAULTS).steps), units
 
 
 def status_entry(now: Situation, answer: Answer, states: Mapping[str, str]) -> dict[str, Any]:
@@ -378,7 +368,7 @@ def status_entry(now: Situation, answer: Answer, states: Mapping[str, str]) -> d
         "node": str(now.observed.get("info")).split()[0],
         "ec2": {
             "error": failure["msg"] if failure and _kinds(failure) != {PartlyMissing.kind} else "",
-            # A recovery does not change an entry that targets a gateway, an endpoint or the like.
+            # An entry that targets a gateway or an endpoint is not the resource's.
             "routes": [route for route in routes if str(route["after"]).startswith("eni-")],
             "source_dest_check": (answer.get("source_dest_check") or {}).get("before"),
             "elastic_ip": now.parts.elastic_ip if now.parts else None,

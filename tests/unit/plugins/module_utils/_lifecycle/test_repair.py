@@ -163,6 +163,7 @@ ADDRESS, LEASED, EC2 = ["ip_address", "ip_probe"], ["lease_address", "ip_probe"]
         (situation(), ["source_dest_check"], ["ec2_source_dest_check"]),
         (situation(), ["source_dest_check", "elastic_ip"], ["ec2_source_dest_check", *EC2]),
         (situation({**WEB, "ec2": {"elastic_ip": EIP}}), ["source_dest_check", "routes"], []),
+        (situation({**WEB, "ec2": {"elastic_ip": EIP}}), ["source_dest_check"], []),
         (situation({**WEB, "ec2": {"elastic_ip": EIP}}), FAULTS, [*ADDRESS, *EC2]),
         (situation({**WEB, "ec2": {}}), FAULTS, ADDRESS),
         (situation({"tag": "web", "address": VIP, "interface": "eth0"}, metadata={}), FAULTS, ADDRESS),
@@ -249,6 +250,12 @@ def test_a_recovery_probes_as_the_checker_does(ec2: Any, address: str, held: tup
     assert tuple(planned.get("targets", ())) == probe.targets
 
 
+def test_a_link_is_not_probed_from_the_protected_address_that_ec2_delivers_to_it() -> None:
+    listed = {"interface": "eth0", "gateway": "10.0.1.1", "private_ip_addresses": ["10.0.1.20", "10.0.1.11"]}
+    now = situation({**WEB, "address": "10.0.1.20/24"}, metadata={"network_interfaces": [listed]})
+    assert repair.repair(now, FAULTS).steps["ip_probe"]["address"] == "10.0.1.11"
+
+
 # --- what follows from an answer --------------------------------------------------------------------------------------
 
 
@@ -262,6 +269,11 @@ def test_another_interface_may_cure_it(kind: str) -> None:
     assert plan.steps["ec2_resource"]["interface"] == plan.interface == "eth1"
     assert plan.steps["ec2_resource"]["disable_source_dest_check"] is True
     assert (plan.lacking, plan.again) == (("kept",), True)
+
+
+def test_a_check_before_there_is_a_checker_moves_the_address_without_a_lease() -> None:
+    now = situation(cluster="prod", check=True)
+    assert names(repair.after_address(now, repair.repair(now, FAULTS), failure("not_converged"))) == ["ip_swap_interface", "ec2_resource"]
 
 
 @pytest.mark.parametrize(
@@ -329,8 +341,10 @@ def test_a_table_that_was_deleted_fails_nothing() -> None:
     left = repair.after_ec2(now, repair.repair(now, FAULTS), [SKIPPED, {**failure("partly_missing", msg="no table"), **ITSELF}])
     assert (left.lacking, left.refused, left.steps) == (("no table",), (), {})
     assert repair.verified(now, left).lacking == ("no table",)
-    with pytest.raises(NotRepaired, match="no table; denied"):
+    assert repair.verified(replace(now, observed={**now.observed, "health": "failed"}), left).lacking == ("no table",)
+    with pytest.raises(NotRepaired, match="no table; denied") as stopped:
         repair.after_ec2(now, repair.repair(now, FAULTS), [SKIPPED, failure("partly_missing", "service_error", msg="no table; denied")])
+    assert stopped.value.returns["lacking"] == []
 
 
 def test_silent_metadata_is_reported_once_the_address_is_back() -> None:
