@@ -110,8 +110,8 @@ options:
     elements: str
     default: []
 seealso:
-  - plugin: holdfast.ha.local_recovery
-    plugin_type: role
+  - module: holdfast.ha.ip_resource_info
+  - module: holdfast.ha.ec2_resource
 """
 
 EXAMPLES = r"""
