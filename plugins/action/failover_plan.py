@@ -4,7 +4,11 @@
 
 from __future__ import annotations
 
+# Ansible loads this file before it forks a worker for a task, which then need not import the module.
+from ansible_collections.holdfast.ha.plugins.modules import failover_plan
 from ansible_collections.holdfast.ha.plugins.plugin_utils._in_worker import OnController
+
+__all__ = ["ActionModule", "failover_plan"]
 
 
 class ActionModule(OnController):
