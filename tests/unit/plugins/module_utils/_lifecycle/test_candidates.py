@@ -198,6 +198,7 @@ AUTOMATIC = Wish("web", automatic=True)
         (FAILOVER, (A, C, B), ("node-a", "node-a", "node-b")),
         (FAILOVER, (A, replace(B, reasons=("eth0 is down",)), C), ("node-a", "node-a", "node-c")),
         (FAILOVER, (A, replace(B, priority=None), C), ("node-a", "node-a", "node-b")),
+        (FAILOVER, (A, replace(B, priority=None), replace(C, priority=5)), ("node-a", "node-a", "node-c")),
         (Wish("web", to="node-c"), (A, B, C), ("node-a", "node-a", "node-c")),
         (Wish("web", to="10.0.0.3"), (A, B, replace(C, host="10.0.0.3")), ("node-a", "node-a", "node-c")),
         (Wish("web", to="node-a"), (A, B), ("node-a", "", "node-a")),
@@ -307,6 +308,8 @@ def test_alone_it_releases_to_the_peer_that_is_ready() -> None:
         (ALONE, replace(A, peers=(peer("node-b", ready=False, reason="it is paused"),)), "(node-b: it is paused)"),
         (ALONE, replace(A, peers=(peer("node-b", ready=False),)), "(node-b: it is not ready)"),
         (replace(ALONE, to="node-c"), B, "(node-c is another node; run this there, or from a controller)"),
+        (replace(ALONE, to="node-c"), replace(B, peers=(peer("node-c"),)), "(node-c is another node; run this there, or from a controller)"),
+        (ALONE, replace(B, reasons=("eth0 is down",), peers=(peer("node-c"),)), "(node-b: eth0 is down)"),
         (ALONE, replace(B, peers=(peer("node-a", held=True),)), "node-a holds web and is alive; run this on node-a, or from a controller"),
     ],
 )

@@ -238,6 +238,7 @@ def test_whom_to_fence(changes: dict[str, Any], expected: Fence) -> None:
             "fence: source_dest_check is not certain whom it would hit: what belongs to web leads to eni-x and eni-a of i-x and i-a, and "
             "node-a is i-a",
         ),
+        ({"owners": [{"instance_id": "i-a"}, {"instance_id": "i-x"}], "instances": {}}, "leads to eni-a of i-a and i-x, and node-a is none of"),
         ({"owners": [{"instance_id": "i-x"}]}, "leads to eni-a of i-x, and node-a is i-a"),
         ({"owners": [{"instance_id": None}]}, "leads to eni-a of no instance, and node-a is i-a"),
         ({"owners": [{"instance_id": "i-b"}], "unfenced": []}, "leads to eni-a of i-b, and node-a or node-c is i-a or i-c"),
@@ -274,6 +275,7 @@ def test_why_it_stays() -> None:
     [
         (GONE, "node-a holds it", False, ["node-b"], "; node-a cannot be reached from here, yet it still renews its lease: see to the way to it"),
         (GONE, "etcd cannot be reached", False, ["node-b"], ""),
+        (replace(GONE, holder="node-b"), "the checker of node-b is busy", False, ["node-b"], ""),
         (THERE, "node-a holds it", True, ["node-a", "node-b"], ""),
         (
             THERE,
