@@ -20,6 +20,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.assess impo
     judge,
     plan_elastic_ip,
 )
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.faults import Fault
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy_values import CheckResult
 from ansible_collections.holdfast.ha.plugins.module_utils._net.probe import verify
 from ansible_collections.holdfast.ha.plugins.module_utils._net.probe_options import targets_of
@@ -46,7 +47,7 @@ def look_by_probe(known: EffectiveResource, net: NetState, run: Runner, *, answe
     except BadInput:
         return None
     except ProbeFailed as error:
-        return CheckResult("probe", Health.FAILED, ("probe",), (error.message,)) if probe.targets or answered else None
+        return CheckResult("probe", Health.FAILED, (Fault.PROBE,), (error.message,)) if probe.targets or answered else None
     except HoldfastError as error:
         return CheckResult("probe", Health.UNKNOWN, (), (error.message,))
     return CheckResult("probe", Health.HEALTHY)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.address import Grant, ProtectedAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address
-from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy_values import ELASTIC_IP_SOURCE_ROUTE, SOURCE_ROUTE, STRAY
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.faults import Fault
 from ansible_collections.holdfast.ha.plugins.module_utils._net.probe import verify
 from ansible_collections.holdfast.ha.plugins.module_utils._net.probe_options import targets_of
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
@@ -38,20 +38,20 @@ class Reflexes:
     def __init__(self, address: ProtectedAddress, grant: Grant, gateway: Callable[[str], str | None]) -> None:
         self._address, self._grant, self._gateway = address, grant, gateway
 
-    def repair(self, faults: tuple[str, ...], *, unique: bool, seen: NetState | None = None, own: Address | None = None) -> Repaired:
+    def repair(self, faults: tuple[Fault, ...], *, unique: bool, seen: NetState | None = None, own: Address | None = None) -> Repaired:
         """Repair what can be repaired here. Raises `HoldfastError` for what cannot.
 
         :param unique: See `ProtectedAddress.bring_up`.
         :param seen: The links as they were seen a moment ago, where they were.
         :param own: The private address that the Elastic IP is associated with, where that is known and another one.
         """
-        if faults == (STRAY,):
+        if faults == (Fault.STRAY,):
             self._address.take_down()
             return Repaired("removed it, since another node holds the lease", None)
         known = self._address.known()
-        if ELASTIC_IP_SOURCE_ROUTE in faults and own is not None:
+        if Fault.ELASTIC_IP_SOURCE_ROUTE in faults and own is not None:
             self._address.route_replies(own, self._gateway(known.interface))
-            if faults == (ELASTIC_IP_SOURCE_ROUTE,):
+            if faults == (Fault.ELASTIC_IP_SOURCE_ROUTE,):
                 return Repaired(f"made the replies of {own.host} leave by {known.interface}", known.interface)
         net = seen if seen is not None else self._address.kernel.links()
         link = net.find(known.interface)
@@ -62,7 +62,7 @@ class Reflexes:
         if link is not None and link.up and not unique:
             self._address.put_back(self._grant, net)
         self._address.bring_up(self._grant, self._gateway(known.interface), unique=unique)
-        only_replies = set(faults) <= {SOURCE_ROUTE, ELASTIC_IP_SOURCE_ROUTE}
+        only_replies = set(faults) <= {Fault.SOURCE_ROUTE, Fault.ELASTIC_IP_SOURCE_ROUTE}
         what = f"made its replies leave by {known.interface}" if only_replies else f"put it on {known.interface}"
         return Repaired(what, known.interface)
 

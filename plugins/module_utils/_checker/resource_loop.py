@@ -38,12 +38,10 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle import poli
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.assess import INACTIVE, Ec2CheckResult, look_at_dependents, look_at_kernel
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.candidates import preference
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.claim import Candidate, Situation, claim_at
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.faults import Fault
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy_values import (
-    ELASTIC_IP_SOURCE_ROUTE,
     LONG_AGO,
     NEVER,
-    SOURCE_ROUTE,
-    TAKEOVER,
     Action,
     CheckDone,
     CheckNow,
@@ -179,7 +177,7 @@ class ResourceLoop(threading.Thread):
         self._first: AddAddress | None = None
         self._was_foreseen = False
         #: By fault, until when it is known that nothing would change the link of the replies.
-        self._replies_known_until: dict[str, float] = {}
+        self._replies_known_until: dict[Fault, float] = {}
         #: The private address that the Elastic IP is associated with here, as EC2 said last.
         self._elastic_ip_on: Address | None = None
         self._announcements = Announcements()
@@ -497,7 +495,7 @@ class ResourceLoop(threading.Thread):
         """Whether they leave by the link of the address; also those of the Elastic IP, where it is associated with another address of that link."""
         own = self._elastic_ip_on
         there = own is not None and any(held.address.ip == own.ip for held in link.addresses)
-        wanted = ((SOURCE_ROUTE, None), *(((ELASTIC_IP_SOURCE_ROUTE, own),) if there else ()))
+        wanted = ((Fault.SOURCE_ROUTE, None), *(((Fault.ELASTIC_IP_SOURCE_ROUTE, own),) if there else ()))
         found = [(fault, why, of) for fault, of in wanted if (why := self._astray(fault, of, link, net)) is not None]
         reasons = tuple(why.reason if of is None else f"the Elastic IP is associated with {of.host}: {why.reason}" for _fault, why, of in found)
         faults = tuple(fault for fault, why, _of in found if why.repairable)
@@ -505,7 +503,7 @@ class ResourceLoop(threading.Thread):
             return CheckResult("kernel", Health.UNKNOWN, (), reasons)
         return CheckResult("kernel", Health.FAILED if faults else Health.HEALTHY, faults, reasons)
 
-    def _astray(self, fault: str, of: Address | None, link: Link, net: NetState) -> Astray | None:
+    def _astray(self, fault: Fault, of: Address | None, link: Link, net: NetState) -> Astray | None:
         """Why replies leave by another link. Where nothing would change that, it is not asked at each look, unless a rule changes."""
         now = self._clock()
         try:
@@ -556,7 +554,7 @@ class ResourceLoop(threading.Thread):
         begin, self._permit = self._clock(), self.holder.permit
         outage, ok = action.faults, True
         try:
-            unique = TAKEOVER in action.faults and not self.holder.handed and self.holder.taken
+            unique = Fault.TAKEOVER in action.faults and not self.holder.handed and self.holder.taken
             fresh = self._seen is not None and begin - self._seen[0] < _FRESH
             seen = self._seen[1] if self._seen is not None and fresh else None
             done = self._reflexes.repair(action.faults, unique=unique, seen=seen, own=self._elastic_ip_on)
@@ -567,7 +565,7 @@ class ResourceLoop(threading.Thread):
         except HoldfastError as error:
             ok, what, message = False, "tried to repair it in the kernel", error.message
         took = self._clock() - begin
-        name = "takeover" if TAKEOVER in outage else "reflex"
+        name = "takeover" if Fault.TAKEOVER in outage else "reflex"
         more = {**({"message": message} if message else {}), **({"foreseen": True} if self._was_foreseen else {})}
         self._context.log(name, tag=self.tag, ok=ok, what=what, faults=list(outage), seconds=round(took, 4), **more)
         self._over(ok, took, what, message)

@@ -22,7 +22,8 @@ from ansible_collections.holdfast.ha.plugins.module_utils._core.model import (
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2 import plan, plan_interface
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import DesiredRoutes
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan_interface import DesiredElasticIp, EipAction
-from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy_values import ADDRESS, DEPENDENTS, LINK, STRAY, CheckResult
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.faults import Fault
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy_values import CheckResult
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import EffectiveResource
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import address_faults, address_health
@@ -41,11 +42,11 @@ def look_at_kernel(known: EffectiveResource, net: NetState, *, held: bool, elsew
     if health is Health.HEALTHY:
         return CheckResult("kernel", health)
     if not held:
-        return CheckResult("kernel", health, (STRAY,), reasons)
+        return CheckResult("kernel", health, (Fault.STRAY,), reasons)
     link = net.find(known.interface)
     down = link is None or not link.up
     missing = bool(address_faults(known.address, known.interface, net))
-    return CheckResult("kernel", health, ((LINK,) if down else ()) + ((ADDRESS,) if missing else ()), reasons)
+    return CheckResult("kernel", health, ((Fault.LINK,) if down else ()) + ((Fault.ADDRESS,) if missing else ()), reasons)
 
 
 def look_at_dependents(states: Mapping[str, str], *, meant_to_run: bool) -> CheckResult | None:
@@ -58,7 +59,7 @@ def look_at_dependents(states: Mapping[str, str], *, meant_to_run: bool) -> Chec
         return None
     dead = tuple(f"{unit} is {state}" for unit, state in states.items() if state in INACTIVE)
     if dead and meant_to_run:
-        return CheckResult("dependents", Health.FAILED, (DEPENDENTS,), dead)
+        return CheckResult("dependents", Health.FAILED, (Fault.DEPENDENTS,), dead)
     others = tuple(f"{unit} is {state}" for unit, state in states.items() if state not in (*INACTIVE, "active", "reloading"))
     if dead or others:
         return CheckResult("dependents", Health.UNKNOWN, (), (*(f"{one}: it was stopped on purpose" for one in dead), *others))
@@ -74,7 +75,7 @@ class Ec2CheckResult:
 
     error: str = ""
     refusal: str = ""
-    faults: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
     reasons: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
     routes_right: int | None = None
@@ -84,7 +85,7 @@ class Ec2CheckResult:
     elastic_ip_right: bool | None = None
     elastic_ip_on: str | None = None
 
-    def with_fault(self, fault: str, *reasons: str) -> Ec2CheckResult:
+    def with_fault(self, fault: Fault, *reasons: str) -> Ec2CheckResult:
         """With one more thing that is wrong."""
         return replace(self, faults=(*self.faults, fault), reasons=(*self.reasons, *reasons))
 
@@ -129,12 +130,12 @@ def _judge_routes(
     found = ((table.id, plan.entry(table, destination)) for table in tables)
     entries = {table: one for table, one in found if one is not None and plan.may_replace(one, wish)}
     if plan_interface.plan_source_dest_check(False, eni):
-        sight = sight.with_fault("source_dest_check", f"the source/destination check of {eni.id} is on")
+        sight = sight.with_fault(Fault.SOURCE_DEST_CHECK, f"the source/destination check of {eni.id} is on")
     wrong = plan.plan_routes(wish, tables)
     if wrong:
         told = [f"{destination} in {action.route_table_id} {_leads(entries.get(action.route_table_id))}" for action in wrong[:_MOST_TOLD]]
         more = [f"and in {len(wrong) - _MOST_TOLD} more route tables"] if len(wrong) > _MOST_TOLD else []
-        sight = sight.with_fault("routes", *told, *more)
+        sight = sight.with_fault(Fault.ROUTES, *told, *more)
     right, gone = sum(plan.is_right(one, wish) for one in entries.values()), plan.lost(wish, tables)
     sight = replace(sight, lacking=(plan.without_tables(gone),) if gone else ())
     return replace(sight, routes_right=right, routes_total=len(entries) + len(gone), source_dest_check=eni.source_dest_check)
@@ -173,5 +174,5 @@ def _judge_elastic_ip(sight: Ec2CheckResult, known: EffectiveResource, parts: Ec
     except Refused as error:
         wrong, cause = True, error.message
     if wrong:
-        return replace(sight.with_fault("elastic_ip", cause), elastic_ip_right=False)
+        return replace(sight.with_fault(Fault.ELASTIC_IP, cause), elastic_ip_right=False)
     return replace(sight, elastic_ip_right=True, elastic_ip_on=next(one.private_ip for one in eni.addresses if one.public_ip == public_ip))

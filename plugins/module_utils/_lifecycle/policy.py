@@ -17,17 +17,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import TypeVar
 
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Health
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.faults import Fault
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy_values import (
-    ADDRESS,
-    DEPENDENTS,
-    ELASTIC_IP_SOURCE_ROUTE,
-    IN_THE_KERNEL,
     LONG_AGO,
     NEVER,
-    STRAY,
-    TAKEOVER,
     Action,
     CheckDone,
     CheckHistory,
@@ -51,6 +47,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy_valu
     Step,
 )
 
+_T = TypeVar("_T")
 #: Doubling goes no further; `Checks.backoff_max` comes long before.
 _MOST_DOUBLINGS = 30
 #: So many reflexes in a row are made without the fault being seen to be well in between: it may come back while one is at work.
@@ -99,12 +96,12 @@ def health(state: State) -> Health:
     return Health.HEALTHY
 
 
-def faults(state: State) -> tuple[str, ...]:
+def faults(state: State) -> tuple[Fault, ...]:
     """The names of what is wrong and confirmed."""
     return _unique(fault for track in state.tracks.values() if track.failed for fault in track.last.faults)  # none of an unknown one
 
 
-def ordered(state: State) -> tuple[str, ...] | None:
+def ordered(state: State) -> tuple[Fault, ...] | None:
     """What is wrong by the order of the recovery that is under way, which may wait for its turn still; ``None`` where none is."""
     return _names(state.work.faults) if state.work is not None and state.work.kind == "recover" else None
 
@@ -130,8 +127,8 @@ def undone_in_kernel(state: State) -> str:
 
 def would_put_back(state: State, now: float) -> bool:
     """Whether a reflex would follow at once, were the address looked for now and not found."""
-    _after, actions = step(state, CheckDone(now, CheckResult("kernel", Health.FAILED, (ADDRESS,))))
-    return Reflex((ADDRESS,)) in actions
+    _after, actions = step(state, CheckDone(now, CheckResult("kernel", Health.FAILED, (Fault.ADDRESS,))))
+    return Reflex((Fault.ADDRESS,)) in actions
 
 
 def is_flapping(state: State, now: float) -> bool:
@@ -190,7 +187,7 @@ def _looked(state: State, look: CheckResult) -> Step:
 
 def _well(state: State) -> State:
     """A resource that works starts counting anew; the flap limit goes on counting."""
-    if faults(state) or health(state) is not Health.HEALTHY or TAKEOVER in _unfinished(state):
+    if faults(state) or health(state) is not Health.HEALTHY or Fault.TAKEOVER in _unfinished(state):
         return state
     return replace(state, failures=0, next_at=LONG_AGO)
 
@@ -211,16 +208,16 @@ def _reflex_ended(state: State, event: ReflexEnded) -> State:
     """The playbook follows in any case: it verifies, finishes what is left and records. Who is at work on the resource does so anyway."""
     alone = state.work is not None and state.work.kind == "reflex"
     faults_done = state.work.faults if state.work is not None and alone else tuple(name for name, _at in state.mended)
-    put_back = [fault for fault in faults_done if fault in IN_THE_KERNEL] if event.ok and TAKEOVER not in faults_done else []
+    put_back = [fault for fault in faults_done if fault.in_kernel] if event.ok and Fault.TAKEOVER not in faults_done else []
     state = replace(state, reflexing=False, repairs=(*state.repairs, *((fault, event.now) for fault in put_back)))
     if not event.ok:
-        vain = tuple((fault, event.now) for fault in faults_done if fault in IN_THE_KERNEL)
+        vain = tuple((fault, event.now) for fault in faults_done if fault.in_kernel)
         state = replace(state, reflexed=(*state.reflexed, *vain), mended=())
     if not alone:  # it came in the middle of a run, which verifies
         return state
     if not state.may_run:
         return replace(state, work=None, next_at=_later(state, 1.0, event.now))
-    left_to_others = _is_left_to_others(state, event.now) or faults_done == (STRAY,)
+    left_to_others = _is_left_to_others(state, event.now) or faults_done == (Fault.STRAY,)
     return replace(state, work=None, owed=faults_done if state.lease.held and not left_to_others else ())
 
 
@@ -279,14 +276,14 @@ def _decide(state: State, now: float) -> Step:
     found = _wanted(state)
     if not found:
         return _fail_back(state, now)
-    if now < state.began + state.checks.grace and TAKEOVER not in found:
+    if now < state.began + state.checks.grace and Fault.TAKEOVER not in found:
         return state, ()
     if now < state.next_at:
         return state, ()
     fresh = _for_reflex(state, found, now)
-    if TAKEOVER in fresh:  # whoever holds the lease and does not serve keeps everybody else from it: no limit holds that up
+    if Fault.TAKEOVER in fresh:  # whoever holds the lease and does not serve keeps everybody else from it: no limit holds that up
         return _reflex(state, now, fresh, found)
-    if now < held_down_until(state) and TAKEOVER not in found:
+    if now < held_down_until(state) and Fault.TAKEOVER not in found:
         return state, ()
     if fresh:
         return _reflex(state, now, fresh, found)
@@ -306,7 +303,7 @@ def _put_back(state: State, now: float) -> Step:
     if not state.lease.held or state.reflexing or _unfinished(state) or now < max(state.began + state.checks.grace, state.aside_until):
         return state, ()
     found = faults(state)
-    fresh = tuple(fault for fault in _for_reflex(state, found, now) if fault in IN_THE_KERNEL)
+    fresh = tuple(fault for fault in _for_reflex(state, found, now) if fault.in_kernel)
     return _reflex(state, now, fresh, found) if fresh else (state, ())
 
 
@@ -320,7 +317,7 @@ def _undone(state: State, now: float) -> str:
     """What does not stay repaired on this node, in words; empty for nothing."""
     if told := undone_in_kernel(state):
         return told
-    if DEPENDENTS in faults(state) and len(state.restarts) >= _MOST_RESTARTS and now >= state.next_at:  # it was looked at since the last one
+    if Fault.DEPENDENTS in faults(state) and len(state.restarts) >= _MOST_RESTARTS and now >= state.next_at:  # it was looked at since the last one
         return f"a dependent was started again {len(state.restarts)} times within {state.checks.window:.0f} s, and does not run"
     return ""
 
@@ -337,26 +334,26 @@ def _is_left_to_others(state: State, now: float) -> bool:
 
 def _bring_up(state: State, now: float) -> Step:
     """Who takes over does the rest, but nobody else can have an address that was handed to this node, and clients wait for it."""
-    fresh = tuple(fault for fault in _for_reflex(state, _unfinished(state), now) if fault == TAKEOVER)
+    fresh = tuple(fault for fault in _for_reflex(state, _unfinished(state), now) if fault is Fault.TAKEOVER)
     return _reflex(state, now, fresh, fresh) if fresh and state.lease.handed and now >= state.next_at else (state, ())
 
 
-def _wanted(state: State) -> tuple[str, ...]:
+def _wanted(state: State) -> tuple[Fault, ...]:
     return _unique((*_unfinished(state), *faults(state)))
 
 
-def _unfinished(state: State) -> tuple[str, ...]:
+def _unfinished(state: State) -> tuple[Fault, ...]:
     lease = state.lease
-    return (TAKEOVER,) if lease.held and not (lease.in_service and lease.serving) and (state.may_run or not lease.serving) else ()
+    return (Fault.TAKEOVER,) if lease.held and not (lease.in_service and lease.serving) and (state.may_run or not lease.serving) else ()
 
 
-def _for_reflex(state: State, found: tuple[str, ...], now: float) -> tuple[str, ...]:
+def _for_reflex(state: State, found: tuple[Fault, ...], now: float) -> tuple[Fault, ...]:
     """What a reflex may repair: not what it has tried in vain within the window, or within the pause where nobody else would."""
     if not state.may_reflex:
         return ()
     if state.lease.fence_first and not state.lease.serving:
         return ()
-    mine = tuple(fault for fault in found if fault in IN_THE_KERNEL or (fault == TAKEOVER and not state.lease.serving))
+    mine = tuple(fault for fault in found if fault.in_kernel or (fault is Fault.TAKEOVER and not state.lease.serving))
     if not state.may_run and state.work is None and now >= state.next_at:
         return mine
     recent = {name for name, at in state.reflexed if at > now - state.checks.window}
@@ -364,51 +361,52 @@ def _for_reflex(state: State, found: tuple[str, ...], now: float) -> tuple[str, 
     return tuple(fault for fault in mine if _key(state, fault) not in recent and again.count(fault) < _MOST_IN_A_ROW)
 
 
-def _key(state: State, fault: str) -> str:
-    return f"{fault} {state.lease.epoch}" if fault == TAKEOVER else fault
+def _key(state: State, fault: Fault) -> str:
+    return f"{fault} {state.lease.epoch}" if fault is Fault.TAKEOVER else fault
 
 
-def _too_soon_to_move_again(state: State, found: tuple[str, ...], now: float) -> bool:
+def _too_soon_to_move_again(state: State, found: tuple[Fault, ...], now: float) -> bool:
     """Right after it came here, what may send it on waits: so it moves once in ``hold_down`` at most."""
-    risky = TAKEOVER not in found and not any(fault not in (*IN_THE_KERNEL, "probe") for fault in found)
+    risky = Fault.TAKEOVER not in found and not any(not fault.in_kernel and fault is not Fault.PROBE for fault in found)
     return risky and state.lease.taken and now < state.lease.since + state.checks.hold_down
 
 
-def _reflex(state: State, now: float, fresh: tuple[str, ...], found: tuple[str, ...]) -> Step:
+def _reflex(state: State, now: float, fresh: tuple[Fault, ...], found: tuple[Fault, ...]) -> Step:
     kept = tuple((name, at) for name, at in state.reflexed if at > now - state.checks.window)
-    begun = tuple((_key(state, fault), now) for fault in fresh)
     work = state.work or Operation("reflex", fresh)
-    if TAKEOVER in fresh:
-        return replace(_count(state, now, found), work=work, reflexing=True, reflexed=(*kept, *begun)), (Reflex(fresh),)
-    return replace(state, work=work, reflexing=True, reflexed=kept, mended=(*state.mended, *begun)), (Reflex(fresh),)
+    if Fault.TAKEOVER in fresh:
+        return replace(_count(state, now, found), work=work, reflexing=True, reflexed=(*kept, *((_key(state, fault), now) for fault in fresh))), (
+            Reflex(fresh),
+        )
+    return replace(state, work=work, reflexing=True, reflexed=kept, mended=(*state.mended, *((fault, now) for fault in fresh))), (Reflex(fresh),)
 
 
-def _run(state: State, now: float, found: tuple[str, ...], *, counted: bool) -> Step:
+def _run(state: State, now: float, found: tuple[Fault, ...], *, counted: bool) -> Step:
     if counted:
         state = _count(state, now, found)
     if not state.may_run:
         return replace(state, owed=()), ()
-    restarts = (*state.restarts, now) if DEPENDENTS in found else state.restarts
+    restarts = (*state.restarts, now) if Fault.DEPENDENTS in found else state.restarts
     return replace(state, work=Operation("recover", found), owed=(), restarts=restarts), (StartRun("recover", _why(state, found), _names(found)),)
 
 
-def _why(state: State, found: tuple[str, ...]) -> str:
+def _why(state: State, found: tuple[Fault, ...]) -> str:
     """In the words of a look that found it; what another look does not know is no reason."""
-    if TAKEOVER in found:
+    if Fault.TAKEOVER in found:
         return "this node has taken the lease"
     told = (reason for track in state.tracks.values() if track.failed and set(track.last.faults) & set(found) for reason in track.last.reasons)
     return next(told, f"{', '.join(found)} repaired at once")
 
 
-def _count(state: State, now: float, found: tuple[str, ...]) -> State:
+def _count(state: State, now: float, found: tuple[Fault, ...]) -> State:
     """A takeover is no recovery: only the pauses between its attempts grow."""
-    return replace(state, attempts=state.attempts if TAKEOVER in found else (*state.attempts, now), failures=state.failures + 1)
+    return replace(state, attempts=state.attempts if Fault.TAKEOVER in found else (*state.attempts, now), failures=state.failures + 1)
 
 
 def _clear_stray(state: State, now: float) -> Step:
-    if not (state.lease.elsewhere and STRAY in faults(state)) or now < state.next_at:
+    if not (state.lease.elsewhere and Fault.STRAY in faults(state)) or now < state.next_at:
         return state, ()
-    return replace(state, work=Operation("reflex", (STRAY,)), next_at=now + state.checks.backoff), (Reflex((STRAY,)),)
+    return replace(state, work=Operation("reflex", (Fault.STRAY,)), next_at=now + state.checks.backoff), (Reflex((Fault.STRAY,)),)
 
 
 def _fail_back(state: State, now: float) -> Step:
@@ -441,20 +439,25 @@ def _phase(state: State, now: float) -> Phase:
     if not state.tracks and now < state.began + state.checks.grace:
         return Phase.STARTING
     if state.lease.held and _wanted(state):
-        if now < held_down_until(state) and TAKEOVER not in _wanted(state):
+        if now < held_down_until(state) and Fault.TAKEOVER not in _wanted(state):
             return Phase.HELD_DOWN
         return Phase.BACKING_OFF if now < state.next_at else Phase.SUSPECT
     suspect = any(track.last.health is Health.FAILED for track in state.tracks.values())
     return Phase.SUSPECT if suspect else Phase.WATCHING
 
 
-def _names(found: tuple[str, ...]) -> tuple[str, ...]:
+def _names(found: tuple[Fault, ...]) -> tuple[Fault, ...]:
     """As the recovery playbook calls them. What is to be taken over is looked at as a whole."""
-    if TAKEOVER in found:
+    if Fault.TAKEOVER in found:
         return ()
-    names = {**dict.fromkeys((*IN_THE_KERNEL, "probe"), ADDRESS), ELASTIC_IP_SOURCE_ROUTE: "elastic_ip"}
-    return _unique(names.get(fault, fault) for fault in found)
+    return _unique(_name(fault) for fault in found)
 
 
-def _unique(texts: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(texts))
+def _name(fault: Fault) -> Fault:
+    if fault is Fault.ELASTIC_IP_SOURCE_ROUTE:
+        return Fault.ELASTIC_IP
+    return Fault.ADDRESS if fault.in_kernel or fault is Fault.PROBE else fault
+
+
+def _unique(values: Iterable[_T]) -> tuple[_T, ...]:
+    return tuple(dict.fromkeys(values))

@@ -9,20 +9,10 @@ from enum import Enum
 from typing import Union
 
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Health
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.faults import Fault
 
 NEVER = float("inf")
 LONG_AGO = float("-inf")
-#: The address is not where it should be, its link is down, or its replies leave by another link. The checker can repair these in its own process.
-ADDRESS, LINK, SOURCE_ROUTE = "address", "link", "source_route"
-#: As `SOURCE_ROUTE`, for the private address of this node that the Elastic IP is associated with.
-ELASTIC_IP_SOURCE_ROUTE = "elastic_ip_source_route"
-IN_THE_KERNEL = (ADDRESS, LINK, SOURCE_ROUTE, ELASTIC_IP_SOURCE_ROUTE)
-#: A dependent that may run here does not.
-DEPENDENTS = "dependents"
-#: The lease is held here, and the resource is not in service yet.
-TAKEOVER = "takeover"
-#: The address is here, and another node holds the lease.
-STRAY = "stray"
 
 
 @dataclass(frozen=True)
@@ -66,11 +56,11 @@ class Phase(str, Enum):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What one look found. ``source``: kernel, probe or ec2, each looked at in its own time. ``faults``: names such as ``address``."""
+    """What one look found. ``source``: kernel, probe or ec2, each looked at in its own time."""
 
     source: str
     health: Health
-    faults: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
     reasons: tuple[str, ...] = ()
 
 
@@ -119,7 +109,7 @@ class Operation:
     """What is under way. ``asked``: by a person."""
 
     kind: str
-    faults: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
     asked: bool = False
 
 
@@ -164,9 +154,9 @@ class State:
     failures: int = 0
     next_at: float = LONG_AGO
     reflexed: tuple[tuple[str, float], ...] = ()
-    mended: tuple[tuple[str, float], ...] = ()
-    repairs: tuple[tuple[str, float], ...] = ()
-    owed: tuple[str, ...] = ()
+    mended: tuple[tuple[Fault, float], ...] = ()
+    repairs: tuple[tuple[Fault, float], ...] = ()
+    owed: tuple[Fault, ...] = ()
     restarts: tuple[float, ...] = ()
     verified: tuple[float, ...] = ()
     failback: Failback = field(default_factory=Failback)
@@ -245,7 +235,7 @@ class OperatorRequest:
 class Reflex:
     """Repair these in the kernel, in this process."""
 
-    faults: tuple[str, ...]
+    faults: tuple[Fault, ...]
 
     def __str__(self) -> str:
         return f"repair {', '.join(self.faults)} at once"
@@ -257,7 +247,7 @@ class StartRun:
 
     playbook: str
     reason: str
-    faults: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
     to: str = ""
 
     def __str__(self) -> str:

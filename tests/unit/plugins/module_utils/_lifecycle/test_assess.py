@@ -27,6 +27,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._core.model import (
     RouteTable,
 )
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.assess import Ec2CheckResult, judge, look_at_dependents, look_at_kernel
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.faults import Fault
 from ansible_collections.holdfast.ha.plugins.module_utils._net.lifetime import message
 from ansible_collections.holdfast.ha.plugins.module_utils._net.rtnetlink import DEL_ADDRESS, DEL_ROUTE, NEW_ADDRESS, messages
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import OUR_PROTOCOL, NetState
@@ -48,13 +49,13 @@ RIGHT = tuple(RouteTable(f"rtb-{n}", "vpc-1", (Route(f"rtb-{n}", "10.1.0.10/32",
     ("link", "faults"),
     [
         (UP, ()),
-        (replace(UP, addresses=()), ("address",)),
-        (replace(UP, addresses=(LinkAddress(replace(VIP, prefixlen=24)),)), ("address",)),
-        (replace(UP, addresses=(LinkAddress(VIP, dadfailed=True),)), ("address",)),
-        (replace(UP, carrier=False), ("link",)),
-        (replace(UP, admin_up=False), ("link",)),
-        (replace(UP, carrier=False, addresses=()), ("link", "address")),
-        (replace(UP, name="eth1"), ("link", "address")),
+        (replace(UP, addresses=()), (Fault.ADDRESS,)),
+        (replace(UP, addresses=(LinkAddress(replace(VIP, prefixlen=24)),)), (Fault.ADDRESS,)),
+        (replace(UP, addresses=(LinkAddress(VIP, dadfailed=True),)), (Fault.ADDRESS,)),
+        (replace(UP, carrier=False), (Fault.LINK,)),
+        (replace(UP, admin_up=False), (Fault.LINK,)),
+        (replace(UP, carrier=False, addresses=()), (Fault.LINK, Fault.ADDRESS)),
+        (replace(UP, name="eth1"), (Fault.LINK, Fault.ADDRESS)),
     ],
 )
 def test_the_kernel(link: Link, faults: tuple[str, ...]) -> None:
@@ -92,7 +93,7 @@ def test_an_address_of_the_vpc_that_ec2_does_not_deliver(address: Address, eni: 
 
 def test_a_standby_should_have_the_address_nowhere() -> None:
     net = NetState((UP,))
-    assert look_at_kernel(KNOWN, net, held=False, elsewhere=True).faults == ("stray",)
+    assert look_at_kernel(KNOWN, net, held=False, elsewhere=True).faults == (Fault.STRAY,)
     assert look_at_kernel(KNOWN, net, held=False, elsewhere=False).faults == ()  # nobody holds it: not ours to remove
     assert look_at_kernel(KNOWN, NetState((replace(UP, addresses=()),)), held=False, elsewhere=True).faults == ()
 
@@ -109,13 +110,18 @@ def wrong(number: int, **changes: Any) -> tuple[RouteTable, ...]:
     ("eni", "tables", "faults", "right"),
     [
         (ENI, RIGHT, (), 2),
-        (ENI, wrong(0, target="eni-89abcdef"), ("routes",), 1),
-        (ENI, wrong(1, state=RouteState.BLACKHOLE), ("routes",), 1),
-        (ENI, wrong(1, state=RouteState.FILTERED), ("routes",), 1),
-        (replace(ENI, source_dest_check=True), RIGHT, ("source_dest_check",), 2),
-        (replace(ENI, addresses=(EniAddress("10.0.1.10", True),)), RIGHT, ("elastic_ip",), 2),
-        (replace(ENI, addresses=(EniAddress("10.0.1.10", True, "203.0.113.9", "eipalloc-9", "x"),)), RIGHT, ("elastic_ip",), 2),
-        (replace(ENI, addresses=(EniAddress("10.0.1.10", True), EniAddress("10.0.1.11", False, "203.0.113.5", "e", "x"))), RIGHT, ("elastic_ip",), 2),
+        (ENI, wrong(0, target="eni-89abcdef"), (Fault.ROUTES,), 1),
+        (ENI, wrong(1, state=RouteState.BLACKHOLE), (Fault.ROUTES,), 1),
+        (ENI, wrong(1, state=RouteState.FILTERED), (Fault.ROUTES,), 1),
+        (replace(ENI, source_dest_check=True), RIGHT, (Fault.SOURCE_DEST_CHECK,), 2),
+        (replace(ENI, addresses=(EniAddress("10.0.1.10", True),)), RIGHT, (Fault.ELASTIC_IP,), 2),
+        (replace(ENI, addresses=(EniAddress("10.0.1.10", True, "203.0.113.9", "eipalloc-9", "x"),)), RIGHT, (Fault.ELASTIC_IP,), 2),
+        (
+            replace(ENI, addresses=(EniAddress("10.0.1.10", True), EniAddress("10.0.1.11", False, "203.0.113.5", "e", "x"))),
+            RIGHT,
+            (Fault.ELASTIC_IP,),
+            2,
+        ),
     ],
 )
 def test_ec2(eni: Eni, tables: tuple[RouteTable, ...], faults: tuple[str, ...], right: int) -> None:
@@ -134,13 +140,13 @@ def test_an_entry_that_a_recovery_leaves_alone_is_no_fault(change: dict[str, Any
 def test_an_entry_for_a_gateway_is_a_fault_where_its_table_is_named() -> None:
     parts = replace(PARTS, route_tables=("rtb-a", "rtb-b"))
     sight = judge(KNOWN, parts, HERE, ENI, wrong(0, target="tgw-1"))
-    assert (sight.faults, sight.routes_right, sight.routes_total) == (("routes",), 1, 2)
+    assert (sight.faults, sight.routes_right, sight.routes_total) == ((Fault.ROUTES,), 1, 2)
 
 
 def test_many_wrong_tables_are_told_in_few_words() -> None:
     tables = tuple(RouteTable(f"rtb-{n}", "vpc-1", (Route(f"rtb-{n}", "10.1.0.10/32", "eni-89abcdef"),)) for n in range(250))
     sight = judge(KNOWN, PARTS, HERE, ENI, tables)
-    assert (sight.faults, sight.routes_right, sight.routes_total, len(sight.reasons)) == (("routes",), 0, 250, 6)
+    assert (sight.faults, sight.routes_right, sight.routes_total, len(sight.reasons)) == ((Fault.ROUTES,), 0, 250, 6)
     assert sight.reasons[-1] == "and in 245 more route tables"
 
 
@@ -178,7 +184,7 @@ def test_dependents(states: dict[str, str], meant: bool, health: Health, reasons
     look = look_at_dependents(states, meant_to_run=meant)
     assert look is not None
     assert (look.health, look.reasons) == (health, reasons)
-    assert look.faults == (("dependents",) if health is Health.FAILED else ())
+    assert look.faults == ((Fault.DEPENDENTS,) if health is Health.FAILED else ())
 
 
 def test_without_units_nothing_is_said_of_dependents() -> None:

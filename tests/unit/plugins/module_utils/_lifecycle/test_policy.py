@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Health
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.faults import Fault
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy import due, faults, health, held_down_until, reasons, step, would_put_back
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy_values import (
     NEVER,
@@ -39,8 +40,8 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy_valu
 CHECKS = Checks(grace=0)
 HELD = Lease(held=True, epoch=7, since=-1000, serving=True, in_service=True)
 WELL = CheckResult("kernel", Health.HEALTHY)
-GONE = CheckResult("kernel", Health.FAILED, ("address",), ("10.1.0.10/32 is not on eth0",))
-WRONG_ROUTE = CheckResult("ec2", Health.FAILED, ("routes",), ("rtb-1: 10.1.0.10/32 leads to eni-2",))
+GONE = CheckResult("kernel", Health.FAILED, (Fault.ADDRESS,), ("10.1.0.10/32 is not on eth0",))
+WRONG_ROUTE = CheckResult("ec2", Health.FAILED, (Fault.ROUTES,), ("rtb-1: 10.1.0.10/32 leads to eni-2",))
 SILENT = CheckResult("ec2", Health.UNKNOWN, (), ("EC2 does not answer",))
 
 
@@ -65,9 +66,9 @@ def test_a_healthy_resource_is_left_alone() -> None:
 
 def test_a_reflex_comes_first_and_the_playbook_after_it() -> None:
     end, done = after(state(), CheckDone(1, GONE))
-    assert done == [Reflex(("address",))]
+    assert done == [Reflex((Fault.ADDRESS,))]
     end, done = after(end, CheckDone(1.1, WELL), ReflexEnded(1.2, True))
-    assert done == [StartRun("recover", "address repaired at once", ("address",))]
+    assert done == [StartRun("recover", "address repaired at once", (Fault.ADDRESS,))]
     end, done = after(end, RunEnded(6, True, 0.5), CheckDone(6.1, WELL), Tick(700))
     assert (done, end.phase, len(end.attempts)) == ([], Phase.WATCHING, 0)
 
@@ -81,7 +82,7 @@ def test_what_a_reflex_repairs_is_repaired_by_it_every_time() -> None:
             end, done = after(end, RunEnded(now, True, 0.5))
             runs, ends = runs + len(done), NEVER
         end, done = after(end, CheckDone(now, GONE), CheckDone(now + 0.001, WELL), ReflexEnded(now + 0.002, True))
-        assert done[0] == Reflex(("address",)), f"the deletion number {number}"
+        assert done[0] == Reflex((Fault.ADDRESS,)), f"the deletion number {number}"
         runs += len(done) - 1
         ends = now + 3 if len(done) > 1 else ends
     assert end.attempts == ()
@@ -92,7 +93,7 @@ def test_what_a_reflex_does_not_repair_is_the_playbooks() -> None:
     end, done = after(state(), *(event for _time in range(10) for event in (CheckDone(1, GONE), ReflexEnded(1.1, True))), CheckDone(1.2, GONE))
     assert [type(action) for action in done] == [*[Reflex] * 10, StartRun]
     end, done = after(end, RunEnded(6, True, 0.5), CheckDone(6.1, GONE), Tick(6 + CHECKS.backoff))
-    assert done == [StartRun("recover", GONE.reasons[0], ("address",))]
+    assert done == [StartRun("recover", GONE.reasons[0], (Fault.ADDRESS,))]
     end, done = after(state(), CheckDone(1, GONE), ReflexEnded(1.1, False), RunEnded(6, True, 0.5), CheckDone(6.1, WELL), CheckDone(60, GONE))
     assert [type(action) for action in done] == [Reflex, StartRun, StartRun], "it has failed, so it is not tried again soon"
 
@@ -101,12 +102,12 @@ def test_what_does_not_stay_moves_to_a_standby_that_is_ready() -> None:
     end = state(lease=replace(HELD, standby="node-b"), verified=(0.0,) * CHECKS.max_recoveries)
     for now in range(1, 10):
         end, done = after(end, CheckDone(now, GONE), CheckDone(now + 0.001, WELL), ReflexEnded(now + 0.002, True))
-        assert done == [Reflex(("address",))]
+        assert done == [Reflex((Fault.ADDRESS,))]
     end, done = after(end, CheckDone(10, GONE), CheckDone(10.001, WELL), ReflexEnded(10.002, True))
     reason = "it was repaired in the kernel 10 times within 60 s, as something on this node undoes that"
-    assert done == [Reflex(("address",)), StartRun("switchover", reason, (), "node-b")]
+    assert done == [Reflex((Fault.ADDRESS,)), StartRun("switchover", reason, (), "node-b")]
     end, done = after(end, CheckDone(11, GONE), CheckDone(11.001, WELL), ReflexEnded(11.002, True))
-    assert done == [Reflex(("address",))], "it goes on while the run is under way"
+    assert done == [Reflex((Fault.ADDRESS,))], "it goes on while the run is under way"
     end, done = after(end, RunEnded(12, False, 1.0), Tick(16.9))
     assert done == [], "a run that failed is not repeated at once"
     _end, done = after(end, Tick(17))
@@ -116,10 +117,10 @@ def test_what_does_not_stay_moves_to_a_standby_that_is_ready() -> None:
 def test_what_goes_together_counts_once() -> None:
     """A restart of a network manager takes the address and the rule of the Elastic IP's own address: one event, and two repairs."""
     end = state(lease=replace(HELD, standby="node-b"), verified=(0.0,) * CHECKS.max_recoveries)
-    rule = replace(GONE, faults=("elastic_ip_source_route",))
+    rule = replace(GONE, faults=(Fault.ELASTIC_IP_SOURCE_ROUTE,))
     for now in range(1, 10):
         end, done = after(end, CheckDone(now, GONE), CheckDone(now + 0.001, rule), ReflexEnded(now + 0.002, True), CheckDone(now + 0.003, rule))
-        assert done == [Reflex(("address",)), Reflex(("elastic_ip_source_route",))]
+        assert done == [Reflex((Fault.ADDRESS,)), Reflex((Fault.ELASTIC_IP_SOURCE_ROUTE,))]
         end, done = after(end, CheckDone(now + 0.004, WELL), ReflexEnded(now + 0.005, True))
         assert done == []
     _end, done = after(end, CheckDone(10, GONE), CheckDone(10.001, WELL), ReflexEnded(10.002, True))
@@ -133,19 +134,19 @@ def test_what_no_repair_could_undo_does_not_move_it() -> None:
     assert [getattr(action, "playbook", "reflex") for action in done] == ["reflex", "recover"]
     taken = replace(HELD, epoch=8, since=3, standby="node-b")
     end, done = after(end, RunEnded(2, False, 1.0), LeaseSeen(3, taken), CheckDone(3, WELL), CheckDone(4, WELL), CheckDone(100, GONE))
-    assert done == [Reflex(("address",))], "with a new lease it is repaired at once again"
+    assert done == [Reflex((Fault.ADDRESS,))], "with a new lease it is repaired at once again"
 
 
 def test_one_reflex_at_a_time() -> None:
     """Also in the middle of a run: what is seen before it has ended is what it repairs."""
     end, _done = after(state(), CheckDone(1, WRONG_ROUTE))
     end, done = after(end, *(CheckDone(2 + number / 1000, GONE) for number in range(20)))
-    assert done == [Reflex(("address",))]
+    assert done == [Reflex((Fault.ADDRESS,))]
     _end, done = after(end, ReflexEnded(2.1, True))
-    assert done == [Reflex(("address",))], "it is gone again"
+    assert done == [Reflex((Fault.ADDRESS,))], "it is gone again"
 
 
-DEAD = CheckResult("dependents", Health.FAILED, ("dependents",), ("app.service is failed",))
+DEAD = CheckResult("dependents", Health.FAILED, (Fault.DEPENDENTS,), ("app.service is failed",))
 ALIVE = CheckResult("dependents", Health.HEALTHY)
 
 
@@ -155,21 +156,21 @@ def test_a_dependent_that_does_not_stay_up_moves_the_resource() -> None:
         end = state(lease=replace(HELD, standby=standby))
         for now in (100.0, 200.0):
             end, done = after(end, CheckDone(now, DEAD), RunEnded(now + 5, True, 1.0), CheckDone(now + 6, ALIVE), CheckDone(now + 6, WELL))
-            assert done == [StartRun("recover", "app.service is failed", ("dependents",))]
+            assert done == [StartRun("recover", "app.service is failed", (Fault.DEPENDENTS,))]
         _end, done = after(end, CheckDone(300, DEAD))
         assert [(type(action), getattr(action, "playbook", "")) for action in done] == [(StartRun, last)]
 
 
 def test_a_dependent_that_died_is_started_at_once_also_right_after_a_takeover() -> None:
     _end, done = after(state(lease=replace(HELD, taken=True, since=0.0)), CheckDone(1, DEAD))
-    assert done == [StartRun("recover", "app.service is failed", ("dependents",))]
+    assert done == [StartRun("recover", "app.service is failed", (Fault.DEPENDENTS,))]
 
 
 def test_without_a_ready_standby_it_stays_and_is_repaired() -> None:
     end = state(verified=(0.0,) * CHECKS.max_recoveries)
     for now in range(1, 50):
         end, done = after(end, CheckDone(now, GONE), CheckDone(now + 0.001, WELL), ReflexEnded(now + 0.002, True))
-        assert done == [Reflex(("address",))]
+        assert done == [Reflex((Fault.ADDRESS,))]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +183,7 @@ def test_without_a_ready_standby_it_stays_and_is_repaired() -> None:
         {"checks": replace(CHECKS, grace=60)},
         {"checks": replace(CHECKS, fall=2)},
         {"work": Operation("reflex")},
-        {"reflexed": (("address", 0.5),)},
+        {"reflexed": ((Fault.ADDRESS, 0.5),)},
         {"aside_until": 60.0},
     ],
     ids=" ".join,
@@ -193,14 +194,14 @@ def test_it_is_not_put_back_ahead_where_no_reflex_would_follow(changes: dict[str
     wrong = replace(well, **changes)
     assert not would_put_back(wrong, 1)
     _end, done = after(wrong, CheckDone(1, GONE))
-    assert Reflex(("address",)) not in done
+    assert Reflex((Fault.ADDRESS,)) not in done
 
 
 def test_without_a_trigger_the_reflex_tries_on() -> None:
     end, done = after(state(may_run=False), CheckDone(1, GONE), ReflexEnded(1.1, False), CheckDone(1.2, GONE))
-    assert done == [Reflex(("address",))]
+    assert done == [Reflex((Fault.ADDRESS,))]
     _end, done = after(end, Tick(1.1 + CHECKS.backoff))
-    assert done == [Reflex(("address",))]
+    assert done == [Reflex((Fault.ADDRESS,))]
 
 
 def test_what_has_to_be_fenced_first_is_not_put_up_by_a_reflex() -> None:
@@ -215,12 +216,12 @@ def test_what_has_to_be_fenced_first_is_not_put_up_by_a_reflex() -> None:
 
 def test_what_is_not_in_the_kernel_is_the_playbooks() -> None:
     _end, done = after(state(), CheckDone(1, WRONG_ROUTE))
-    assert done == [StartRun("recover", WRONG_ROUTE.reasons[0], ("routes",))]
+    assert done == [StartRun("recover", WRONG_ROUTE.reasons[0], (Fault.ROUTES,))]
 
 
 def test_without_reflex_the_playbook_does_it() -> None:
     _end, done = after(state(may_reflex=False), CheckDone(1, GONE))
-    assert done == [StartRun("recover", GONE.reasons[0], ("address",))]
+    assert done == [StartRun("recover", GONE.reasons[0], (Fault.ADDRESS,))]
 
 
 def test_not_known_is_not_failed() -> None:
@@ -235,7 +236,7 @@ def test_a_fault_that_is_no_longer_known_is_not_acted_on() -> None:
     end, done = after(end, Tick(100))
     assert (done, health(end), faults(end)) == ([], Health.UNKNOWN, ())
     _end, done = after(end, CheckDone(101, WRONG_ROUTE))
-    assert done == [StartRun("recover", WRONG_ROUTE.reasons[0], ("routes",))]
+    assert done == [StartRun("recover", WRONG_ROUTE.reasons[0], (Fault.ROUTES,))]
 
 
 def test_taken_over_it_is_healthy_once_ec2_was_looked_at_in_this_epoch() -> None:
@@ -263,7 +264,7 @@ def test_a_look_that_ends_once_the_lease_is_gone_says_nothing() -> None:
 
 def test_a_run_is_told_the_reason_of_the_fault_that_it_is_for() -> None:
     _end, done = after(state(may_reflex=False), CheckDone(1, SILENT), CheckDone(2, GONE))
-    assert done == [StartRun("recover", GONE.reasons[0], ("address",))]
+    assert done == [StartRun("recover", GONE.reasons[0], (Fault.ADDRESS,))]
 
 
 def test_fall_and_rise() -> None:
@@ -271,7 +272,7 @@ def test_fall_and_rise() -> None:
     end, done = after(begin, CheckDone(1, GONE), CheckDone(2, GONE), CheckDone(3, WELL), CheckDone(4, GONE), CheckDone(5, GONE))
     assert (done, end.phase) == ([], Phase.SUSPECT)
     end, done = after(end, CheckDone(6, GONE))
-    assert done == [Reflex(("address",))]
+    assert done == [Reflex((Fault.ADDRESS,))]
     end, _done = after(end, CheckDone(7, WELL))
     assert health(end) is Health.FAILED
     end, _done = after(end, CheckDone(8, WELL))
@@ -284,7 +285,7 @@ def test_grace() -> None:
     assert done == []
     assert due(end, 1) == 5
     _end, done = after(end, Tick(5))
-    assert done == [Reflex(("address",))]
+    assert done == [Reflex((Fault.ADDRESS,))]
 
 
 def test_a_recovery_that_fails_is_retried_with_backoff() -> None:
@@ -334,20 +335,20 @@ def test_paused_nothing_is_done_and_resumed_it_goes_on() -> None:
     end, done = after(
         state(), OperatorRequest(0, "pause"), CheckDone(1, GONE), CheckDone(2, WRONG_ROUTE), Tick(1000), OperatorRequest(1001, "recover")
     )
-    assert (done, end.phase, faults(end)) == ([], Phase.PAUSED, ("address", "routes"))
+    assert (done, end.phase, faults(end)) == ([], Phase.PAUSED, (Fault.ADDRESS, Fault.ROUTES))
     _end, done = after(end, OperatorRequest(1002, "resume"))
-    assert done == [Reflex(("address",))]
+    assert done == [Reflex((Fault.ADDRESS,))]
 
 
 def test_paused_during_a_reflex_no_run_follows() -> None:
     _end, done = after(state(), CheckDone(1, GONE), OperatorRequest(1.1, "pause"), ReflexEnded(1.2, True), Tick(1000))
-    assert done == [Reflex(("address",))]
+    assert done == [Reflex((Fault.ADDRESS,))]
 
 
 def test_what_a_person_asks_for_does_not_wait() -> None:
     end, _done = after(state(), CheckDone(0, WRONG_ROUTE), RunEnded(1, False, 1.0))
     end, done = after(end, OperatorRequest(2, "recover"))
-    assert done == [StartRun("recover", "a person asked for it", ("routes",))]
+    assert done == [StartRun("recover", "a person asked for it", (Fault.ROUTES,))]
     _end, done = after(end, OperatorRequest(3, "switchover", "node-b"))
     assert done == []  # one thing at a time
 
@@ -355,7 +356,7 @@ def test_what_a_person_asks_for_does_not_wait() -> None:
 def test_taken_over_it_is_brought_up_and_the_rest_is_the_playbooks() -> None:
     taken = Lease(held=True, epoch=8, since=10, taken=True)
     end, done = after(State(CHECKS, began=0.0), LeaseSeen(10, taken))
-    assert done == [Reflex(("takeover",))]
+    assert done == [Reflex((Fault.TAKEOVER,))]
     up = replace(taken, serving=True)
     end, done = after(end, LeaseSeen(10.1, up), ReflexEnded(10.2, True))
     assert done == [StartRun("recover", "this node has taken the lease", ())]
@@ -375,7 +376,7 @@ def test_whoever_has_the_lease_serves_however_often_it_was_handed_over() -> None
         done += actions
         current, actions = after(current, RunEnded(turn + 0.3, True, 0.0), LeaseSeen(turn + 0.5, Lease()))
         done += actions
-    assert [action for action in done if isinstance(action, Reflex)] == [Reflex(("takeover",))] * 3 * CHECKS.max_recoveries
+    assert [action for action in done if isinstance(action, Reflex)] == [Reflex((Fault.TAKEOVER,))] * 3 * CHECKS.max_recoveries
 
 
 def test_somebody_else_at_work_is_left_alone() -> None:
@@ -384,14 +385,14 @@ def test_somebody_else_at_work_is_left_alone() -> None:
     assert done == []
     assert due(end, 1) == 300
     _end, done = after(end, Tick(300))
-    assert done == [Reflex(("takeover", "address"))]
+    assert done == [Reflex((Fault.TAKEOVER, Fault.ADDRESS))]
 
 
 def test_an_address_that_was_handed_to_this_node_is_up_at_once_whoever_does_the_rest() -> None:
     """Nobody else can have it. All but the address is left to who is at work here, for as long as he may be."""
     handed = replace(HELD, serving=False, in_service=False, taken=True, handed=True, hands_off_until=30)
     end, done = after(state(lease=Lease()), LeaseSeen(1, handed))
-    assert done == [Reflex(("takeover",))]
+    assert done == [Reflex((Fault.TAKEOVER,))]
     up = replace(handed, serving=True)
     end, done = after(end, LeaseSeen(1.01, up), ReflexEnded(1.01, True), CheckDone(2, WELL), Tick(29))
     assert done == [], "no run beside the one that is under way"
@@ -400,7 +401,7 @@ def test_an_address_that_was_handed_to_this_node_is_up_at_once_whoever_does_the_
     _end, done = after(end, LeaseSeen(3, replace(up, in_service=True)), CheckDone(4, WELL), Tick(31))
     assert StartRun not in map(type, done)
     _end, done = after(state(lease=Lease()), LeaseSeen(1, handed), ReflexEnded(1.01, False), Tick(29))
-    assert done == [Reflex(("takeover",))], "it is not tried again beside who is at work"
+    assert done == [Reflex((Fault.TAKEOVER,))], "it is not tried again beside who is at work"
     for left in (replace(handed, handed=False), replace(handed, fence_first=True)):
         assert after(state(lease=Lease()), LeaseSeen(1, left))[1] == []
     for cautious in (state(lease=Lease(), may_reflex=False), state(lease=Lease(), paused=True)):
@@ -409,7 +410,7 @@ def test_an_address_that_was_handed_to_this_node_is_up_at_once_whoever_does_the_
 
 def test_a_link_that_is_back_ends_a_pause_and_no_more() -> None:
     taken = replace(HELD, serving=False, in_service=False, taken=True)
-    dark = CheckResult("kernel", Health.FAILED, ("link", "address"), ("eth0 has no carrier",))
+    dark = CheckResult("kernel", Health.FAILED, (Fault.LINK, Fault.ADDRESS), ("eth0 has no carrier",))
     again = StartRun("recover", "this node has taken the lease", ())
     end, done = after(state(lease=taken, may_reflex=False), CheckDone(1, dark), RunEnded(3, False, 1.0), CheckDone(3.1, dark), Tick(4))
     assert (done, end.phase) == ([again], Phase.BACKING_OFF)
@@ -430,22 +431,22 @@ def test_whoever_moves_it_on_this_host_is_left_alone() -> None:
     end, done = after(state(), HoldOff(1, 61), CheckDone(2, GONE), CheckDone(3, WRONG_ROUTE), Tick(60))
     assert (done, due(end, 3), would_put_back(end, 3)) == ([], 61, False)
     _end, done = after(end, Tick(61))
-    assert done == [Reflex(("address",))]
+    assert done == [Reflex((Fault.ADDRESS,))]
     end, actions = step(end, HoldOff(5, 5))
-    assert actions == (CheckNow(), Reflex(("address",)))
+    assert actions == (CheckNow(), Reflex((Fault.ADDRESS,)))
     taken = replace(HELD, serving=False, in_service=False, taken=True)
     end, done = after(state(), HoldOff(1, 61), LeaseSeen(2, Lease()), LeaseSeen(3, taken))
-    assert done == [Reflex(("takeover",))], "with the lease the address has gone, and the move with it"
+    assert done == [Reflex((Fault.TAKEOVER,))], "with the lease the address has gone, and the move with it"
     _end, done = after(end, LeaseSeen(3, replace(taken, serving=True)), ReflexEnded(3.1, True))
     assert done == [StartRun("recover", "this node has taken the lease", ())]
-    _end, done = after(state(lease=Lease(elsewhere=True)), HoldOff(1, 61), CheckDone(2, CheckResult("kernel", Health.FAILED, ("stray",))))
-    assert done == [Reflex(("stray",))]
+    _end, done = after(state(lease=Lease(elsewhere=True)), HoldOff(1, 61), CheckDone(2, CheckResult("kernel", Health.FAILED, (Fault.STRAY,))))
+    assert done == [Reflex((Fault.STRAY,))]
 
 
 def test_right_after_it_came_here_it_is_not_sent_on() -> None:
     taken = replace(HELD, taken=True, since=0)
     end, done = after(state(lease=taken), CheckDone(1, GONE), ReflexEnded(1.1, False), CheckDone(2, GONE), Tick(59))
-    assert done == [Reflex(("address",))]
+    assert done == [Reflex((Fault.ADDRESS,))]
     end, done = after(end, Tick(60))
     assert [type(action) for action in done] == [StartRun]
     _end, done = after(state(lease=taken), CheckDone(1, WRONG_ROUTE))
@@ -474,7 +475,7 @@ def test_a_failback_that_fails_is_tried_ever_more_rarely_and_costs_nothing_when_
     waits = [round(later - earlier - 1) for earlier, later in zip(begun, begun[1:], strict=False)]
     assert waits[:7] == [5, 10, 20, 40, 80, 160, 300]
     _end, done = after(end, CheckDone(begun[-1] + 2, GONE))
-    assert done == [Reflex(("address",))]
+    assert done == [Reflex((Fault.ADDRESS,))]
     _end, done = after(end, LeaseSeen(begun[-1] + 2, replace(HELD, better=("node-c", begun[-1] - 100))), Tick(begun[-1] + 3))
     assert [getattr(action, "to", "") for action in done] == ["node-c"], "another node is another matter"
 
@@ -490,7 +491,7 @@ def test_what_a_person_asks_for_is_not_counted() -> None:
         end, done = after(end, OperatorRequest(turn, "recover"), RunEnded(turn + 0.5, True, 0.0), CheckDone(turn + 0.6, WELL))
         assert [type(action) for action in done] == [StartRun]
     _end, done = after(end, CheckDone(100, GONE))
-    assert done == [Reflex(("address",))]
+    assert done == [Reflex((Fault.ADDRESS,))]
 
 
 def test_whoever_cannot_finish_a_takeover_tries_on_and_is_not_held_down() -> None:
@@ -507,17 +508,17 @@ def test_whoever_cannot_finish_a_takeover_tries_on_and_is_not_held_down() -> Non
 
 
 def test_a_standby_does_nothing_but_clear_what_should_not_be_there() -> None:
-    stray = CheckResult("kernel", Health.FAILED, ("stray",), ("it is out of service here, yet 10.1.0.10/32 is on eth0",))
+    stray = CheckResult("kernel", Health.FAILED, (Fault.STRAY,), ("it is out of service here, yet 10.1.0.10/32 is on eth0",))
     begin = state(lease=Lease(elsewhere=True))
     end, done = after(begin, CheckDone(1, GONE), CheckDone(2, WRONG_ROUTE))
     assert done == []
     end, done = after(end, CheckDone(3, stray), ReflexEnded(3.1, True), CheckDone(3.2, replace(WELL)), Tick(50))
-    assert done == [Reflex(("stray",))]
+    assert done == [Reflex((Fault.STRAY,))]
 
 
 def test_the_lease_lost_midway_nothing_is_owed() -> None:
     end, done = after(state(), CheckDone(1, GONE), LeaseSeen(1.1, Lease(elsewhere=True)), ReflexEnded(1.2, False), Tick(50))
-    assert (done, end.owed) == ([Reflex(("address",))], ())
+    assert (done, end.owed) == ([Reflex((Fault.ADDRESS,))], ())
 
 
 # --- random schedules --------------------------------------------------------------------------------------------------
@@ -530,7 +531,7 @@ class World:
     dice: random.Random
     state: State
     now: float = 0.0
-    broken: set[str] = field(default_factory=set)
+    broken: set[Fault] = field(default_factory=set)
     silent: bool = False
     ends: float = NEVER
     kind: str = ""
@@ -545,9 +546,9 @@ class World:
         for action in actions:
             if isinstance(action, Reflex) and self.ends != NEVER:
                 assert self.kind != "reflex", "two at once"
-                assert "takeover" not in action.faults
+                assert Fault.TAKEOVER not in action.faults
                 ok = self.dice.random() < self.works
-                self.broken -= {"address", "link"} if ok else set()
+                self.broken -= {Fault.ADDRESS, Fault.LINK} if ok else set()
                 self.tell(ReflexEnded(self.now, ok))
                 continue
             if isinstance(action, (Reflex, StartRun)):
@@ -564,9 +565,9 @@ class World:
 
     def look(self) -> None:
         """At the kernel and at EC2."""
-        kernel = tuple(sorted(self.broken & {"address", "link"}))
+        kernel = tuple(sorted(self.broken & {Fault.ADDRESS, Fault.LINK}))
         self.tell(CheckDone(self.now, CheckResult("kernel", Health.FAILED if kernel else Health.HEALTHY, kernel)))
-        routes = tuple(self.broken & {"routes"})
+        routes = tuple(self.broken & {Fault.ROUTES})
         if self.silent:
             self.tell(CheckDone(self.now, SILENT))
         else:
@@ -576,7 +577,7 @@ class World:
         """What is under way comes to its end."""
         ok, self.ends = self.dice.random() < self.works, NEVER
         if ok:
-            self.broken -= {"address", "link"} if self.kind == "reflex" else {"address", "link", "routes"}
+            self.broken -= {Fault.ADDRESS, Fault.LINK} if self.kind == "reflex" else {Fault.ADDRESS, Fault.LINK, Fault.ROUTES}
         if self.kind == "reflex":
             self.tell(ReflexEnded(self.now, ok))
         else:
@@ -610,9 +611,9 @@ def disturb(world: World) -> None:
     dice = world.dice
     what = dice.random()
     if what < 0.35:
-        world.broken.add(dice.choice(["address", "link", "routes"]))
+        world.broken.add(dice.choice([Fault.ADDRESS, Fault.LINK, Fault.ROUTES]))
     elif what < 0.5:
-        world.broken.discard(dice.choice(["address", "link", "routes"]))
+        world.broken.discard(dice.choice([Fault.ADDRESS, Fault.LINK, Fault.ROUTES]))
     elif what < 0.55:
         world.silent = not world.silent
     elif what < 0.6:
@@ -654,9 +655,9 @@ def test_from_any_state_a_fault_that_stays_is_attended_to() -> None:
         world.tell(OperatorRequest(world.now, "resume"))
         world.tell(LeaseSeen(world.now, replace(world.state.lease, serving=True, in_service=True)))
         world.works, world.silent = 0.0, False
-        fault = "address" if world.state.may_reflex or world.state.may_run else ""
-        if not fault:
+        if not (world.state.may_reflex or world.state.may_run):
             continue
+        fault = Fault.ADDRESS
         world.broken = {fault}
         checks = world.state.checks
         bound = world.now + checks.window + checks.backoff_max + checks.hold_down + 120
@@ -677,8 +678,8 @@ def test_unknown_alone_triggers_nothing() -> None:
         assert world.begun == []
 
 
-@pytest.mark.parametrize("fault", ["address", "link"])
-def test_flapping_at_one_hertz_moves_once_a_minute_at_most(fault: str) -> None:
+@pytest.mark.parametrize("fault", [Fault.ADDRESS, Fault.LINK])
+def test_flapping_at_one_hertz_moves_once_a_minute_at_most(fault: Fault) -> None:
     """Two nodes, each with a fault that comes and goes every second, and runs that always end in a failover to the other."""
     nodes = {name: State(Checks(grace=0, max_recoveries=1000), began=0.0, lease=Lease(elsewhere=True)) for name in ("a", "b")}
     active, epoch, moves, runs = "a", 1, [], 0.0
