@@ -122,6 +122,7 @@ from typing import Any
 from ansible_collections.holdfast.ha.plugins.module_utils._control.resource import lease_of
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import NETADDR_IMPORT_ERROR, Health
 from ansible_collections.holdfast.ha.plugins.module_utils._core.run import ModuleContext, RequiredLibrary, run_info
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.assess import address_health
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe, observe_links
 from ansible_collections.holdfast.ha.plugins.module_utils._net.replies import cause, leave_by
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import Desired, NetState
@@ -142,8 +143,9 @@ def read(host: ModuleContext) -> dict[str, Any]:
 
 def _shown(node: str, known: EffectiveResource, net: NetState, boot: str, host: ModuleContext) -> dict[str, object]:
     """With its replies, if it is in service here and healthy otherwise."""
-    shown, link = describe(node, known, net, boot), net.find(known.interface)
-    if shown["health"] != Health.HEALTHY.value or link is None or not any(net.places(known.address)) or leave_by(known.address, link, net):
+    health, reasons = address_health(known, net)
+    shown, link = {**describe(node, known, net, boot), "health": health.value, "reasons": list(reasons)}, net.find(known.interface)
+    if health is not Health.HEALTHY or link is None or not any(net.places(known.address)) or leave_by(known.address, link, net):
         return shown
     gateway = known.resource.gateway if known.resource else None
     astray = cause(Desired(known.address, known.interface, gateway=gateway), observe(host.run, known.address))

@@ -11,10 +11,11 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import
 from ansible_collections.holdfast.ha.plugins.module_utils._core.command import Runner
 from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Health
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.assess import address_health
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe_links
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import EffectiveResource
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import address_health, in_service, link_state
+from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import in_service, link_state
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 
 

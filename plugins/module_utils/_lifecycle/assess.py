@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import (
+    Address,
     Association,
     Ec2Parts,
     Eip,
@@ -24,9 +25,8 @@ from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan import Desir
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.plan_interface import DesiredElasticIp, EipAction
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.faults import Fault
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy_values import CheckResult
-from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
+from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState, precedes_own
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import EffectiveResource
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import address_faults, address_health
 
 #: Values of ActiveState of a unit of which no process runs.
 INACTIVE = ("inactive", "failed")
@@ -34,19 +34,64 @@ INACTIVE = ("inactive", "failed")
 _MOST_TOLD = 5
 
 
+@dataclass(frozen=True)
+class Finding:
+    """One fault, and why it is one, in words."""
+
+    fault: Fault
+    reason: str
+
+
+def kernel_findings(resource: EffectiveResource, net: NetState, *, in_service: bool) -> tuple[Finding, ...]:
+    """What is wrong with the address and its link on this node. Empty if nothing is.
+
+    :param in_service: The address should be on its interface, which should be up. If false, it should be on no interface of this node.
+    """
+    if not in_service:
+        return tuple(
+            Finding(Fault.STRAY, f"it is out of service here, yet {held.address} is on {link.name}") for link, held in net.places(resource.address)
+        )
+    return (*_link_findings(resource.interface, net), *_address_findings(resource.address, resource.interface, net))
+
+
+def _link_findings(interface: str, net: NetState) -> tuple[Finding, ...]:
+    link = net.find(interface)
+    if link is None:
+        return (Finding(Fault.LINK, f"there is no link {interface}"),)
+    if not link.up:
+        return (Finding(Fault.LINK, f"{interface} {'has no carrier' if link.admin_up else 'is down'}"),)
+    return ()
+
+
+def _address_findings(address: Address, interface: str, net: NetState) -> tuple[Finding, ...]:
+    reasons = []
+    for link, held in net.places(address):
+        if link.name != interface:
+            reasons.append(f"{held.address} is on {link.name}")
+        elif held.address != address:
+            reasons.append(f"its prefix length on {interface} is {held.address.prefixlen}")
+        elif held.dadfailed:
+            reasons.append(f"another host has {address.host}")
+        elif precedes_own(link, held):
+            reasons.append(f"it came to {interface} before the node's own address, which would go with it")
+    if not any(link.name == interface for link, _held in net.places(address)):
+        reasons.insert(0, f"{address} is not on {interface}")
+    return tuple(Finding(Fault.ADDRESS, reason) for reason in reasons)
+
+
+def address_health(resource: EffectiveResource, net: NetState) -> tuple[Health, tuple[str, ...]]:
+    """The health of the address as its state on this node says where it should be, and the reasons if it is not healthy."""
+    found = kernel_findings(resource, net, in_service=resource.in_service is not False)
+    return Health.FAILED if found else Health.HEALTHY, tuple(one.reason for one in found)
+
+
 def look_at_kernel(known: EffectiveResource, net: NetState, *, held: bool, elsewhere: bool) -> CheckResult:
     """Whether it is where it should be, on a link that is up; on a standby nowhere. ``elsewhere``: another node holds the lease."""
     if not held and not elsewhere:
         return CheckResult("kernel", Health.HEALTHY)
-    health, reasons = address_health(replace(known, in_service=held), net)
-    if health is Health.HEALTHY:
-        return CheckResult("kernel", health)
-    if not held:
-        return CheckResult("kernel", health, (Fault.STRAY,), reasons)
-    link = net.find(known.interface)
-    down = link is None or not link.up
-    missing = bool(address_faults(known.address, known.interface, net))
-    return CheckResult("kernel", health, ((Fault.LINK,) if down else ()) + ((Fault.ADDRESS,) if missing else ()), reasons)
+    found = kernel_findings(known, net, in_service=held)
+    faults = tuple(dict.fromkeys(one.fault for one in found))
+    return CheckResult("kernel", Health.FAILED if found else Health.HEALTHY, faults, tuple(one.reason for one in found))
 
 
 def look_at_dependents(states: Mapping[str, str], *, meant_to_run: bool) -> CheckResult | None:
