@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.report import report_page
+from ansible_collections.holdfast.ha.plugins.plugin_utils._report import report_page
 
 DOCUMENTATION = r"""
 name: report_page

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.status import status_table
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.status_table import status_table
 
 DOCUMENTATION = r"""
 name: status_table

@@ -11,11 +11,9 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.config import
 from ansible_collections.holdfast.ha.plugins.module_utils._core.command import Runner
 from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Health
-from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.assess import address_health
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.status import unwatched
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe_links
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import EffectiveResource
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import in_service, link_state
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 
 
@@ -38,40 +36,4 @@ def _one(files: Store, tag: str, net: NetState) -> dict[str, Any]:
         known = files.effective(tag)
     except HoldfastError as error:  # one damaged file says nothing of the others
         return {"tag": tag, "health": Health.UNKNOWN.value, "reasons": [error.message], "holder": None}
-    serving = in_service(known, net)
-    health, reasons = address_health(known, net) if serving or known.in_service is False else (Health.HEALTHY, ())
-    return {
-        "tag": tag,
-        "role": "active" if serving else "standby",
-        "in_service": serving,
-        "holder": None,
-        "epoch": None,
-        "health": health.value,
-        "reasons": list(reasons),
-        "address": str(known.address),
-        "interface": known.interface,
-        "interface_up": link_state(known.interface, net) == "up",
-        "backup_interface": known.backup_interface,
-        "ec2": _ec2(known),
-        "dependents": [
-            {"name": each.name, "kind": "service" if each.service else "tasks", "state": None}
-            for each in (known.resource.dependents if known.resource else ())
-        ],
-        "last_recovery": None,
-    }
-
-
-def _ec2(known: EffectiveResource) -> dict[str, Any] | None:
-    """What is defined; how it is, nobody has looked."""
-    parts = known.resource.ec2 if known.resource else None
-    if parts is None:
-        return None
-    return {
-        "checked_ago": None,
-        "error": None,
-        "routes_right": None,
-        "routes_total": None if parts.route_tables is not None else 0,
-        "source_dest_check": None,
-        "elastic_ip": parts.elastic_ip,
-        "elastic_ip_right": None,
-    }
+    return unwatched(known, net)

@@ -29,7 +29,8 @@ from ansible_collections.holdfast.ha.plugins.module_utils._control.protocol impo
 from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput, HoldfastError, MissingProgram, NotConverged, NotFound
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import NETADDR_IMPORT_ERROR, parse_link_name, parse_tag
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import parse_node
-from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.status import advice_for, is_well, one_line, render, state_of
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.status import advice_for, is_well, one_line, state_of
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.status_text import render
 from ansible_collections.holdfast.ha.plugins.module_utils._net.observe import observe_links
 from ansible_collections.holdfast.ha.plugins.module_utils._net.state import NetState
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.info import link_state

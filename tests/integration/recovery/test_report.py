@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.report import report_page
+from ansible_collections.holdfast.ha.plugins.plugin_utils._report import report_page
 from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed
 from harness import browser
 from lab.faults import strike

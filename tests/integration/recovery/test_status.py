@@ -47,14 +47,14 @@ def test_each_wrong_part_is_told_with_what_to_do(cluster: Cluster) -> None:
 
     rows, wrong = shown(cluster, cluster.play("status", cluster.web, holdfast_node="node-a"))
 
-    assert rows[1:] == [["web", "node-a", "yes", place.vip, "eth0 (up)", "eth1", "2/3", "on", f"{place.elastic_ip} (elsewhere)", "failed"]]
+    assert rows[1:] == [["web", "node-a", "yes", place.vip, "eth0 (up)", "eth1", "2/3", "ON", f"{place.elastic_ip} (ELSEWHERE)", "failed"]]
     table, thief = place.table("client-c"), cluster.interface("eth0", "node-b")
-    todo = "; run holdfast.ha.local_recovery --limit node-a"
     assert wrong == [
-        f"web on node-a: its prefix length on eth0 is 24{todo}",
-        f"web on node-a: {place.vip} in {table} leads to {thief}{todo}",
-        f"web on node-a: the source/destination check is on{todo}",
-        f"web on node-a: {place.elastic_ip} is not associated with this node{todo}",
+        "web on node-a: its prefix length on eth0 is 24",
+        f"web on node-a: {place.vip} in {table} leads to {thief}",
+        "web on node-a: the source/destination check is on",
+        f"web on node-a: {place.elastic_ip} is not associated with this node",
+        "web on node-a: what to do: run holdfast.ha.local_recovery --limit node-a",
     ]
     assert cluster.changes() == broken
 
@@ -90,10 +90,11 @@ def test_two_nodes_in_one_table(cluster: Cluster, tmp_path: Path) -> None:
     rows, wrong = shown(cluster, cluster.play("status", cluster.web, inventory=cluster.inventory(tmp_path, node_a=by_eth1(cluster))))
 
     assert [(row[1], row[2], row[4], row[-1]) for row in rows[1:]] == [
-        ("node-a", "yes", "eth0 (down)", "failed"),
+        ("node-a", "yes", "eth0 (DOWN)", "failed"),
         ("node-b", "no", "eth0 (up)", "standby"),
     ]
-    assert wrong[0] == "web on node-a: eth0 is down; run holdfast.ha.local_recovery --limit node-a"
+    assert wrong[0] == "web on node-a: eth0 is down"
+    assert wrong[-1] == "web on node-a: what to do: run holdfast.ha.local_recovery --limit node-a"
 
 
 def by_eth1(cluster: Cluster) -> dict[str, Any]:

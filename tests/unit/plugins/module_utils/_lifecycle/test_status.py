@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.status import advice_for, is_well, render, state_of
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.status import advice_for, is_well, state_of
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.status_text import render
 
 WIDE, MIDDLE, NARROW = 200, 110, 72
 EC2 = {

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The report: one HTML page of a cluster that needs nothing else, for a browser and for paper."""
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.status import status_rows
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.status_table import status_rows
 
 #: What begins and what ends a node's time of holding a resource.
 _BEGINS = ("acquired", "resumed", "takeover", "serve")
@@ -174,7 +175,7 @@ def _resources(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     if not entries:
         return ["<p>No resource is known on any of these nodes.</p>"]
     header, rows, advice = status_rows(entries)
-    kinds = {"healthy": "good", "standby": "good", "failed": "bad", "not ready": "odd", "unknown": "odd"}
+    kinds = {"healthy": "good", "standby": "good", "failed": "bad", "not held": "bad"}
     shown = [[*map(_text, row[:-1]), f'<span class="{kinds.get(row[-1], "odd")}">{_text(row[-1])}</span>'] for row in rows]
     return [_table([name.capitalize().replace(" ip", " IP") for name in header], shown), *(f'<p class="odd">{_text(line)}</p>' for line in advice)]
 
@@ -196,10 +197,10 @@ def changes(entry: Mapping[str, Any]) -> list[Change]:
     if "places" in entry:
         places = ", ".join(f"{one['address']} on {one['interface']}" for one in entry["places"])
         found.append(Change("Address", str(entry["node"]), places or "on no interface", f"{entry['address']} on {home}"))
-    ec2 = entry["ec2"]
+    ec2 = entry.get("ec2") or {}
     if ec2.get("source_dest_check") is not None:
         found.append(Change("Source/dest check", home, "on" if ec2["source_dest_check"] else "off", "off"))
-    for route in ec2.get("routes", ()):
+    for route in ec2.get("routes") or ():
         found.append(Change(f"Route to {route['destination']}", str(route["route_table_id"]), str(route["before"]), str(route["after"])))
     if ec2.get("elastic_ip") and ec2.get("elastic_ip_after"):
         found.append(Change("Elastic IP", str(ec2["elastic_ip"]), str(ec2.get("elastic_ip_before") or "nowhere"), str(ec2["elastic_ip_after"])))

@@ -7,7 +7,7 @@ import json
 from html.parser import HTMLParser
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.report import outages, read_events, report_page, stays
+from ansible_collections.holdfast.ha.plugins.plugin_utils._report import outages, read_events, report_page, stays
 
 _EC2 = {"error": "", "routes": [], "source_dest_check": None, "elastic_ip": None, "elastic_ip_right": True}
 _ENTRY = {

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, Link, LinkAddress, Probe
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.status import advice_for, causes, state_of
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.status_table import status_entries, status_table
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import effective
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.probe_source import probe_from, probe_of
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.schema import parse
-from ansible_collections.holdfast.ha.plugins.module_utils._resource.status import status_entries, status_table
+from ansible_collections.holdfast.ha.tests.unit.plugins.module_utils._lifecycle.test_status import ABOUT, CASES
 
 _ROUTE = {"route_table_id": "rtb-1", "destination": "10.1.0.10/32", "before": "eni-1", "after": "eni-1", "error": None}
 _EC2 = {"error": "", "routes": [_ROUTE], "source_dest_check": False, "elastic_ip": "203.0.113.5", "elastic_ip_right": True}
@@ -70,7 +72,7 @@ def test_what_is_wrong_on_ec2(change: dict[str, Any], health: str, cause: str) -
 def test_what_is_wrong_with_the_address() -> None:
     shown = lines(entry(health="failed", reasons=["eth0 has no carrier"]))
     assert shown[1].endswith("failed")
-    assert shown[2] == "web on node-a: eth0 has no carrier; run holdfast.ha.local_recovery --limit node-a"
+    assert shown[2:] == ["web on node-a: eth0 has no carrier", "web on node-a: what to do: run holdfast.ha.local_recovery --limit node-a"]
 
 
 _PARTS = {
@@ -132,15 +134,34 @@ def test_a_node_with_a_checker_and_one_without_in_one_table() -> None:
             "failed",
             ["eth0 has no carrier", "what to do: plug it in"],
         ),
-        ({"health": "unknown", "ec2": {**_PARTS, "error": "no reply"}}, "unknown", ["EC2 could not be asked: no reply"]),
+        (
+            {"health": "unknown", "ec2": {**_PARTS, "error": "no reply"}},
+            "unknown",
+            [
+                "EC2 could not be asked: no reply (last looked 3 s ago)",
+                "what to do: nothing is moved while EC2 cannot be asked; see the network to EC2, and the node's credentials and rights",
+            ],
+        ),
         ({"paused": True, "advice": "holdfast resume web"}, "healthy", ["what to do: holdfast resume web"]),
         ({"held": False, "role": "standby", "holder": "node-b"}, "standby", []),
         (
             {"held": False, "role": "standby", "ready": False, "ready_reason": "eth0 is down"},
             "not ready",
-            ["not ready to take it over: eth0 is down"],
+            [
+                "this node could not take it over: eth0 is down",
+                "what to do: put that right; until then node-a has one standby less",
+            ],
         ),
-        ({"held": False, "role": "standby", "health": "failed", "reasons": ["it is here"]}, "failed", ["it is here"]),
+        (
+            {"held": False, "role": "standby", "health": "failed", "reasons": ["it is here"], "advice": "remove it"},
+            "failed",
+            ["it is here", "what to do: remove it"],
+        ),
+        (
+            {"held": False, "role": "standby", "holder": "", "advice": "name a node"},
+            "not held",
+            ["what to do: name a node"],
+        ),
         ({"error": "no answer from the store"}, "healthy", ["no answer from the store"]),
     ],
 )
@@ -148,6 +169,24 @@ def test_what_a_checker_finds_wrong(change: dict[str, Any], health: str, says: l
     shown = lines(*told(**change))
     assert shown[1].endswith(f"  {health}")
     assert shown[2:] == [f"web on node-a: {line}" for line in says]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_table_says_what_the_command_says(case: str) -> None:
+    """On a node with a checker: the state, what is wrong, and what to do."""
+    status = {**ABOUT, **CASES[case]}
+    for one in status["resources"] if status.get("watched", True) else ():
+        alone = {**one, "last_recovery": None}  # the table has no column for it
+        shown = lines(*status_entries({**status, "resources": [alone]}))
+        assert shown[1].endswith(f"  {state_of(one).lower()}")
+        todo = [f"what to do: {text}"] if (text := advice_for(one)) else []
+        assert shown[2:] == [f"{one['tag']} on node-a: {line}" for line in [*causes(alone), *todo]]
+
+
+def test_what_is_not_known_is_not_shown_as_wrong() -> None:
+    silent = {**_PARTS, "routes_right": None, "routes_total": None, "source_dest_check": None, "elastic_ip_right": None, "error": "no reply"}
+    row = re.split("  +", lines(*told(ec2=silent, health="unknown"))[1])
+    assert row[9:12] == ["?", "?", "203.0.113.5 (?)"]
 
 
 @pytest.mark.parametrize("width", range(60, 190, 10))
