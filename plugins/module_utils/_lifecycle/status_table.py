@@ -59,16 +59,16 @@ def _entry(node: str, one: Status) -> dict[str, Any]:
 
 def _resource(entry: Entry) -> dict[str, Any]:
     """The resource of an entry, as `status` has it."""
-    checker, active = entry.get("checker"), bool(entry["in_service"])
+    checker, active = entry.get("checker"), bool(entry.get("in_service"))
     shown = {
         "tag": entry["tag"],
         "node": entry["node"],
         "held": active,
-        "address": entry["address"],
-        "interface": entry["primary_interface"],
-        "interface_up": {"up": True, "down": False}.get(entry["primary_state"]),
-        "backup_interface": entry["backup_interface"],
-        "health": entry["health"],
+        "address": entry.get("address"),
+        "interface": entry.get("primary_interface"),
+        "interface_up": {"up": True, "down": False}.get(entry.get("primary_state") or ""),
+        "backup_interface": entry.get("backup_interface"),
+        "health": entry.get("health") or "unknown",
         "reasons": entry.get("reasons") or (),
     }
     if checker:
@@ -134,7 +134,7 @@ def status_table(entries: Sequence[Entry], width: int = 0) -> str:
 def status_rows(entries: Sequence[Entry]) -> tuple[list[str], list[list[str]], list[str]]:
     """What `status_table` shows, as a header, rows, and the lines under them."""
     entries = [printable(entry) for entry in entries]
-    ordered = sorted(entries, key=lambda entry: (str(entry["tag"]), not entry["in_service"], str(entry["node"])))
+    ordered = sorted(entries, key=lambda entry: (str(entry["tag"]), not entry.get("in_service"), str(entry["node"])))
     left_out = () if any(entry.get("checker") for entry in ordered) else _FROM_CHECKERS
     shown = [(_resource(entry), bool(entry.get("checker"))) for entry in ordered]
     rows = [dict(zip(_HEADER, _row(one, watched))) for one, watched in shown]
