@@ -183,21 +183,27 @@ def activate(
 
 @dataclass(frozen=True)
 class WithoutAddress:
-    """What to do if the address did not come up. ``spare``: the interface to try next. ``down``: that no interface can carry it, in words."""
+    """What to do if the address did not come up.
+
+    :param spare: The backup interface, if it is to be tried next; empty if the checker has moved the resource to it already.
+    :param down: That no interface can carry the address, in words; empty if one can.
+    """
 
     spare: str
     down: str
 
 
-def address_failed(cause: str, shown: Mapping[str, Any]) -> WithoutAddress:
-    """The interface to try next. Raises `Refused` with the cause if there is none; its ``returns`` say whether all of them are down.
+def address_failed(cause: str, shown: Mapping[str, Any], prepared: str) -> WithoutAddress:
+    """The interface to try next, after the one that was ``prepared``.
+
+    Raises `Refused` with the cause if there is none; its ``returns`` say whether all of them are down.
 
     A node whose links have all gone keeps the lease: its checker hands it to a ready standby, or goes on when a link is back. A link that is
     administratively down counts as gone here, since the checker has tried to switch it on.
     """
     links = Links.of(shown)
     found = WithoutAddress(links.spare, are_down(links.down) if links.down else "")
-    if not links.spare:
+    if not links.spare and (links.primary == prepared or not links.primary_up):
         raise Refused(cause, returns={"plan": asdict(found)})
     return found
 

@@ -123,7 +123,7 @@ def _activate(facts: Facts) -> dict[str, Any]:
 
 
 def _address_failed(facts: Facts) -> dict[str, Any]:
-    return asdict(handover.address_failed(handover.cause_of(facts.result("failure")), facts.shown))
+    return asdict(handover.address_failed(handover.cause_of(facts.result("failure")), facts.shown, facts.given["prepared"]))
 
 
 def _without_links(facts: Facts) -> dict[str, Any]:

@@ -164,15 +164,22 @@ DOWN = {"primary_interface": "eth0", "primary_state": "down"}
 
 
 def test_another_interface_is_tried_and_a_node_without_any_keeps_the_lease() -> None:
-    found = handover.address_failed("no carrier", {**DOWN, "backup_interface": "eth1", "backup_state": "up"})
+    found = handover.address_failed("no carrier", {**DOWN, "backup_interface": "eth1", "backup_state": "up"}, "eth0")
     assert (found.spare, found.down) == ("eth1", "")
     for shown, down in [({**DOWN, "backup_interface": "eth1"}, "eth0 and eth1 are down"), ({**DOWN, "primary_switched_off": True}, "eth0 is down")]:
         with pytest.raises(Refused, match=r"^no carrier$") as raised:
-            handover.address_failed("no carrier", shown)
+            handover.address_failed("no carrier", shown, "eth0")
         assert raised.value.returns["plan"] == {"spare": "", "down": down}
     with pytest.raises(Refused, match=r"^another host has it$") as raised:
-        handover.address_failed("another host has it", {"primary_interface": "eth0", "primary_state": "up", "backup_state": "up"})
+        handover.address_failed("another host has it", {"primary_interface": "eth0", "primary_state": "up", "backup_state": "up"}, "eth0")
     assert raised.value.returns["plan"] == {"spare": "", "down": ""}, "it is rolled back"
+
+
+def test_a_checker_that_moved_the_address_meanwhile_is_followed() -> None:
+    moved = {"primary_interface": "eth1", "primary_state": "up", "backup_interface": "eth0", "backup_state": "down"}
+    assert handover.address_failed("no carrier", moved, "eth0") == handover.WithoutAddress("", "")
+    with pytest.raises(Refused, match=r"^no carrier$"):
+        handover.address_failed("no carrier", {**moved, "primary_state": "down"}, "eth0")
 
 
 def test_ec2_that_does_not_answer_is_postponed_and_a_denial_is_not() -> None:

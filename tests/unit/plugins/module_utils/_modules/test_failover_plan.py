@@ -168,7 +168,7 @@ def test_what_a_person_is_told() -> None:
     assert "node-a was not fenced" in failing("rolled_back", due)
     assert "fenced" not in failing("rolled_back", {**due, "fenced": True})
     down = {"resources": [{**info("node-b")["resources"][0], "primary_state": "down"}]}
-    assert failing("address_failed", {**b, "info": down, "failure": failure}) == "app hangs"
+    assert failing("address_failed", {**b, "info": down, "failure": failure, "prepared": "eth0"}) == "app hangs"
     assert "cannot be reached" in failing("reachable", {"answer": {"unreachable": True}, "answers": [{"unreachable": True}], "all_hosts": HOSTS})
 
 
