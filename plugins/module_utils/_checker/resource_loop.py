@@ -34,7 +34,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import Ho
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, Ec2Parts, Health, Link, Resource
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.deadman import LeaseOver, boottime
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import State as RuleState
-from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle import policy
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle import condition, policy
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.assess import INACTIVE, Ec2CheckResult, look_at_dependents, look_at_kernel
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.candidates import preference
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.claim import Candidate, Situation, claim_at
@@ -402,14 +402,14 @@ class ResourceLoop(threading.Thread):
 
     def _emit(self, event: Event) -> None:
         """One step of the machine, and what it wants."""
-        before = policy.health(self._machine)
+        before = condition.health(self._machine)
         self._machine, actions = policy.step(self._machine, event)
         self._measure(before)
         for action in actions:
             self._do(action)
 
     def _measure(self, before: Health) -> None:
-        after, now = policy.health(self._machine), self._clock()
+        after, now = condition.health(self._machine), self._clock()
         if after is Health.FAILED and self._fault_at is None and self.holder.serving:
             self._fault_at = now
         elif after is Health.HEALTHY and self._fault_at is not None:
@@ -586,7 +586,7 @@ class ResourceLoop(threading.Thread):
         variables = {"to": action.to} if action.to else {}
         if action.playbook == "recover" and self.holder.fence_first():
             variables["holdfast_expired"] = "true"
-        undone = policy.undone_in_kernel(self._machine)
+        undone = condition.undone_in_kernel(self._machine)
         reason = self._with_managers(undone) if action.reason == undone else action.reason
         order = Order(self.tag, action.playbook, reason, action.faults, variables)
         self._cancel, self._run_of = threading.Event(), action.playbook
@@ -948,17 +948,17 @@ class ResourceLoop(threading.Thread):
         now, state = self._clock(), self._machine
         told: dict[str, Any] = {**self.holder.status()}
         ready, reason = self.readiness()
-        health = policy.health(state)
+        health = condition.health(state)
         active = bool(told["held"])
         known: EffectiveResource | None
         try:
             known = self._address.known()
         except HoldfastError as error:
             known, told["error"] = None, error.message
-        next_at = max((at for at in (state.next_at, policy.held_down_until(state)) if at > now), default=None)
+        next_at = max((at for at in (state.next_at, condition.held_down_until(state)) if at > now), default=None)
         left = state.aside_until - now
         aside = [f"somebody on this host moves its address, so it is left alone, for {left:.0f} s at most"] if active and left > 0 else []
-        undone = [text] if active and (text := self._with_managers(policy.undone_in_kernel(state))) else []
+        undone = [text] if active and (text := self._with_managers(condition.undone_in_kernel(state))) else []
         stopping = ["its dependents have to stop here, and may still run"] if self.dependents.is_stopping else []
         waiting = state.phase in (Phase.BACKING_OFF, Phase.HELD_DOWN)
         parts = known.resource.ec2 if known is not None and known.resource is not None else None
@@ -968,8 +968,8 @@ class ResourceLoop(threading.Thread):
             role="active" if active else "standby",
             phase=state.phase.value,
             health=health.value,
-            reasons=[*policy.reasons(state), *undone, *aside, *stopping],
-            faults=list(policy.faults(state)),
+            reasons=[*condition.reasons(state), *undone, *aside, *stopping],
+            faults=list(condition.faults(state)),
             address=str(known.address) if known else None,
             interface=known.interface if known else None,
             backup_interface=known.backup_interface if known else None,
@@ -983,9 +983,9 @@ class ResourceLoop(threading.Thread):
             priority=self._priority(),
             last_recovery={"ago": round(now - self._last_at, 1), **self._last} if self._last is not None else None,
             next_attempt_in=round(next_at - now, 1) if waiting and next_at is not None else None,
-            flapping=policy.is_flapping(state, now),
+            flapping=condition.is_flapping(state, now),
             paused=state.paused,
-            ordered=policy.ordered(state),
+            ordered=condition.ordered(state),
             peers=self._peers(),
         )
         told["advice"] = self._advice(health, active) or advice_for(told)

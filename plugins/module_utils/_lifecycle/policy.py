@@ -14,12 +14,19 @@ Invariants
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import replace
-from typing import TypeVar
 
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Health
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.condition import (
+    WITHIN,
+    faults,
+    health,
+    held_down_until,
+    is_unseen_on_ec2,
+    names,
+    undone_in_kernel,
+    unique,
+)
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.faults import Fault
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy_values import (
     LONG_AGO,
@@ -47,13 +54,10 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy_valu
     Step,
 )
 
-_T = TypeVar("_T")
 #: Doubling goes no further; `Checks.backoff_max` comes long before.
 _MOST_DOUBLINGS = 30
 #: So many reflexes in a row are made without the fault being seen to be well in between: it may come back while one is at work.
 _MOST_IN_A_ROW = 10
-#: So many repairs in the kernel within so many seconds do not stay: something on this node undoes them.
-_MOST_REPAIRS, _WITHIN = 10, 60.0
 #: So many times within `Checks.window` a dependent is started again; the next time the resource moves.
 _MOST_RESTARTS = 2
 
@@ -80,68 +84,16 @@ def step(state: State, event: Event) -> Step:
     attempts = tuple(at for at in state.attempts if at > event.now - state.checks.window)
     verified = tuple(at for at in state.verified if at > event.now - state.checks.window)
     restarts = tuple(at for at in state.restarts if at > event.now - state.checks.window)
-    repairs = tuple((fault, at) for fault, at in state.repairs if at > event.now - _WITHIN)
+    repairs = tuple((fault, at) for fault, at in state.repairs if at > event.now - WITHIN)
     state = replace(state, attempts=attempts, verified=verified, restarts=restarts, repairs=repairs)
     state, begun = _decide(state, event.now)
     return _name_phase(state, event.now, told + begun)
-
-
-def health(state: State) -> Health:
-    """What the looks amount to."""
-    tracks = list(state.tracks.values())
-    if any(track.failed and track.last.health is not Health.UNKNOWN for track in tracks):
-        return Health.FAILED
-    if not tracks or _is_unseen_on_ec2(state) or any(track.last.health is Health.UNKNOWN for track in tracks):
-        return Health.UNKNOWN
-    return Health.HEALTHY
-
-
-def faults(state: State) -> tuple[Fault, ...]:
-    """The names of what is wrong and confirmed."""
-    return _unique(fault for track in state.tracks.values() if track.failed for fault in track.last.faults)  # none of an unknown one
-
-
-def ordered(state: State) -> tuple[Fault, ...] | None:
-    """What is wrong by the order of the recovery that is under way, which may wait for its turn still; ``None`` where none is."""
-    return _names(state.work.faults) if state.work is not None and state.work.kind == "recover" else None
-
-
-def reasons(state: State) -> tuple[str, ...]:
-    """What is wrong, in words, and why something is not known."""
-    unseen = ("EC2 was not looked at yet since this node has the lease",) if _is_unseen_on_ec2(state) else ()
-    return _unique((*(reason for track in state.tracks.values() for reason in track.last.reasons), *unseen))
-
-
-def _is_unseen_on_ec2(state: State) -> bool:
-    """What a standby saw there says nothing: it asks only whether EC2 answers."""
-    return state.lease.held and state.lease.on_ec2 and "ec2" not in state.tracks
-
-
-def undone_in_kernel(state: State) -> str:
-    """That repairs in the kernel do not stay, in words; empty where they do."""
-    often = max(Counter(fault for fault, _at in state.repairs).values(), default=0)  # one event may cause several faults
-    if often < _MOST_REPAIRS:
-        return ""
-    return f"it was repaired in the kernel {often} times within {_WITHIN:.0f} s, as something on this node undoes that"
 
 
 def would_put_back(state: State, now: float) -> bool:
     """Whether a reflex would follow at once, were the address looked for now and not found."""
     _after, actions = step(state, CheckDone(now, CheckResult("kernel", Health.FAILED, (Fault.ADDRESS,))))
     return Reflex((Fault.ADDRESS,)) in actions
-
-
-def is_flapping(state: State, now: float) -> bool:
-    """Whether it was recovered as often as is allowed within the window."""
-    return held_down_until(state) > now
-
-
-def held_down_until(state: State) -> float:
-    """Until when nothing more is tried."""
-    most = state.checks.max_recoveries
-    if len(state.attempts) < most:
-        return LONG_AGO
-    return max(state.attempts[-most] + state.checks.window, state.attempts[-1] + state.checks.hold_down)
 
 
 def due(state: State, now: float) -> float:
@@ -201,7 +153,7 @@ def _lease_seen(state: State, lease: Lease) -> Step:
         state = replace(state, failback=Failback())
     state = replace(state, lease=lease)
     begins = lease.serving and lease.in_service and not served
-    return state, (CheckNow(),) if begins and _is_unseen_on_ec2(state) else ()
+    return state, (CheckNow(),) if begins and is_unseen_on_ec2(state) else ()
 
 
 def _reflex_ended(state: State, event: ReflexEnded) -> State:
@@ -246,7 +198,7 @@ def _asked(state: State, event: OperatorRequest) -> Step:
     reason = "a person asked for it"
     found = _wanted(state)
     state = replace(state, work=Operation(event.what, found, asked=True), owed=())
-    return state, (StartRun(event.what, reason, _names(found) if event.what == "recover" else (), event.to),)
+    return state, (StartRun(event.what, reason, names(found) if event.what == "recover" else (), event.to),)
 
 
 # --- what is done ------------------------------------------------------------------------------------------------------
@@ -339,7 +291,7 @@ def _bring_up(state: State, now: float) -> Step:
 
 
 def _wanted(state: State) -> tuple[Fault, ...]:
-    return _unique((*_unfinished(state), *faults(state)))
+    return unique((*_unfinished(state), *faults(state)))
 
 
 def _unfinished(state: State) -> tuple[Fault, ...]:
@@ -387,7 +339,7 @@ def _run(state: State, now: float, found: tuple[Fault, ...], *, counted: bool) -
     if not state.may_run:
         return replace(state, owed=()), ()
     restarts = (*state.restarts, now) if Fault.DEPENDENTS in found else state.restarts
-    return replace(state, work=Operation("recover", found), owed=(), restarts=restarts), (StartRun("recover", _why(state, found), _names(found)),)
+    return replace(state, work=Operation("recover", found), owed=(), restarts=restarts), (StartRun("recover", _why(state, found), names(found)),)
 
 
 def _why(state: State, found: tuple[Fault, ...]) -> str:
@@ -444,20 +396,3 @@ def _phase(state: State, now: float) -> Phase:
         return Phase.BACKING_OFF if now < state.next_at else Phase.SUSPECT
     suspect = any(track.last.health is Health.FAILED for track in state.tracks.values())
     return Phase.SUSPECT if suspect else Phase.WATCHING
-
-
-def _names(found: tuple[Fault, ...]) -> tuple[Fault, ...]:
-    """As the recovery playbook calls them. What is to be taken over is looked at as a whole."""
-    if Fault.TAKEOVER in found:
-        return ()
-    return _unique(_name(fault) for fault in found)
-
-
-def _name(fault: Fault) -> Fault:
-    if fault is Fault.ELASTIC_IP_SOURCE_ROUTE:
-        return Fault.ELASTIC_IP
-    return Fault.ADDRESS if fault.in_kernel or fault is Fault.PROBE else fault
-
-
-def _unique(values: Iterable[_T]) -> tuple[_T, ...]:
-    return tuple(dict.fromkeys(values))

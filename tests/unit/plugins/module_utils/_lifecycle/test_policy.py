@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Health
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.condition import faults, health, held_down_until, reasons
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.faults import Fault
-from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy import due, faults, health, held_down_until, reasons, step, would_put_back
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy import due, step, would_put_back
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy_values import (
     NEVER,
     Action,
