@@ -136,14 +136,19 @@ class Cluster:
         return self.lab.place.machine(node).interface(link).id
 
 
+def module_of(report: TaskReport) -> str:
+    """The module of a task, without its namespace."""
+    return report.action.rpartition(".")[2]
+
+
 def changed(run: PlaybookRun) -> list[str]:
-    """The names of the tasks that changed something, in order."""
-    return [task.task for task in run.changed]
+    """The modules that changed something, in order."""
+    return [module_of(report) for report in run.changed]
 
 
-def told(run: PlaybookRun, task: str) -> TaskReport:
-    """What that task did, the last time that it ran."""
-    return next(report for report in reversed(run.tasks) if report.task == task and report.outcome != "skipped")
+def told(run: PlaybookRun, module: str) -> TaskReport:
+    """What that module returned, the last time that it ran."""
+    return next(report for report in reversed(run.tasks) if module_of(report) == module and report.outcome != "skipped")
 
 
 def forget(node: Node) -> None:

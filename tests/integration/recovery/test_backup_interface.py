@@ -29,11 +29,11 @@ def test_show_add_and_remove(cluster: Cluster) -> None:
 
     shown = cluster.play("backup_interface", cluster.web, tag="web")
     assert (shown.status, changed(shown)) == (0, [])
-    assert told(shown, "Show the resource").result["msg"] == four_lines(host, "eth0", "eth1")
+    assert told(shown, "debug").result["msg"] == four_lines(host, "eth0", "eth1")
 
     removed = cluster.play("backup_interface", cluster.web, tag="web", operation="remove", interface="eth1")
     assert (removed.status, len(removed.changed)) == (0, 1), removed.message
-    assert told(removed, "Show the resource").result["msg"] == four_lines(host, "eth0", "none")
+    assert told(removed, "debug").result["msg"] == four_lines(host, "eth0", "none")
     assert recorded(cluster) == ("eth0", None)
 
     added = cluster.play("backup_interface", cluster.web, tag="web", operation="add", interface="eth1")
@@ -79,7 +79,7 @@ def test_move_in_service_takes_everything_along(cluster: Cluster) -> None:
     run = cluster.play("backup_interface", cluster.web, tag="web", operation="move")
 
     assert run.status == 0, run.message
-    assert told(run, "Show the resource").result["msg"] == four_lines(place.vip.partition("/")[0], "eth1", "eth0")
+    assert told(run, "debug").result["msg"] == four_lines(place.vip.partition("/")[0], "eth1", "eth0")
     assert active(cluster.lab) == (cluster.node_a, "eth1")
     assert recorded(cluster) == ("eth1", "eth0")
     assert cluster.writes() == ["AssociateAddress", "ModifyNetworkInterfaceAttribute", *["ReplaceRoute"] * 3]

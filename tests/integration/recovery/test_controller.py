@@ -107,7 +107,7 @@ def test_nobody_has_to_name_the_python_that_has_the_libraries(cluster: Cluster, 
         assert {task.host for task in run.changed} == {"node-a"}
         status = cluster.play("status", cluster.web, inventory=inventory)
         assert status.status == 0, status.message
-        asked = told(status, "Ask the checker")
+        asked = told(status, "checker_info")
         assert asked.outcome == "ok", asked
     finally:
         for node in cluster.lab.nodes:

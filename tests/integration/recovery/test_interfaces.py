@@ -11,8 +11,8 @@ from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import C
 from ansible_collections.holdfast.ha.tests.integration.recovery.world import ABSENT
 from lab.faults import active, strike
 
-ADDRESS = "Have the address on its interface"
-MOVE = "Move the address to the backup interface"
+ADDRESS = "ip_address"
+MOVE = "ip_swap_interface"
 
 
 def leaves_by(cluster: Cluster, source: str, target: str) -> str:
@@ -47,7 +47,7 @@ def test_dead_primary_everything_follows_to_the_backup_and_stays_there(cluster: 
         assert (state["interface"], state["backup_interface"], state["in_service"]) == ("eth1", "eth0", True)
     assert {subject[:2] for subject in after} <= {("link", "node-a"), ("rule", "node-a"), ("kernel route", "node-a")}, "something else has changed"
     assert ("source/dest check", primary) not in after
-    assert told(run, "Look again").result["resources"][0]["info"].split()[1:] == ["eth1", place.vip6.partition("/")[0], "128", "eth0"]
+    assert told(run, "ip_resource_info").result["resources"][0]["info"].split()[1:] == ["eth1", place.vip6.partition("/")[0], "128", "eth0"]
 
     settled = cluster.node_a.addresses()
     for state in ("still dead", "mended"):

@@ -30,11 +30,11 @@ def test_all_tables_are_repaired_by_one_run() -> None:
         run = cluster.recover(cluster.web)
 
         assert run.status == 0, run.message
-        assert changed(run) == ["Let route table entries and Elastic IP lead here"]
+        assert changed(run) == ["ec2_resource"]
         left = {subject: change for subject, change in broken.items() if subject[2] != lab.place.vip}
         assert cluster.changes() == left, "the other address, and everything else, is as it was"
         ours, theirs = cluster.interface("eth0"), cluster.interface("eth0", "node-b")
-        entries = told(run, "Let route table entries and Elastic IP lead here").result["routes"]
+        entries = told(run, "ec2_resource").result["routes"]
         assert {(entry["before"], entry["after"]) for entry in entries if entry["destination"] == lab.place.vip} == {(theirs, ours)}
         asked = Counter(call.action for call in cluster.calls)
         assert asked["ReplaceRoute"] == EXTRA + 3

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 import pytest
 
-from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed, told
+from ansible_collections.holdfast.ha.tests.integration.recovery.cluster import Cluster, changed, module_of, told
 from lab.control import Fault
 from lab.faults import strike
 from lab.playbook import TaskReport
 from lab.rights import NODE_RIGHTS
 from lab.vpc import ROLE
 
-ADDRESS = "Have the address on its interface"
-LEAD = "Let route table entries and Elastic IP lead here"
+ADDRESS = "ip_address"
+EC2 = "ec2_resource"
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Case:
 
 
 CASES = (
-    Case("forgotten-table", (0, 1), (LEAD, LEAD), ("ReplaceRoute",) * 2, both=True),
-    Case("sdc-on", (0, 1, 2), (LEAD,), ("ModifyNetworkInterfaceAttribute",)),
+    Case("forgotten-table", (0, 1), (EC2, EC2), ("ReplaceRoute",) * 2, both=True),
+    Case("sdc-on", (0, 1, 2), (EC2,), ("ModifyNetworkInterfaceAttribute",)),
     Case("address-deleted", (0, 2), (ADDRESS,)),
     Case("wrong-prefix", (), (ADDRESS,)),
 )
@@ -70,7 +70,7 @@ def test_a_named_table_that_was_deleted_keeps_nothing_else_from_being_repaired(c
     assert run.message.endswith("or check region"), "something else is told too"
     cluster.assert_served()
     assert Counter(cluster.writes()) == {"ReplaceRoute": 2, "AssociateAddress": 1}
-    recorded = [one.outcome for one in run.tasks if one.task == "Record that it is in service here" and one.outcome != "skipped"]
+    recorded = [one.outcome for one in run.tasks if module_of(one) == "ip_resource" and one.outcome != "skipped"]
     assert recorded == ["ok", "ok"]
 
 
@@ -82,7 +82,7 @@ def test_elastic_ip_taken_by_another_node_comes_back(cluster: Cluster) -> None:
 
     run = cluster.recover(cluster.web)
 
-    assert (run.status, changed(run), cluster.writes()) == (0, [LEAD], ["AssociateAddress"]), run.message
+    assert (run.status, changed(run), cluster.writes()) == (0, [EC2], ["AssociateAddress"]), run.message
     cluster.assert_served()
     assert cluster.changes() == {}
 
@@ -94,12 +94,12 @@ def test_what_breaks_during_the_run_is_repaired_by_it(cluster: Cluster) -> None:
     struck: list[str] = []
 
     def seen(report: TaskReport) -> None:
-        if report.task == LEAD and not struck:
+        if module_of(report) == EC2 and not struck:
             struck.append(strike(cluster.lab, "address-deleted"))
 
     run = cluster.recover(cluster.web, seen=seen)
 
-    assert (run.status, changed(run)) == (0, [LEAD, ADDRESS]), run.message
+    assert (run.status, changed(run)) == (0, [EC2, ADDRESS]), run.message
     cluster.assert_served()
     assert cluster.changes() == {}
 
@@ -122,10 +122,10 @@ def test_check_mode_foresees_everything_and_writes_nothing(cluster: Cluster) -> 
     foreseen = cluster.recover(cluster.web, cluster.web6, words=["--check", "--diff"])
 
     assert foreseen.status == 0, foreseen.message
-    assert changed(foreseen) == [ADDRESS, LEAD, LEAD]
+    assert changed(foreseen) == [ADDRESS, EC2, EC2]
     assert cluster.writes() == []
     assert cluster.changes() == broken
-    diff = told(foreseen, LEAD).result["diff"]
+    diff = told(foreseen, EC2).result["diff"]
     assert cluster.interface("eth0", "node-b") in diff["before"]
     assert cluster.interface("eth0") in diff["after"]
 
@@ -169,7 +169,7 @@ def test_only_what_is_asked_for(cluster: Cluster) -> None:
 
     run = cluster.recover(cluster.web, cluster.web6, local_recovery_tags=["web"], local_recovery_faults=["routes"])
 
-    assert (run.status, changed(run)) == (0, [LEAD]), run.message
+    assert (run.status, changed(run)) == (0, [EC2]), run.message
     repaired = {("route", name, cluster.lab.place.vip) for _machine, name in cluster.lab.place.route_tables}
     assert cluster.changes() == {subject: change for subject, change in broken.items() if subject not in repaired}
 
@@ -188,6 +188,6 @@ def test_missing_entry_of_a_named_table_is_created_only_when_asked_for(cluster: 
     assert cluster.changes() == broken
 
     run = cluster.recover({**cluster.web, "ec2": {**named, "missing": "create", "region": lab.place.region}})
-    assert (run.status, changed(run), cluster.writes()) == (0, [LEAD], ["CreateRoute"]), run.message
+    assert (run.status, changed(run), cluster.writes()) == (0, [EC2], ["CreateRoute"]), run.message
     assert cluster.changes() == {}
     cluster.assert_served()

@@ -17,7 +17,7 @@ HEADER = ["RESOURCE", "NODE", "IN SERVICE", "ADDRESS", "INTERFACE", "BACKUP", "R
 def shown(cluster: Cluster, run: PlaybookRun) -> tuple[list[list[str]], list[str]]:
     """The table's rows as cells, and the lines under it. Asserts that the run has changed nothing at all."""
     assert (run.status, changed(run), cluster.writes()) == (0, [], []), run.message
-    lines: list[str] = told(run, "Show the status of all nodes").result["msg"]
+    lines: list[str] = told(run, "debug").result["msg"]
     rows: list[list[str]] = []
     for line in lines:
         cells = [cell for cell in (part.strip() for part in line.split("  ")) if cell]
@@ -109,9 +109,7 @@ def test_no_resource(cluster: Cluster) -> None:
     run = cluster.play("status")
 
     assert run.status == 0, run.message
-    assert told(run, "Show the status of all nodes").result["msg"] == [
-        "No resource is known on any of these nodes; give holdfast_resources in the inventory."
-    ]
+    assert told(run, "debug").result["msg"] == ["No resource is known on any of these nodes; give holdfast_resources in the inventory."]
 
 
 def test_what_only_the_node_knows(cluster: Cluster) -> None:
