@@ -277,13 +277,14 @@ def test_told_to_end_while_it_reloads_it_ends_in_good_order(patient: Pair) -> No
 
 @pytest.mark.scenario("F9")
 def test_the_fiftieth_deletion_costs_no_more_than_the_first(shared: Pair) -> None:
-    """No limit holds up what the kernel alone can repair. There is no ready standby that it could move to."""
+    """No limit holds up what the kernel alone can repair. There is no ready standby that it could move to. Each time the checker has seen it well."""
     shared.reset()
     shared.checkers["node-b"].stop()
-    node, outages = shared.node("node-a"), []
+    node, checker, outages = shared.node("node-a"), shared.checkers["node-a"], []
     for _number in range(50):
         with shared.lan.prober() as prober:
             prober.wait_until_answered(10, by="node-a")
+            until(lambda: checker.ask("status", tag=TAG)["health"] == "healthy", 10, "the repaired address is not healthy")
             node.drop(VIP)
             prober.wait_until_answered(10, by="node-a")
             outages.append(prober.stop().longest_ms)

@@ -47,9 +47,9 @@ def shown(**changes: Any) -> dict[str, Any]:
     return {**links, "recorded": False, "lease": {**lease, **changes.pop("lease", {})}, **changes}
 
 
-def reported(entry: dict[str, Any] | None, resource: dict[str, Any] = WEB, **results: Any) -> Report:
+def reported(entry: dict[str, Any] | None, **results: Any) -> Report:
     given: dict[str, Any] = {"info": {"resources": [entry]} if entry else {}, "read": {}, "ec2": {}, "elastic_ip": {}, **results}
-    return make_report("10.0.0.2", "", resource, CLUSTER, **given)
+    return make_report("10.0.0.2", "", WEB, CLUSTER, **given)
 
 
 # --- a report ---------------------------------------------------------------------------------------------------------

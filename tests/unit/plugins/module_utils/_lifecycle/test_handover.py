@@ -116,10 +116,10 @@ def test_one_half_alone() -> None:
 PROBE = {"targets": ["10.1.0.1"]}
 
 
-def activated(resource: dict[str, Any] = WEB, **changes: Any) -> Activation:
+def activated(resource: dict[str, Any] | None = None, **changes: Any) -> Activation:
     given: dict[str, Any] = {"held": {}, "shown": {}, "checker": {}, "expired": False, "powered_off": [""], "joined": False, **changes}
     given["held"] = {"renewed_by": "checker", "changed": True, "taken_from": "", **given["held"]}
-    return handover.activate(resource, "node-b", **given)
+    return handover.activate(resource or WEB, "node-b", **given)
 
 
 ALL = (S.ADDRESS, S.EC2, S.START_DEPENDENTS, S.PROBE)
@@ -206,7 +206,8 @@ def fenced(**changes: Any) -> Fence:
         "unfenced": ["node-a"],
     }
     given.update(changes)
-    return handover.fence(given.pop("resource", WEB), "node-b", given.pop("instances"), given.pop("unfenced"), **given)
+    seen = {name: given[name] for name in ("routes", "association", "owners")}
+    return handover.fence(given.get("resource", WEB), "node-b", given["instances"], given["unfenced"], **seen)
 
 
 @pytest.mark.parametrize(

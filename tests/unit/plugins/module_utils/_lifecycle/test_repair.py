@@ -42,7 +42,8 @@ METADATA = interfaces("eth0", "eth1")
 SILENT = {"changed": False, "msg": "Instance metadata does not answer", "errors": [{"kind": "service_error", "transient": True, "denied": False}]}
 
 
-def situation(definition: Mapping[str, Any] = WEB, *, metadata: Mapping[str, Any] = METADATA, **more: Any) -> Situation:
+def situation(definition: Mapping[str, Any] | None = None, *, metadata: Mapping[str, Any] | None = None, **more: Any) -> Situation:
+    definition, metadata = WEB if definition is None else definition, METADATA if metadata is None else metadata
     seen = observed(**{name: more.pop(name) for name in list(more) if name not in ("cluster", "check")})
     return Situation(definition, {**seen, "address": definition.get("address", VIP)}, metadata, **more)
 
