@@ -119,8 +119,7 @@ def _others(seen: set[str]) -> list[dict[str, Any]]:
 def _task(here: dict[str, Any], tag: str, faults: list[str], aws: dict[str, Any]) -> tuple[str, str, dict[str, Any]] | None:
     """The link of the address, the address, and the options of ec2_resource."""
     from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError
-    from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import resource_options
-    from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.repair import ordered_on_ec2
+    from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.ec2_repair import ordered_on_ec2, resource_options
     from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store
 
     wanted = ordered_on_ec2(faults)

@@ -29,7 +29,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import (
     Refused,
 )
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Ec2Parts
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import resource_options
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.ec2_repair import resource_options
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.faults import Fault
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.probe_source import source_of, targets_of
 
@@ -276,18 +276,6 @@ def source_route(answer: Answer, host: str, link: str) -> dict[str, str]:
     """
     private = ((answer.get("elastic_ip") or {}).get("after") or {}).get("private_ip_address")
     return {"address": private, "interface": link} if private not in (None, host) else {}
-
-
-def ordered_on_ec2(faults: Collection[str]) -> set[str]:
-    """What a pre-started run repairs for an order before it observes the node. No fault: the resource has just come to this node.
-
-    Empty if a fault is not on EC2 alone: then the whole recovery runs.
-    """
-    on_ec2 = {str(fault) for fault in FAULTS if fault.on_ec2}
-    wanted = set(faults) or on_ec2
-    if not wanted <= on_ec2:
-        return set()
-    return wanted | ({str(Fault.ROUTES)} if Fault.SOURCE_DEST_CHECK in wanted else set())
 
 
 def _point(now: Situation, link: str, faults: Collection[str]) -> Plan:

@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import HoldfastError
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, Link, LinkAddress, Probe
-from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle import repair
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle import ec2_repair, repair
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.repair import FAULTS, NotRepaired, Plan, Situation, plan_of
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import effective
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.probe_source import probe_from, probe_of
@@ -385,7 +385,7 @@ def test_a_move_by_hand(more: dict[str, Any], steps: list[str], link: str) -> No
     ],
 )
 def test_what_a_run_that_waited_repairs_first(faults: list[str], wanted: set[str]) -> None:
-    assert repair.ordered_on_ec2(faults) == wanted
+    assert ec2_repair.ordered_on_ec2(faults) == wanted
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Ec2Parts
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import own_options, resource_options
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import own_options
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.ec2_repair import resource_options
 
 VIP, VIP6 = "10.1.0.10", "fd00::10"
 ALL = {"source_dest_check", "routes", "elastic_ip"}
