@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,24 @@ def test_readme_names_entry_points_that_are_documented(role: str) -> None:
     assert named - set(entry_points(role)) == set()
     for name in entry_points(role):
         assert (ROOT / "roles" / role / f"tasks/{name}.yml").is_file()
+
+
+def tasks_in(value: Any) -> Iterator[dict[str, Any]]:
+    """Every task and block in the content of a task file."""
+    for task in value or ():
+        yield task
+        for part in ("block", "rescue", "always"):
+            yield from tasks_in(task.get(part))
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_variable_of_a_task_has_the_name_of_a_result(role: str) -> None:
+    """A result, and what set_fact sets, precedes the variables of a task: the task would get that of the resource before."""
+    tasks = [task for path in sorted((ROOT / "roles" / role).glob("[th]*/*.yml")) for task in tasks_in(read(path))]
+    results = {task["register"] for task in tasks if "register" in task}
+    results |= {name for task in tasks for name in task.get("ansible.builtin.set_fact", {})}
+    assert results
+    assert results & {name for task in tasks for name in task.get("vars", {})} == set()
 
 
 # --- Molecule ----------------------------------------------------------------------------------------------------------
