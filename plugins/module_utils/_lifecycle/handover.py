@@ -30,8 +30,8 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.candidates 
 _RELEASE_PATIENCE = 30.0
 #: A lease of a node that is gone ends after its ttl. Clocks may differ by a fifth of it, and the store needs a moment.
 _EXPIRY_FACTOR, _EXPIRY_MARGIN = 1.2, 5.0
-#: Seconds that a lease lasts if nobody has read it.
-_USUAL_TTL = 10.0
+#: Seconds that a lease may last if its checker, of an older version, does not say how long.
+_LONG_TTL = 30.0
 
 
 class Operation(str, Enum):
@@ -106,7 +106,7 @@ def lease_options(choice: Choice, host: str, wait: float) -> LeaseOptions:
 
     :param wait: Seconds that the user gave for a lease that was not released; 0 for as long as the lease of a node that is gone can last.
     """
-    ttl = choice.standby.ttl or _USUAL_TTL
+    ttl = choice.standby.ttl or _LONG_TTL
     longest = _RELEASE_PATIENCE if choice.active is not None else ttl * _EXPIRY_FACTOR + _EXPIRY_MARGIN
     releases = choice.active is not None and host == choice.active.host
     return LeaseOptions("released" if releases else "held", choice.standby.node if releases else "", wait if wait > 0 else longest)

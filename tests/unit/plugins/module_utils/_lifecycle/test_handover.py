@@ -92,7 +92,7 @@ def test_two_runs_never_start_the_dependents(choice: Choice, held: dict[str, Any
         (THERE, "node-b", 0, LeaseOptions("held", "", 30)),
         (GONE, "node-b", 0, LeaseOptions("held", "", 17)),
         (GONE, "node-b", 60, LeaseOptions("held", "", 60)),
-        (replace(GONE, standby=replace(B, ttl=0)), "node-b", 0, LeaseOptions("held", "", 17)),
+        (replace(GONE, standby=replace(B, ttl=0)), "node-b", 0, LeaseOptions("held", "", 41)),
         (replace(GONE, standby=replace(B, ttl=100)), "node-b", 0, LeaseOptions("held", "", 125)),
     ],
 )
