@@ -278,14 +278,19 @@ class Cluster:
             with self.lab.prober(client) as prober:
                 prober.wait_until_answered(5, by=name)
 
+    def take_by_hand(self) -> bool:
+        """Somebody who is no node of the lab takes the lease; whether the write took effect."""
+        read = self.store.read(f"{CLUSTER}/{TAG}")
+        epoch = read.record.epoch + 1 if read.record else 1
+        return self.store.write(f"{CLUSTER}/{TAG}", read.token, Record("node-x", epoch, "x.1")) is not None
+
     def steal_when_serving(self, name: str, sign: Callable[[], object] = lambda: True) -> None:
         """Once that node's checker has put the address up, and there is that ``sign``, somebody else takes the lease by hand. Returns at once."""
 
         def steal() -> None:
             until(lambda: self.checkers[name].seen("serve") or self.checkers[name].seen("takeover"), 60, f"{name} never served")
             until(sign, 60, "there was no sign")
-            key = f"{CLUSTER}/{TAG}"
-            until(lambda: self.store.write(key, self.store.read(key).token, Record("node-x", 2**40, "x.1")), 5, "the record could not be written")
+            until(self.take_by_hand, 5, "the record could not be written")
             until(lambda: self.checkers[name].seen("lost"), 10, f"{name} did not notice")
             node = self.lab.machines[name]
             node.run("touch", "/var/lib/holdfast/gone")

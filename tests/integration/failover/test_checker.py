@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import Record
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import PROFILES
 from ansible_collections.holdfast.ha.tests.integration.failover.cluster import CLUSTER, STORE, TABLE, TAG, Cluster
 from lab.checker import Checker, write
@@ -137,8 +136,7 @@ def test_somebody_else_took_the_lease(cluster: Cluster) -> None:
     """By hand, or a restored backup: the checker steps down as soon as it sees it."""
     a = cluster.lab.node_a
     cluster.put_in_service(a)
-    key = f"{CLUSTER}/{TAG}"
-    until(lambda: cluster.store.write(key, cluster.store.read(key).token, Record("node-x", 2**40, "x.1")), 5, "the record could not be written")
+    until(cluster.take_by_hand, 5, "the record could not be written")
     until(lambda: not cluster.has_address(a), 2 * TIMING.renew + 1, "the address is still there")
     assert "node-x holds the lease" in cluster.checkers["node-a"].seen("lost")[0]["reason"]
 
