@@ -18,6 +18,7 @@ PROGRAMS = (
     ("bench_faults", "--rounds 20 --slow-rounds 5", "--rounds 2 --slow-rounds 1"),
     ("bench_takeover", "--rounds 20", "--rounds 2"),
     ("bench_switchover", "--rounds 20 --playbook-rounds 4 --profiles fast", "--rounds 2 --playbook-rounds 2 --profiles fast"),
+    ("bench_playbooks", "--rounds 5", "--rounds 1"),
     ("bench_ec2", "--rounds 20 --cold-rounds 3", "--rounds 2 --cold-rounds 1"),
     ("bench_margin", "--rounds 50", "--rounds 1"),
     ("bench_idle", "--seconds 300", "--seconds 20"),

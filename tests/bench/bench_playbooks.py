@@ -100,7 +100,7 @@ def main() -> None:
         measure(table, "switchover", bench.switchover, trees, given.rounds)
         cluster.reset()
         cluster.stop()
-        lab.node_a.run("ip", "address", "add", f"{lab.place.vip}/32", "dev", "eth0")
+        strike(lab, "restore")
         for event, fault in (
             ("recovery, nothing is wrong", None),
             ("recovery, a wrong route", "forgotten-table"),
