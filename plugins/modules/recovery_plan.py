@@ -160,10 +160,6 @@ steps:
   returned: with plans and O(stage=reads)
   type: dict
   sample: {"ip_address": {"address": "10.1.0.10/32", "interface": "eth0"}}
-on_ec2:
-  description: Whether there are steps on EC2, or a refusal to report after them.
-  returned: with plans
-  type: bool
 refused:
   description: The failures on EC2 so far, each with C(msg) and C(errors).
   returned: with plans

@@ -190,14 +190,9 @@ class Plan:
     again: bool = False
     notice: str = ""
 
-    @property
-    def on_ec2(self) -> bool:
-        """Whether the answers of EC2 are to be judged."""
-        return bool(self.refused) or any(name.startswith("ec2_") for name in self.steps)
-
     def as_dict(self) -> dict[str, Any]:
         """As `plan_of` reads it."""
-        return {**asdict(self), "refused": list(self.refused), "lacking": list(self.lacking), "on_ec2": self.on_ec2}
+        return {**asdict(self), "refused": list(self.refused), "lacking": list(self.lacking)}
 
 
 def plan_of(content: Mapping[str, Any]) -> Plan:

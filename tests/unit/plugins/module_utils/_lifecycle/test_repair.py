@@ -326,7 +326,7 @@ def test_what_was_refused_is_kept_until_all_else_was_tried() -> None:
     plan = repair.repair(now, ["source_dest_check", "elastic_ip"])
     left = repair.after_ec2(now, plan, [failure("service_error", msg="no right to"), ASSOCIATED])
     assert names(left) == ["ip_source_route"]
-    assert left.on_ec2
+    assert [one["msg"] for one in left.refused] == ["no right to"]
     with pytest.raises(NotRepaired) as stopped:
         repair.after_ec2(now, plan_of(left.as_dict()), [failure("command_failed", msg="no rule")])
     assert stopped.value.message == "no right to; no rule"
@@ -352,7 +352,7 @@ def test_silent_metadata_is_reported_once_the_address_is_back() -> None:
     now = situation(metadata=SILENT)
     plan = repair.repair(now, ["address"])
     assert names(plan) == ["ip_address"]
-    assert plan.on_ec2
+    assert [one["msg"] for one in plan.refused] == ["Instance metadata does not answer"]
     with pytest.raises(NotRepaired, match=r"^Instance metadata does not answer$") as stopped:
         repair.after_ec2(now, plan, [SKIPPED, SKIPPED])
     assert stopped.value.returns["only_ec2"] == {"web": SILENT["errors"]}
