@@ -8,6 +8,11 @@ from typing import Any
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Ec2Parts
 
 
+def host_destination(host: str) -> str:
+    """The destination of a route-table entry for one address, which is given without a prefix length."""
+    return f"{host}/{128 if ':' in host else 32}"
+
+
 def own_options(parts: Ec2Parts) -> dict[str, Any]:
     """Those AWS options that a resource has for itself."""
     own = {name: value for name, value in parts.extra.items() if name in ("region", "profile", "endpoint_url", "aws_ca_bundle", "external_id")}

@@ -78,6 +78,12 @@ def are_down(names: Sequence[str]) -> str:
     return f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} down"
 
 
+def shown_in(info: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The resource in a result of ip_resource_info; empty if the node showed none."""
+    found: Mapping[str, Any] = next(iter(info.get("resources") or ()), {})
+    return found
+
+
 def reached(result: Mapping[str, Any]) -> bool:
     """Whether a node answered the task with this result. ansible-core has no field that marks a time-out in every release, so its words count too."""
     return not (result.get("unreachable") or "timedout" in result or _TIMED_OUT.search(str(result.get("msg", ""))))
@@ -109,7 +115,7 @@ def questions(resource: Mapping[str, Any], cluster: str, info: Mapping[str, Any]
 
     A checker's readiness may be half a minute old, so EC2 is asked whether a standby could get the Elastic IP.
     """
-    shown: Mapping[str, Any] = next(iter(info.get("resources") or ()), {})
+    shown = shown_in(info)
     if not shown:
         return Questions()
     checker, links, parts = checker_of(shown, cluster), Links.of(shown), resource.get("ec2") or {}
@@ -125,7 +131,6 @@ class Report:
     :param holder: Who holds the lease according to this node.
     :param held: Its checker holds the lease.
     :param recorded: The resource has been put into service there since the boot.
-    :param serving: Its checker keeps the address up.
     :param held_back: The record says that no node may acquire the lease without a person.
     :param takes_over: Its checker brings the resource into service when the lease is handed to it.
     :param cut_off: None of its interfaces can carry the address.
@@ -143,7 +148,6 @@ class Report:
     holder: str = ""
     held: bool = False
     recorded: bool = False
-    serving: bool = False
     held_back: bool = False
     takes_over: bool = False
     cut_off: bool = False
@@ -189,7 +193,7 @@ def make_report(
     :param info: The result of ip_resource_info; ``read``: of lease_info; ``ec2``: of ec2_source_dest_check in check mode; ``elastic_ip``: of
         ec2_resource in check mode. A task that did not run has no ``msg``, nor has one that succeeded.
     """
-    shown: Mapping[str, Any] = next(iter(info.get("resources") or ()), {})
+    shown = shown_in(info)
     lease, checker, links = shown.get("lease") or {}, checker_of(shown, cluster), Links.of(shown)
     record = read.get("record") or {}
     name = node or checker.get("node") or host
@@ -217,7 +221,6 @@ def make_report(
         holder=name if held else checker.get("holder") or record.get("holder") or "",
         held=held,
         recorded=links.recorded,
-        serving=bool(checker.get("serving")),
         held_back=record.get("handoff_to") == NOBODY,
         takes_over=bool(checker.get("takes_over")),
         cut_off=bool(links.unusable),

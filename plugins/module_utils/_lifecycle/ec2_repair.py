@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Ec2Parts
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import own_options
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import host_destination, own_options
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.faults import Fault
 
 
@@ -32,7 +32,7 @@ def resource_options(parts: Ec2Parts, host: str, link: str, faults: Collection[s
     """
     given: dict[str, Any] = {}
     if parts.route_tables is not None and Fault.ROUTES in faults:
-        given["destinations"] = [f"{host}/{128 if ':' in host else 32}"]
+        given["destinations"] = [host_destination(host)]
         given["disable_source_dest_check"] = Fault.SOURCE_DEST_CHECK in faults
         given["route_table_ids"] = None if parts.route_tables == ("all",) else list(parts.route_tables)
         given.update({name: parts.extra[name] for name in ("vpc_id", "missing") if name in parts.extra})

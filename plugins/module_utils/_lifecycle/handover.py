@@ -24,6 +24,7 @@ from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Health
+from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import host_destination
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.candidates import Choice, Errors, Links, Report, are_down, is_transient
 
 #: Seconds for which a standby waits for a lease that the active node is releasing.
@@ -52,7 +53,6 @@ class Step(str, Enum):
     TRANSFER = "transfer"
     #: As `TRANSFER`, if a run can do only one host at a time.
     TRANSFER_FIRST = "transfer_first"
-    JOIN = "join"
     ACTIVATE = "activate"
     FENCE = "fence"
     ADDRESS = "address"
@@ -270,8 +270,7 @@ def fence(
     :param routes: ``routes`` of ec2_route_target in check mode; ``association``: the result of ec2_eip_association in check mode.
     :param owners: The results of ec2_source_dest_check for each interface; ``None`` before they are known.
     """
-    host = str(resource["address"]).partition("/")[0]
-    destination = f"{host}/{128 if ':' in host else 32}"
+    destination = host_destination(str(resource["address"]).partition("/")[0])
     led = [route for route in routes if route.get("destination") == destination]
     before, after = ((association.get(when) or {}).get("network_interface_id") or "" for when in ("before", "after"))
     hints = dict.fromkeys([*(route["before"] for route in led if str(route.get("before") or "").startswith("eni-")), *([before] if before else [])])

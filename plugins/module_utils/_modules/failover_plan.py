@@ -40,7 +40,7 @@ class Facts:
     @property
     def shown(self) -> Mapping[str, Any]:
         """The resource as ip_resource_info showed it last."""
-        return next(iter(self.result("info").get("resources") or ()), {})
+        return candidates.shown_in(self.result("info"))
 
     @property
     def checker(self) -> Mapping[str, Any]:

@@ -26,7 +26,7 @@ CLUSTER = "web-prod"
 WEB: dict[str, Any] = {"tag": "web", "address": "10.1.0.10/32", "interface": "eth0", "priority": {"node-a": 1, "node-b": 2}}
 TRANSIENT, DENIED = {"kind": "unreachable", "transient": True, "denied": False}, {"kind": "denied", "transient": False, "denied": True}
 
-A = Report(node="node-a", host="node-a", holder="node-a", held=True, recorded=True, serving=True, watched=True, priority=1)
+A = Report(node="node-a", host="node-a", holder="node-a", held=True, recorded=True, watched=True, priority=1)
 B = Report(node="node-b", host="node-b", holder="node-a", watched=True, priority=2)
 C = Report(node="node-c", host="node-c", holder="node-a", watched=True)
 
