@@ -7,7 +7,7 @@ A report is made on each node from the results of the tasks that asked it. All n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,15 +89,23 @@ def reached(result: Mapping[str, Any]) -> bool:
     return not (result.get("unreachable") or "timedout" in result or _TIMED_OUT.search(str(result.get("msg", ""))))
 
 
-def takes_part(answer: Mapping[str, Any], answers: Sequence[Mapping[str, Any]], hosts: Sequence[str]) -> bool:
+def connected(result: Mapping[str, Any]) -> bool:
+    """Whether a ping of a node had this result. One that fails says that no module runs there."""
+    return not (result.get("unreachable") or result.get("failed"))
+
+
+def takes_part(
+    answer: Mapping[str, Any], answers: Sequence[Mapping[str, Any]], hosts: Sequence[str], counts: Callable[[Mapping[str, Any]], bool] = reached
+) -> bool:
     """Whether a node that gave this answer takes part in the run. Raises `Refused` if no node answers.
 
     :param answers: Of all nodes. ``hosts``: their names, for the message.
+    :param counts: Which results are answers.
     """
-    if not any(reached(one) for one in answers):
+    if not any(counts(one) for one in answers):
         why = answer.get("msg", "no answer")
         raise Refused(f"{', '.join(hosts)} cannot be reached, so nothing was done; see to the network, to SSH and to ansible_user ({why})")
-    return reached(answer)
+    return counts(answer)
 
 
 @dataclass(frozen=True)

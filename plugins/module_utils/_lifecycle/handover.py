@@ -80,7 +80,7 @@ def steps(operation: Operation, choice: Choice, host: str, *, check: bool, forks
         return (*found, Step.WAIT_FOR_STANDBY) if operation is Operation.FAILOVER and not standby.host and not check else tuple(found)
     if host != standby.host:
         return ()
-    alone = active is None or not standby.takes_over
+    alone = active is None or check or not standby.takes_over  # a check waits for no checker, and shows who would hold the lease
     return (Step.PREPARE, *((Step.TRANSFER,) if alone else ()), *(() if check else (Step.ACTIVATE,)), Step.RECORD)
 
 

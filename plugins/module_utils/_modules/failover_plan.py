@@ -68,7 +68,8 @@ def _report(given: Mapping[str, Any]) -> Report:
 
 
 def _reachable(facts: Facts) -> dict[str, Any]:
-    return {"reached": candidates.takes_part(facts.result("answer"), facts.given["answers"], facts.given["all_hosts"])}
+    given = facts.given
+    return {"reached": candidates.takes_part(facts.result("answer"), given["answers"], given["all_hosts"], candidates.connected)}
 
 
 def _questions(facts: Facts) -> dict[str, Any]:
@@ -76,7 +77,8 @@ def _questions(facts: Facts) -> dict[str, Any]:
         raise Refused(f"No resource has the tag {facts.tag}; there is {', '.join(facts.given['tags']) or 'none'}.")
     if facts.given["store"] == "none":
         raise Refused("there is no store of leases, so nothing can be failed over; set holdfast_store")
-    return {**_reachable(facts), **asdict(candidates.questions(facts.resource, str(facts.given["cluster"]), facts.result("info")))}
+    part = candidates.takes_part(facts.result("answer"), facts.given["answers"], facts.given["all_hosts"])
+    return {"reached": part, **asdict(candidates.questions(facts.resource, str(facts.given["cluster"]), facts.result("info")))}
 
 
 def _make_report(facts: Facts) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.candidates 
     Report,
     Wish,
     choose,
+    connected,
     is_transient,
     make_report,
     preference,
@@ -142,6 +143,14 @@ def test_what_else_is_asked(entry: dict[str, Any] | None, parts: dict[str, Any],
 def test_who_answers(result: dict[str, Any], answered: bool) -> None:
     assert reached(result) is answered
     assert takes_part(result, [result, {}], ["node-a"]) is answered
+
+
+@pytest.mark.parametrize(
+    ("result", "answered"),
+    [({"ping": "pong"}, True), ({"skipped": True}, True), ({"failed": True, "msg": "python3: not found"}, False), ({"unreachable": True}, False)],
+)
+def test_a_node_on_which_no_module_runs_takes_no_part(result: dict[str, Any], answered: bool) -> None:
+    assert takes_part(result, [result, {}], ["node-a"], connected) is answered
 
 
 def test_a_run_without_any_answer_is_refused() -> None:

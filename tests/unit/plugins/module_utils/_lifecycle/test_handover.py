@@ -61,6 +61,7 @@ def test_with_one_fork_the_active_node_comes_first() -> None:
 
 def test_check_mode_brings_nothing_into_service() -> None:
     assert S.ACTIVATE not in steps_of(THERE, "node-b", check=True)
+    assert steps_of(TO_OWN_RUN, "node-b", check=True) == (S.PREPARE, S.TRANSFER, S.RECORD)
 
 
 def test_a_standby_that_is_not_in_the_run_is_waited_for() -> None:
