@@ -154,22 +154,13 @@ elastic_ip:
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import NETADDR_IMPORT_ERROR
 from ansible_collections.holdfast.ha.plugins.module_utils._core.run import RequiredLibrary, run_change
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.client import BOTO3_IMPORT_ERROR
-from ansible_collections.holdfast.ha.plugins.module_utils._modules.ec2_options import ROUTES, SETTLE, argument_spec, resource_parts
+from ansible_collections.holdfast.ha.plugins.module_utils._modules.ec2_options import RESOURCE, SETTLE, argument_spec, resource_parts
 
 
 def main() -> None:
     run_change(
         lambda host: resource_parts(host.params, host.warn),
-        argument_spec=argument_spec(
-            destinations={"type": "list", "elements": "str"},
-            disable_source_dest_check={"type": "bool", "default": True},
-            **ROUTES,
-            public_ip={"type": "str"},
-            allocation_id={"type": "str"},
-            private_ip_address={"type": "str"},
-            preferred_private_ip_address={"type": "str"},
-            allow_reassociation={"type": "bool", "default": True},
-        ),
+        argument_spec=argument_spec(**RESOURCE),
         libraries=[RequiredLibrary("boto3", BOTO3_IMPORT_ERROR), RequiredLibrary("netaddr", NETADDR_IMPORT_ERROR)],
         settle=SETTLE,
         mutually_exclusive=[("network_interface_id", "interface"), ("public_ip", "allocation_id")],

@@ -22,8 +22,10 @@ options:
     description:
       - V(reachable) is whether a node takes part. V(questions) is what else to ask it. V(report) is what is known about it.
       - V(plan) is the active node, the standby and the steps of this host.
-      - V(join) is whether the standby's checker brings the resource into service. V(activate) is the steps once the lease is held.
-      - V(address_failed) and V(ec2_failed) are what to do after such a failure. V(fence) is whom to fence.
+      - V(standby_prepared), V(standby_reached) and V(released) are whether the run can go on with the standby.
+      - V(join) is whether the standby's checker brings the resource into service, and V(joined) whether it did.
+      - V(activate) is the steps once the lease is held.
+      - V(address_failed), V(ec2_failed) and V(not_freed) are what to do after such a failure.
       - V(held) and V(in_store) are whether the lease is still held, V(without_links) whether the node only lost its links.
       - V(result) is whether the resource is as it should be. V(new_holder) is who acquired the lease.
       - V(kept), V(not_acquired) and V(rolled_back) fail with what a person is told.
@@ -34,11 +36,15 @@ options:
       - questions
       - report
       - plan
+      - standby_prepared
+      - standby_reached
+      - released
       - join
+      - joined
       - activate
       - address_failed
       - ec2_failed
-      - fence
+      - not_freed
       - held
       - in_store
       - without_links

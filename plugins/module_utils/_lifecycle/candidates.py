@@ -110,11 +110,15 @@ def takes_part(
 
 @dataclass(frozen=True)
 class Questions:
-    """What else to ask a node that answered. ``interface``: which one the takeover would use."""
+    """What else to ask a node that answered.
+
+    :param elastic_ip: The options of ec2_resource with which it would get the Elastic IP; empty if that is not asked.
+    :param interface: Which one the takeover would use.
+    """
 
     lease: bool = False
     ec2: bool = False
-    elastic_ip: bool = False
+    elastic_ip: Mapping[str, str] = field(default_factory=dict)
     interface: str = ""
 
 
@@ -127,8 +131,11 @@ def questions(resource: Mapping[str, Any], cluster: str, info: Mapping[str, Any]
     if not shown:
         return Questions()
     checker, links, parts = checker_of(shown, cluster), Links.of(shown), resource.get("ec2") or {}
-    elastic_ip = bool(parts.get("elastic_ip")) and not checker.get("held")
-    return Questions(not checker.get("holder"), bool(parts), elastic_ip, links.spare or links.primary)
+    interface, elastic_ip = links.spare or links.primary, {}
+    if parts.get("elastic_ip") and not checker.get("held"):
+        elastic_ip = {"interface": interface, "public_ip": parts["elastic_ip"], "preferred_private_ip_address": resource["address"].partition("/")[0]}
+        elastic_ip.update({name: parts[name] for name in ("private_ip_address",) if name in parts})
+    return Questions(not checker.get("holder"), bool(parts), elastic_ip, interface)
 
 
 @dataclass(frozen=True)

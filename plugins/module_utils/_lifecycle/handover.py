@@ -24,7 +24,7 @@ from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Health
-from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import host_destination
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.record import NOBODY
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.candidates import Choice, Errors, Links, Report, are_down, is_transient
 
 #: Seconds for which a standby waits for a lease that the active node is releasing.
@@ -82,6 +82,37 @@ def steps(operation: Operation, choice: Choice, host: str, *, check: bool, forks
         return ()
     alone = active is None or check or not standby.takes_over  # a check waits for no checker, and shows who would hold the lease
     return (Step.PREPARE, *((Step.TRANSFER,) if alone else ()), *(() if check else (Step.ACTIVATE,)), Step.RECORD)
+
+
+def standby_prepared(tag: str, standby: Report, hosts: Sequence[str]) -> None:
+    """Raises `Refused` if the standby left the run while it prepared. ``hosts``: of the run, as far as they answer."""
+    if standby.host not in ("", *hosts):
+        raise Refused(f"{standby.node} could not prepare for {tag}, so nothing was released; see its error above")
+
+
+def standby_reached(standby: Report, hosts: Sequence[str]) -> None:
+    """Raises `Refused` if the standby left the run since then."""
+    if standby.host not in ("", *hosts):
+        raise Refused(f"{standby.node} can no longer be reached, so nothing was released")
+
+
+def released(tag: str, holder: str, quieted: bool | None) -> None:
+    """Raises `Refused` if the release has failed, so that there is nothing to take over.
+
+    :param quieted: The active node has stopped the dependents; ``None`` if it is not in the run.
+    """
+    if quieted is False:
+        raise Refused(f"{holder} could not release {tag} in order, so it stays there; see its error above")
+
+
+def joined(tag: str, node: str, shown: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Raises `Refused` if the checker of the standby could not bring the resource into service, and released it to nobody.
+
+    :param shown: The resource in the status of that checker; ``record``: in the store.
+    """
+    if not shown.get("held") and record.get("handoff_to") == NOBODY:
+        cause = (shown.get("last_recovery") or {}).get("message")
+        raise Refused(cause or f"{tag} was taken out of service meanwhile; see the events of {node}")
 
 
 def joins(choice: Choice, held: Mapping[str, Any]) -> bool:
@@ -240,61 +271,6 @@ def ec2_failed(cause: str, errors: Errors) -> str:
     return cause
 
 
-# --- fence ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Fence:
-    """``interfaces``: the old node's network interfaces, by id. ``nodes``: whose they are, as far as that is known."""
-
-    interfaces: tuple[str, ...]
-    nodes: tuple[str, ...]
-
-
-def fence(
-    resource: Mapping[str, Any],
-    node: str,
-    instances: Mapping[str, str],
-    unfenced: Sequence[str],
-    *,
-    routes: Sequence[Mapping[str, Any]],
-    association: Mapping[str, Any],
-    owners: Sequence[Mapping[str, Any]] | None = None,
-) -> Fence:
-    """Whom to fence: the network interface that the route-table entries or the Elastic IP of the resource target. Raises `Refused`.
-
-    An entry may have been changed by hand, so all of them have to belong to one instance, and if ``instances`` are given, to the old node's. What
-    targets this node already was pointed at it by an earlier run, which began with the fence.
-
-    :param instances: Instance id by node. ``unfenced``: the old holders.
-    :param routes: ``routes`` of ec2_route_target in check mode; ``association``: the result of ec2_eip_association in check mode.
-    :param owners: The results of ec2_source_dest_check for each interface; ``None`` before they are known.
-    """
-    destination = host_destination(str(resource["address"]).partition("/")[0])
-    led = [route for route in routes if route.get("destination") == destination]
-    before, after = ((association.get(when) or {}).get("network_interface_id") or "" for when in ("before", "after"))
-    hints = dict.fromkeys([*(route["before"] for route in led if str(route.get("before") or "").startswith("eni-")), *([before] if before else [])])
-    ours = {after, *(route.get("after") for route in led)}
-    old = tuple(one for one in hints if one not in ours)
-    mode, tag, parts = resource.get("fence"), resource["tag"], resource.get("ec2") or {}
-    if not hints:
-        none = (
-            "none leads to a network interface"
-            if parts.get("route_tables") or parts.get("elastic_ip")
-            else "there is neither; set ec2, or fence: none"
-        )
-        raise Refused(f"fence: {mode} finds the old node by route table entries or the Elastic IP, and of {tag} {none}")
-    others = list(unfenced) or [name for name in instances if name != node]
-    suspects = [instances[name] for name in instances if name in others]
-    hit = list(dict.fromkeys(owner.get("instance_id") or "no instance" for owner in owners or ()))
-    if len(hit) > 1 or (instances and not set(hit) <= set(suspects)):
-        raise Refused(
-            f"fence: {mode} is not certain whom it would hit: what belongs to {tag} leads to {' and '.join(old)} of {' and '.join(hit)}, and "
-            f"{' or '.join(others) or 'the old node'} is {' or '.join(suspects) or 'none of holdfast_instances'}"
-        )
-    return Fence(old, tuple(name for name, instance in instances.items() if instance in hit) or tuple(unfenced))
-
-
 # --- failures ---------------------------------------------------------------------------------------------------------
 
 
@@ -343,6 +319,12 @@ def verify(tag: str, node: str, shown: Mapping[str, Any], *, check: bool, pendin
         )
     if lacking:
         raise Refused(f"{tag} is in service on {node}, but: {'; '.join(dict.fromkeys(lacking))}")
+
+
+def not_freed(operation: Operation, tag: str, node: str, cause: str) -> None:
+    """The Elastic IP could not be disassociated. A takeover associates it anyway, so only a release alone fails: it raises `Refused`."""
+    if operation is Operation.RELEASE:
+        raise Refused(f"{tag} was released by {node}, but its Elastic IP still leads there: {cause}")
 
 
 def new_holder(tag: str, choice: Choice, record: Mapping[str, Any]) -> str:

@@ -38,6 +38,18 @@ ROUTES: dict[str, Any] = {
     "missing": {"type": "str", "choices": ["fail", "ignore", "create"], "default": "fail"},
 }
 
+#: The options of ec2_resource, beside the common ones.
+RESOURCE: dict[str, Any] = {
+    "destinations": {"type": "list", "elements": "str"},
+    "disable_source_dest_check": {"type": "bool", "default": True},
+    **ROUTES,
+    "public_ip": {"type": "str"},
+    "allocation_id": {"type": "str"},
+    "private_ip_address": {"type": "str"},
+    "preferred_private_ip_address": {"type": "str"},
+    "allow_reassociation": {"type": "bool", "default": True},
+}
+
 
 def argument_spec(**own: Any) -> dict[str, Any]:
     """The options of a module that calls EC2 for one network interface: its own, which interface, and the common ones."""

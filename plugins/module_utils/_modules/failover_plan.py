@@ -104,8 +104,31 @@ def _plan(facts: Facts) -> dict[str, Any]:
     return {**asdict(shown), "steps": steps, "lease": asdict(handover.lease_options(choice, facts.host, float(given["wait"])))}
 
 
+def _released(facts: Facts) -> dict[str, Any]:
+    handover.released(facts.tag, facts.choice.holder, facts.given["quieted"])
+    return {}
+
+
+def _standby_prepared(facts: Facts) -> dict[str, Any]:
+    handover.standby_prepared(facts.tag, facts.choice.standby, facts.given["hosts"])
+    return {}
+
+
+def _standby_reached(facts: Facts) -> dict[str, Any]:
+    handover.standby_reached(facts.choice.standby, facts.given["hosts"])
+    return {}
+
+
 def _join(facts: Facts) -> dict[str, Any]:
-    return {"join": handover.joins(facts.choice, facts.result("held"))}
+    joins = handover.joins(facts.choice, facts.result("held"))
+    if joins:  # a standby that acquired an expired lease goes on, whatever became of the release
+        handover.released(facts.tag, facts.choice.holder, facts.given["quieted"])
+    return {"join": joins}
+
+
+def _joined(facts: Facts) -> dict[str, Any]:
+    handover.joined(facts.tag, facts.mine.node, facts.result("done"), facts.result("read").get("record") or {})
+    return {}
 
 
 def _activate(facts: Facts) -> dict[str, Any]:
@@ -119,7 +142,7 @@ def _activate(facts: Facts) -> dict[str, Any]:
             checker=facts.checker,
             expired=given["expired"],
             powered_off=given["powered_off"].split(","),
-            joined=given["joined"],
+            joined=bool(given["joined"]),
         )
     )
 
@@ -148,21 +171,6 @@ def _ec2_failed(facts: Facts) -> dict[str, Any]:
     return {"pending": handover.ec2_failed(handover.cause_of(failure), failure.get("errors") or ())}
 
 
-def _fence(facts: Facts) -> dict[str, Any]:
-    owners = facts.result("owners").get("results")
-    return asdict(
-        handover.fence(
-            facts.resource,
-            facts.mine.node,
-            facts.given["instances"],
-            facts.given["unfenced"],
-            routes=facts.result("routes").get("routes") or (),
-            association=facts.result("association"),
-            owners=owners,
-        )
-    )
-
-
 def _kept(facts: Facts) -> dict[str, Any]:
     cause = handover.cause_of(facts.result("failure"))
     raise Refused(handover.kept(facts.tag, facts.mine.node, cause, back=facts.result("back"), stopped=facts.given["stopped"]))
@@ -170,13 +178,19 @@ def _kept(facts: Facts) -> dict[str, Any]:
 
 def _not_acquired(facts: Facts) -> dict[str, Any]:
     cause, hosts = handover.cause_of(facts.result("failure")), facts.given["hosts"]
-    raise Refused(handover.not_acquired(facts.tag, facts.choice, cause, quieted=facts.given["quieted"], hosts=hosts))
+    raise Refused(handover.not_acquired(facts.tag, facts.choice, cause, quieted=bool(facts.given["quieted"]), hosts=hosts))
 
 
 def _result(facts: Facts) -> dict[str, Any]:
     given = facts.given
-    lacking = given["lacking"] if handover.Step.EC2 in given["activated"] else ()
+    lacking = given["lacking"] if handover.Step.EC2 in given["activation"]["steps"] else ()
     handover.verify(facts.tag, facts.mine.node, facts.shown, check=given["check"], pending=given["pending"], lacking=lacking)
+    return {}
+
+
+def _not_freed(facts: Facts) -> dict[str, Any]:
+    cause, operation = handover.cause_of(facts.result("failure")), Operation(facts.given["operation"])
+    handover.not_freed(operation, facts.tag, facts.mine.node, cause)
     return {}
 
 
@@ -185,8 +199,9 @@ def _new_holder(facts: Facts) -> dict[str, Any]:
 
 
 def _rolled_back(facts: Facts) -> dict[str, Any]:
-    given = facts.given
-    unfenced = given["unfenced"] if handover.Step.FENCE in given["activated"] and not given["fenced"] else None
+    activation, fence = facts.given["activation"], facts.result("fence")
+    due = handover.Step.FENCE in activation["steps"] and (not fence or fence.get("failed"))
+    unfenced = activation["unfenced"] if due else None
     cause = handover.cause_of(facts.result("failure"))
     raise Refused(
         handover.rolled_back(facts.tag, facts.mine.node, cause, freed=facts.result("freed"), released=facts.result("released"), unfenced=unfenced)
@@ -199,11 +214,14 @@ DECISIONS: Mapping[str, Callable[[Facts], dict[str, Any]]] = {
     "questions": _questions,
     "report": _make_report,
     "plan": _plan,
+    "standby_prepared": _standby_prepared,
+    "standby_reached": _standby_reached,
+    "released": _released,
     "join": _join,
+    "joined": _joined,
     "activate": _activate,
     "address_failed": _address_failed,
     "ec2_failed": _ec2_failed,
-    "fence": _fence,
     "kept": _kept,
     "not_acquired": _not_acquired,
     "rolled_back": _rolled_back,
@@ -211,6 +229,7 @@ DECISIONS: Mapping[str, Callable[[Facts], dict[str, Any]]] = {
     "held": _held,
     "in_store": _in_store,
     "result": _result,
+    "not_freed": _not_freed,
     "new_holder": _new_holder,
 }
 

@@ -126,7 +126,7 @@ def test_the_interface_whose_check_is_off() -> None:
 )
 def test_what_else_is_asked(entry: dict[str, Any] | None, parts: dict[str, Any], expected: tuple[bool, bool, bool, str]) -> None:
     asked = questions({**WEB, "ec2": parts}, CLUSTER, {"resources": [entry] if entry else []})
-    assert (asked.lease, asked.ec2, asked.elastic_ip, asked.interface) == expected
+    assert (asked.lease, asked.ec2, bool(asked.elastic_ip), asked.interface) == expected
 
 
 @pytest.mark.parametrize(

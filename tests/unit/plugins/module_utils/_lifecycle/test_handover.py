@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle import handover
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.candidates import Choice, Report, Wish, choose
-from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.handover import Activation, Fence, LeaseOptions, Operation, Step
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.handover import Activation, LeaseOptions, Operation, Step
 
 A = Report(node="node-a", host="node-a", holder="node-a", held=True, recorded=True, watched=True)
 B = Report(node="node-b", host="node-b", holder="node-a", watched=True, ttl=10.0)
@@ -191,76 +191,6 @@ def test_ec2_that_does_not_answer_is_postponed_and_a_denial_is_not() -> None:
             handover.ec2_failed("no reply", errors)
 
 
-# --- fence ------------------------------------------------------------------------------------------------------------
-
-ROUTE = {"destination": "10.1.0.10/32", "before": "eni-a", "after": "eni-b"}
-TIED = {"before": {"network_interface_id": "eni-a"}, "after": {"network_interface_id": "eni-b"}}
-INSTANCES = {"node-a": "i-a", "node-b": "i-b", "node-c": "i-c"}
-
-
-def fenced(**changes: Any) -> Fence:
-    given: dict[str, Any] = {
-        "routes": [ROUTE],
-        "association": TIED,
-        "owners": [{"instance_id": "i-a"}],
-        "instances": INSTANCES,
-        "unfenced": ["node-a"],
-    }
-    given.update(changes)
-    seen = {name: given[name] for name in ("routes", "association", "owners")}
-    return handover.fence(given.get("resource", WEB), "node-b", given["instances"], given["unfenced"], **seen)
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({}, Fence(("eni-a",), ("node-a",))),
-        ({"owners": None}, Fence(("eni-a",), ("node-a",))),
-        ({"association": {}}, Fence(("eni-a",), ("node-a",))),
-        ({"routes": []}, Fence(("eni-a",), ("node-a",))),
-        ({"routes": [{**ROUTE, "before": "eni-a1"}]}, Fence(("eni-a1", "eni-a"), ("node-a",))),
-        ({"routes": [{**ROUTE, "destination": "10.2.0.0/16", "before": "eni-c"}]}, Fence(("eni-a",), ("node-a",))),
-        # What targets this node already was pointed at it by an earlier run, which began with the fence.
-        ({"routes": [{**ROUTE, "before": "eni-b"}], "association": {}, "owners": []}, Fence((), ("node-a",))),
-        ({"instances": {}}, Fence(("eni-a",), ("node-a",))),
-        ({"unfenced": []}, Fence(("eni-a",), ("node-a",))),
-        ({"resource": {**WEB, "address": "fd00::10/128"}, "routes": [{**ROUTE, "destination": "fd00::10/128"}]}, Fence(("eni-a",), ("node-a",))),
-    ],
-)
-def test_whom_to_fence(changes: dict[str, Any], expected: Fence) -> None:
-    assert fenced(**changes) == expected
-
-
-@pytest.mark.parametrize(
-    ("changes", "refusal"),
-    [
-        (
-            {"routes": [{**ROUTE, "before": "igw-1"}], "association": {}},
-            "fence: source_dest_check finds the old node by route table entries or the Elastic IP, and of web none leads to a network interface",
-        ),
-        (
-            {"routes": [], "association": {}, "resource": {"tag": "web", "address": "10.1.0.10/24", "fence": "stop_instance"}},
-            "fence: stop_instance finds the old node by route table entries or the Elastic IP, and of web there is neither; set ec2, or fence: none",
-        ),
-        (
-            {"routes": [{**ROUTE, "before": "eni-x"}], "owners": [{"instance_id": "i-x"}, {"instance_id": "i-a"}]},
-            "fence: source_dest_check is not certain whom it would hit: what belongs to web leads to eni-x and eni-a of i-x and i-a, and "
-            "node-a is i-a",
-        ),
-        ({"owners": [{"instance_id": "i-a"}, {"instance_id": "i-x"}], "instances": {}}, "leads to eni-a of i-a and i-x, and node-a is none of"),
-        ({"owners": [{"instance_id": "i-x"}]}, "leads to eni-a of i-x, and node-a is i-a"),
-        ({"owners": [{"instance_id": None}]}, "leads to eni-a of no instance, and node-a is i-a"),
-        ({"owners": [{"instance_id": "i-b"}], "unfenced": []}, "leads to eni-a of i-b, and node-a or node-c is i-a or i-c"),
-        ({"owners": [{"instance_id": "i-x"}], "instances": {"node-b": "i-b"}}, "and node-a is none of holdfast_instances"),
-    ],
-)
-def test_nobody_else_is_fenced(changes: dict[str, Any], refusal: str) -> None:
-    """An entry may have been changed by hand."""
-    with pytest.raises(Refused) as raised:
-        fenced(**changes)
-    assert refusal in raised.value.message
-
-
 # --- what a person is told --------------------------------------------------------------------------------------------
 
 
@@ -269,6 +199,40 @@ def test_the_cause_of_a_loop_is_that_of_its_first_failed_item() -> None:
     items = [{"failed": False}, {"failed": True, "msg": "denied"}]
     assert handover.cause_of({"msg": "One or more items failed", "results": items}) == "denied"
     assert handover.cause_of({}) == "see above"
+
+
+@pytest.mark.parametrize("hosts", [["node-a", "node-b"], ["node-b"]])
+def test_nothing_is_released_without_the_standby(hosts: list[str]) -> None:
+    handover.standby_prepared("web", B, hosts)
+    handover.standby_reached(B, hosts)
+    handover.standby_reached(replace(B, host=""), [])  # it is not in the run, so the lease is handed over
+    with pytest.raises(Refused, match=r"^node-b could not prepare for web, so nothing was released; see its error above$"):
+        handover.standby_prepared("web", B, ["node-a"])
+    with pytest.raises(Refused, match=r"^node-b can no longer be reached, so nothing was released$"):
+        handover.standby_reached(B, ["node-a"])
+
+
+def test_what_was_not_released_is_not_taken_over() -> None:
+    handover.released("web", "node-a", None)
+    handover.released("web", "node-a", True)
+    with pytest.raises(Refused, match=r"^node-a could not release web in order, so it stays there; see its error above$"):
+        handover.released("web", "node-a", False)
+
+
+def test_a_resource_that_did_not_start_on_the_standby() -> None:
+    nobody = {"handoff_to": "-"}
+    handover.joined("web", "node-b", {"held": True}, nobody)
+    handover.joined("web", "node-b", {}, {"handoff_to": ""})
+    with pytest.raises(Refused, match=r"^web was taken out of service meanwhile; see the events of node-b$"):
+        handover.joined("web", "node-b", {"last_recovery": None}, nobody)
+    with pytest.raises(Refused, match=r"^app died$"):
+        handover.joined("web", "node-b", {"held": False, "last_recovery": {"message": "app died"}}, nobody)
+
+
+def test_only_a_release_fails_by_its_elastic_ip() -> None:
+    handover.not_freed(Operation.FAILOVER, "web", "node-a", "denied")
+    with pytest.raises(Refused, match=r"^web was released by node-a, but its Elastic IP still leads there: denied$"):
+        handover.not_freed(Operation.RELEASE, "web", "node-a", "denied")
 
 
 def test_why_it_stays() -> None:

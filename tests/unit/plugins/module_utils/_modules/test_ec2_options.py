@@ -13,7 +13,7 @@ from ansible_collections.holdfast.ha.plugins.doc_fragments._aws import ModuleDoc
 from ansible_collections.holdfast.ha.plugins.doc_fragments._eni import ModuleDocFragment as Interface
 from ansible_collections.holdfast.ha.plugins.doc_fragments._routes import ModuleDocFragment as Routes
 
-_NAMES = ("ec2_route_target", "ec2_source_dest_check", "ec2_eip_association", "ec2_local_eni_info", "ec2_instance_stop", "ec2_resource")
+_NAMES = ("ec2_route_target", "ec2_source_dest_check", "ec2_eip_association", "ec2_local_eni_info", "ec2_instance_stop", "ec2_resource", "ec2_fence")
 _FRAGMENTS = {
     f"holdfast.ha.{name}": yaml.safe_load(one.DOCUMENTATION)["options"] for name, one in (("_aws", Calls), ("_eni", Interface), ("_routes", Routes))
 }

@@ -48,8 +48,16 @@ def facts(host: str, **more: Any) -> dict[str, Any]:
         "handoff_to": "",
         "instances": {},
     }
-    results: dict[str, Any] = {"info": info(host), "read": {"skipped": True}, "ec2": {"before": False}, "elastic_ip": {}, "held": {}, "joined": False}
-    plans: dict[str, Any] = {"report": {}, "plan": {}, "unfenced": [], "activated": [], "fenced": False}
+    results: dict[str, Any] = {
+        "info": info(host),
+        "read": {"skipped": True},
+        "ec2": {"before": False},
+        "elastic_ip": {},
+        "held": {},
+        "joined": {},
+        "quieted": None,
+    }
+    plans: dict[str, Any] = {"report": {}, "plan": {}, "activation": {"steps": [], "unfenced": []}, "fence": {}}
     return {**run, **wish, **results, **plans, **more}
 
 
@@ -73,7 +81,7 @@ def test_from_the_first_question_to_the_last_step() -> None:
         "reached": True,
         "lease": False,
         "ec2": True,
-        "elastic_ip": True,
+        "elastic_ip": {"interface": "eth0", "public_ip": "198.51.100.7", "preferred_private_ip_address": "10.1.0.10"},
         "interface": "eth0",
     }
     assert (a["plan"]["holder"], a["plan"]["active"]["host"], a["plan"]["standby"]["host"]) == ("node-a", "node-a", "node-b")
@@ -81,12 +89,9 @@ def test_from_the_first_question_to_the_last_step() -> None:
     assert a["plan"]["lease"] == {"state": "released", "handoff_to": "node-b", "wait": 30.0}
     assert b["plan"]["steps"] == ["prepare", "transfer", "activate", "record"]
     held = {"renewed_by": "checker", "changed": True, "taken_from": "", "epoch": 7}
-    assert asked("join", {**b, "held": held}) == {"join": False}
+    assert asked("standby_prepared", a) == asked("standby_reached", a) == asked("released", {**b, "quieted": True}) == {}
+    assert asked("join", {**b, "held": held, "quieted": True}) == {"join": False}
     assert asked("activate", {**b, "held": held}) == {"steps": ["address", "ec2"], "unfenced": [], "probe": {}}
-    routes = {"routes": [{"destination": "10.1.0.10/32", "before": "eni-a", "after": "eni-b"}]}
-    fence = {**b, "routes": routes, "association": {"skipped": True}, "unfenced": ["node-a"]}
-    assert asked("fence", {**fence, "owners": {}}) == {"interfaces": ["eni-a"], "nodes": ["node-a"]}
-    assert asked("fence", {**fence, "owners": {"results": [{"instance_id": "i-a"}]}})["interfaces"] == ["eni-a"]
     assert asked("ec2_failed", {**b, "failure": {"msg": "no reply", "errors": [{"transient": True, "denied": False}]}}) == {"pending": "no reply"}
 
 
@@ -114,7 +119,7 @@ def test_the_result() -> None:
     well = {**info("node-b")["resources"][0], "health": "healthy", "reasons": []}
     given = {**b, "info": {"resources": [well]}, "pending": "", "lacking": ["rtb-1 does not exist"]}
     assert asked("result", given) == {}
-    assert failing("result", {**given, "activated": ["ec2"]}) == "web is in service on node-b, but: rtb-1 does not exist"
+    assert failing("result", {**given, "activation": {"steps": ["ec2"]}}) == "web is in service on node-b, but: rtb-1 does not exist"
     assert "is held and up on node-b, but not all of EC2 leads there yet (no reply)" in failing("result", {**given, "pending": "no reply"})
     ill = {**given, "info": {"resources": [{**well, "health": "failed", "reasons": ["it is gone", "eth0 is down"]}]}}
     assert failing("result", ill) == "web on node-b is not as it should be: it is gone; eth0 is down"
@@ -162,11 +167,21 @@ def test_what_a_person_is_told() -> None:
     failure = {"msg": "app hangs", "failed": True}
     assert failing("kept", {**a, "failure": failure, "back": {"skipped": True}, "stopped": []}) == "web stays on node-a: app hangs"
     assert failing("not_acquired", {**b, "failure": failure, "quieted": False}) == "app hangs"
+    for name in ("released", "join"):
+        assert failing(name, {**b, "quieted": False, "held": {"changed": False}}).startswith("node-a could not release web in order")
+    assert asked("join", {**b, "quieted": False, "held": {"changed": True}}) == {"join": False}
+    assert failing("standby_prepared", {**a, "hosts": ["node-a"]}).startswith("node-b could not prepare for web")
+    assert failing("standby_reached", {**a, "hosts": ["node-a"]}) == "node-b can no longer be reached, so nothing was released"
+    released = {"record": {"holder": "", "handoff_to": "-"}}
+    assert failing("joined", {**b, "done": {}, "read": released}).startswith("web was taken out of service meanwhile")
+    assert asked("joined", {**b, "done": {"held": True}, "read": {"skipped": True}}) == asked("not_freed", {**a, "failure": failure}) == {}
+    assert failing("not_freed", {**a, "failure": failure, "operation": "release"}).endswith("its Elastic IP still leads there: app hangs")
     rolled = {**b, "failure": failure, "freed": {"skipped": True}, "released": {"changed": True}}
     assert failing("rolled_back", rolled) == "web could not be brought into service on node-b, and is now in service nowhere: app hangs"
-    due = {**rolled, "activated": ["fence"], "unfenced": ["node-a"]}
-    assert "node-a was not fenced" in failing("rolled_back", due)
-    assert "fenced" not in failing("rolled_back", {**due, "fenced": True})
+    due = {**rolled, "activation": {"steps": ["fence"], "unfenced": ["node-a"]}}
+    for fence in ({}, {"failed": True, "interfaces": ["eni-a"]}):
+        assert "node-a was not fenced" in failing("rolled_back", {**due, "fence": fence})
+    assert "fenced" not in failing("rolled_back", {**due, "fence": {"interfaces": ["eni-a"]}})
     down = {"resources": [{**info("node-b")["resources"][0], "primary_state": "down"}]}
     assert failing("address_failed", {**b, "info": down, "failure": failure, "prepared": "eth0"}) == "app hangs"
     assert "cannot be reached" in failing("reachable", {"answer": {"unreachable": True}, "answers": [{"unreachable": True}], "all_hosts": HOSTS})
@@ -186,11 +201,15 @@ def test_every_decision_is_tried_here() -> None:
         "questions",
         "report",
         "plan",
+        "standby_prepared",
+        "standby_reached",
+        "released",
         "join",
+        "joined",
         "activate",
         "address_failed",
         "ec2_failed",
-        "fence",
+        "not_freed",
         "kept",
         "not_acquired",
         "rolled_back",
