@@ -13,9 +13,11 @@ author: The holdfast.ha authors (@holdfast-ha)
 description:
   - Pings targets from an address of this host, out of one of its interfaces, and fails when too few of them answer.
   - Tells an address that works from one that is merely configured.
+  - A reply counts if it arrives at that address on that interface. If nobody answers, the error names the reason where one is known, such as a
+    firewall of this host.
 requirements:
   - netaddr (Python library)
-  - ping of iputils
+  - root, or the capability C(CAP_NET_RAW)
 extends_documentation_fragment:
   - holdfast.ha._attributes.info
   - holdfast.ha._probe
@@ -80,7 +82,7 @@ def read(host: ModuleContext) -> dict[str, Any]:
     targets_of(address, probe)
     interface = given_link(host.params["interface"])
     NetState(observe_links(host.run)).link(interface)
-    answers = verify(host.run, address, interface, probe)
+    answers = verify(address, interface, probe)
     return {"answered": list(answers.answered), "silent": list(answers.silent)}
 
 

@@ -21,7 +21,6 @@ description:
 requirements:
   - netaddr (Python library)
   - iproute2 5.2 or newer
-  - ping of iputils
 extends_documentation_fragment:
   - holdfast.ha._attributes
   - holdfast.ha._probe

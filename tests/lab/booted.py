@@ -33,7 +33,7 @@ SUITE = "bookworm"
 #: What a release's image has besides `PACKAGES`. It is masked until a test wants it.
 FURTHER = {"trixie": ("network-manager",)}
 #: What a cloud image has, and what the tests look with. The mirror is not in reach of the nodes, so what the roles install is here too.
-PACKAGES = ("systemd", "systemd-sysv", "dbus", "iproute2", "iputils-ping", "openssh-server", "python3", "python3-venv", "python3-apt", "logrotate")
+PACKAGES = ("systemd", "systemd-sysv", "dbus", "iproute2", "openssh-server", "python3", "python3-venv", "python3-apt", "logrotate")
 _MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer", "console-getty.service", "e2scrub_all.timer", "fstrim.timer", "NetworkManager.service")
 WHEELS = "/srv/wheels"
 _WHEEL_PLATFORMS = ("manylinux2014", "manylinux_2_28", "manylinux_2_34")

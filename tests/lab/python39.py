@@ -2,7 +2,7 @@
 """Python 3.9, the oldest that the modules support, with the libraries of its time: that of Debian 11, on this machine's files.
 
 RHEL 9 and Amazon Linux 2023 have the same version. Nothing boots: the programs below are Python for a process whose /usr is Debian 11's, with its
-`ip` and `ping` too. All else, such as the network, /etc, /run and the collection, is what the caller has.
+`ip` too. All else, such as the network, /etc, /run and the collection, is what the caller has.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import ansible
 
 from lab.booted import image
 
-_SUITE, _PACKAGES = "bullseye", ("iproute2", "iputils-ping", "python3-boto3", "python3-netaddr")
+_SUITE, _PACKAGES = "bullseye", ("iproute2", "python3-boto3", "python3-netaddr")
 #: $0: the system's /usr.
 _SCRIPT = """\
 #!/bin/sh

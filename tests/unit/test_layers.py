@@ -22,6 +22,7 @@ OURS = "ansible_collections.holdfast.ha.plugins.module_utils"
 PURE = (
     "_core/model.py",
     "_core/errors.py",
+    "_net/echo.py",
     "_net/probe_options.py",
     "*/plan*.py",
     "_ec2/arguments.py",
@@ -64,7 +65,7 @@ REACHES_OUT = frozenset(
 CALLS_OUT = frozenset({"__import__", "compile", "eval", "exec", "input", "open", "print"})
 #: Layers of ours that do I/O by their name, whatever they import.
 OUTER_LAYERS = re.compile(
-    r"\.(_core\.(command|http|poll|run)|apply|client|client_cache|cluster_pin|deadman|dynamodb|etcd\w*|frames|imds|keeper|observe|probe|server)(\.\w+)?$"
+    r"\.(_core\.(command|http|poll|run)|apply|client|client_cache|cluster_pin|deadman|dynamodb|etcd\w*|frames|icmp|imds|keeper|observe|probe|server)(\.\w+)?$"
 )
 
 
@@ -181,6 +182,7 @@ def test_every_package_of_the_core_has_its_place() -> None:
         f"from {OURS}._net.apply import apply_all",
         f"import {OURS}._core.run",
         f"from {OURS}._core import command",
+        f"from {OURS}._net.icmp import shared_echo",
         f"from {OURS}._net.probe import verify",
         "def hidden():\n    import subprocess",
         "text = open('/etc/hosts').read()",

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.holdfast.ha.plugins.module_utils._core.command import Runner
 from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput, HoldfastError, NotFound, ProbeFailed, Refused
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Ec2Parts, Eni, Health, LocalEni, RouteTable
 from ansible_collections.holdfast.ha.plugins.module_utils._ec2.arguments import own_options
@@ -34,7 +33,7 @@ _REMEMBERED = 3600.0
 _ALLOWED_FOR, _MOST_ASKED, _ASKED_WITHIN = 3600.0, 10, 20.0
 
 
-def look_by_probe(known: EffectiveResource, net: NetState, run: Runner, *, answered: bool) -> CheckResult | None:
+def look_by_probe(known: EffectiveResource, net: NetState, *, answered: bool) -> CheckResult | None:
     """Whether those answer that should; ``None`` where that says nothing: no target is set, and the broadcast ping was never ``answered``."""
     link = net.find(known.interface)
     if known.resource is None or link is None:
@@ -43,7 +42,7 @@ def look_by_probe(known: EffectiveResource, net: NetState, run: Runner, *, answe
     probe = probe_of(known, link, known.resource.probe)
     try:
         targets_of(address, probe)
-        verify(run, address, link.name, probe)
+        verify(address, link.name, probe)
     except BadInput:
         return None
     except ProbeFailed as error:

@@ -84,7 +84,7 @@ class Reflexes:
             probe = probe_of(moved, link, known.resource.probe) if known.resource is not None else None
             if probe is not None:
                 targets_of(source, probe)
-                verify(self._address.kernel.run, source, to, probe)
+                verify(source, to, probe)
         except HoldfastError as error:
             self._address.bring_up(self._grant, self._gateway(known.interface), unique=False)
             raise type(error)(f"{error.message}; {known.address.host} is back on {known.interface}, and nothing was recorded") from None

@@ -791,7 +791,7 @@ class ResourceLoop(threading.Thread):
             here = known or self._address.known()
             answered = here.interface in self._answered
             look = self._probe_contained.run(
-                lambda: look_by_probe(here, self._address.kernel.links(), self._address.kernel.run, answered=answered),
+                lambda: look_by_probe(here, self._address.kernel.links(), answered=answered),
                 lambda cause: CheckResult("probe", Health.UNKNOWN, (), (cause,)),
             )
         except HoldfastError:

@@ -183,7 +183,7 @@ class SwapTask:
         if isinstance(action, Record):
             self._store.save(action.state)
         elif isinstance(action, Verify):
-            verify(self._kernel.run, action.address, action.interface, action.probe)
+            verify(action.address, action.interface, action.probe)
         elif not (isinstance(action, (net_actions.AddAddress, net_actions.RefreshAddress)) and self._live(action)):
             (attempt,) = apply_net((action,), self._kernel)
             if attempt.error is not None:

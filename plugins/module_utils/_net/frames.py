@@ -12,6 +12,7 @@ from pathlib import Path
 from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import CommandFailed
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, Link
 from ansible_collections.holdfast.ha.plugins.module_utils._core.poll import readable
+from ansible_collections.holdfast.ha.plugins.module_utils._net.echo import checksum
 
 _ETH_P_ARP, _ETH_P_IPV6 = 0x0806, 0x86DD
 _BROADCAST = b"\xff" * 6
@@ -23,7 +24,7 @@ _SOLICITATION, _ADVERTISEMENT = 135, 136
 _NEIGHBOUR = struct.Struct("!BBHI16s")
 _SOURCE_LINK, _TARGET_LINK = 1, 2
 #: Of linux/icmpv6.h: the option is a bit for each type that is not wanted.
-_ICMP6_FILTER = 1
+ICMP6_FILTER = 1
 #: Three questions within the 0.3 seconds that a check may take; a host on the same link answers within a few milliseconds.
 _ASKED, _WAIT = 3, 0.1
 #: Seconds between two announcements: a switch that drops one under load may take the next.
@@ -98,17 +99,9 @@ def solicitation_frame(mac: bytes, ip: bytes) -> bytes:
     """A neighbour solicitation from no address, as for duplicate address detection (RFC 4862 section 5.4.2): who has ``ip`` tells all nodes."""
     group = bytes.fromhex("ff0200000000000000000001ff") + ip[13:]
     message = _NEIGHBOUR.pack(_SOLICITATION, 0, 0, 0, ip)
-    message = _NEIGHBOUR.pack(_SOLICITATION, 0, _checksum(bytes(16) + group + struct.pack("!II", len(message), 58) + message), 0, ip)
+    message = _NEIGHBOUR.pack(_SOLICITATION, 0, checksum(bytes(16) + group + struct.pack("!II", len(message), 58) + message), 0, ip)
     header = struct.pack("!IHBB", 6 << 28, len(message), 58, 255) + bytes(16) + group
     return b"\x33\x33" + group[12:] + mac + struct.pack("!H", _ETH_P_IPV6) + header + message
-
-
-def _checksum(data: bytes) -> int:
-    """RFC 1071, of an even number of bytes."""
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
 
 
 def arp_frame(mac: bytes, sender_ip: bytes, target_ip: bytes) -> bytes:
@@ -161,9 +154,9 @@ def _answers(address: Address, link: Link, question: socket.socket) -> socket.so
     """Receives what is said of the address on the link."""
     if address.version == 4:
         return question
-    raw = _raw(socket.AF_INET6, socket.IPPROTO_ICMPV6)
+    raw = raw_socket(socket.AF_INET6, socket.IPPROTO_ICMPV6)
     try:
-        raw.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, _all_but(_SOLICITATION, _ADVERTISEMENT))
+        raw.setsockopt(socket.IPPROTO_ICMPV6, ICMP6_FILTER, all_but(_SOLICITATION, _ADVERTISEMENT))
         raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.name.encode() + b"\0")
     except OSError as error:
@@ -172,7 +165,8 @@ def _answers(address: Address, link: Link, question: socket.socket) -> socket.so
     return raw
 
 
-def _all_but(*kinds: int) -> bytes:
+def all_but(*kinds: int) -> bytes:
+    """The value of `ICMP6_FILTER` by which a socket receives only these types."""
     words = [0xFFFFFFFF] * 8
     for kind in kinds:
         words[kind >> 5] &= ~(1 << (kind & 31))
@@ -180,7 +174,7 @@ def _all_but(*kinds: int) -> bytes:
 
 
 def _packet_socket(link: Link, protocol: int) -> socket.socket:
-    raw = _raw(socket.AF_PACKET, socket.htons(protocol))
+    raw = raw_socket(socket.AF_PACKET, socket.htons(protocol))
     try:
         raw.bind((link.name, protocol))
     except OSError as error:
@@ -190,7 +184,7 @@ def _packet_socket(link: Link, protocol: int) -> socket.socket:
 
 
 def _icmp_socket(address: Address, link: Link) -> socket.socket:
-    raw = _raw(socket.AF_INET6, socket.IPPROTO_ICMPV6)
+    raw = raw_socket(socket.AF_INET6, socket.IPPROTO_ICMPV6)
     try:
         raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)  # receivers drop anything less (RFC 4861 section 7.1.2)
         raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, link.index)
@@ -201,7 +195,8 @@ def _icmp_socket(address: Address, link: Link) -> socket.socket:
     return raw
 
 
-def _raw(family: int, protocol: int) -> socket.socket:
+def raw_socket(family: int, protocol: int) -> socket.socket:
+    """Raises `CommandFailed` without the right to one."""
     try:
         return socket.socket(family, socket.SOCK_RAW, protocol)
     except PermissionError:

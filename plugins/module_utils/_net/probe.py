@@ -1,44 +1,39 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Verify an address by pinging from it: a list of targets, or everything on its link (scenarios.md C9)."""
+"""Verify an address by echo requests from it: to a list of targets, or to everything on its link (scenarios.md C9)."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import errno
+import socket
 from dataclasses import dataclass
 
-from ansible_collections.holdfast.ha.plugins.module_utils._core.command import Completed, Runner
-from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import MissingProgram, ProbeFailed
+from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import ProbeFailed
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import Address, Probe
-from ansible_collections.holdfast.ha.plugins.module_utils._net.probe_options import ALL_NODES, targets_of
-
-_AT_ONCE = 16
-_NOT_INSTALLED = 127
+from ansible_collections.holdfast.ha.plugins.module_utils._net.icmp import shared_echo
+from ansible_collections.holdfast.ha.plugins.module_utils._net.probe_options import targets_of
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Who answered, who did not, and what `ping` gave as the reason, in the order of the targets."""
+    """The targets that answered, those that did not, and for each of the latter the reason in words, in the order of the targets."""
 
     answered: tuple[str, ...]
     silent: tuple[str, ...]
     reasons: tuple[str, ...] = ()
 
 
-def run_probe(run: Runner, address: Address, interface: str, probe: Probe) -> Answers:
-    """Ping every target at the same time, each until it answers, at most ``tries`` times.
+def run_probe(address: Address, interface: str, probe: Probe) -> Answers:
+    """Send an echo request to every target at the same time, to each until it answers, at most ``tries`` times.
 
-    Takes at most tries × timeout seconds for each sixteen targets. Raises `MissingProgram` without `ping`.
+    Takes at most tries × timeout seconds. Raises `CommandFailed` without the right to a raw socket.
     """
     targets = targets_of(address, probe)
-    with ThreadPoolExecutor(min(len(targets), _AT_ONCE)) as pool:
-        reasons = list(pool.map(lambda target: _silence(run, address, interface, target, probe), targets))
-    return Answers(
-        tuple(target for target, reason in zip(targets, reasons) if reason is None),
-        tuple(target for target, reason in zip(targets, reasons) if reason is not None),
-        tuple(dict.fromkeys(reason for reason in reasons if reason)),
-    )
+    silent: dict[str, str] = dict.fromkeys(targets, "")
+    for _turn in range(probe.tries):
+        silent = _ask(address, interface, tuple(silent), probe.timeout)
+        if not silent:
+            break
+    return Answers(tuple(target for target in targets if target not in silent), tuple(silent), tuple(silent.values()))
 
 
 def satisfied(answers: Answers, require: str) -> bool:
@@ -46,12 +41,13 @@ def satisfied(answers: Answers, require: str) -> bool:
     return bool(answers.answered) and (require == "any" or not answers.silent)
 
 
-def verify(run: Runner, address: Address, interface: str, probe: Probe) -> Answers:
+def verify(address: Address, interface: str, probe: Probe) -> Answers:
     """`run_probe`, and `ProbeFailed` (with ``answered`` and ``silent`` as returns) when that is not enough."""
-    answers = run_probe(run, address, interface, probe)
+    answers = run_probe(address, interface, probe)
     if satisfied(answers, probe.require):
         return answers
-    cause = f" ({'; '.join(answers.reasons)})" if answers.reasons else ""
+    causes = [reason for reason in dict.fromkeys(answers.reasons) if reason != _no_answer(probe.timeout)]
+    cause = f" ({'; '.join(causes)})" if causes else ""
     wanted = "all" if probe.require == "all" and len(answers.silent) + len(answers.answered) > 1 else "an answer"
     raise ProbeFailed(
         f"{', '.join(answers.silent)} did not answer to {address.host} on {interface} in {probe.tries} tries of {probe.timeout:g} s{cause}; "
@@ -61,29 +57,54 @@ def verify(run: Runner, address: Address, interface: str, probe: Probe) -> Answe
     )
 
 
-def _silence(run: Runner, address: Address, interface: str, target: str, probe: Probe) -> str | None:
-    """``None`` when the target answered; else the reason that `ping` gave, perhaps empty."""
-    reason = ""
-    for _turn in range(probe.tries):
-        done = run(_argv(address, interface, target, probe.timeout))
-        if done.rc == 0:
-            return None
-        if done.rc == _NOT_INSTALLED:
-            raise MissingProgram("ping is not installed on this host; install the package iputils-ping (or iputils)", program="ping")
-        reason = _reason(done)
-    return reason
+def _ask(address: Address, interface: str, targets: tuple[str, ...], timeout: float) -> dict[str, str]:
+    """Ask each target once. Returns those that did not answer, with the reason."""
+    echo, family = shared_echo(address.version), _family(address)
+    if not _is_usable(address):
+        return dict.fromkeys(targets, _absent(address))
+    try:
+        index = socket.if_nametoindex(interface)
+    except OSError:
+        return dict.fromkeys(targets, f"there is no link {interface}")
+    packed = {socket.inet_pton(family, target): target for target in targets}
+    found = echo.ask(address.ip.packed, index, packed, timeout)
+    return {target: _reason(found[data], address, interface, timeout) for data, target in packed.items() if data in found}
 
 
-def _argv(address: Address, interface: str, target: str, timeout: float) -> Sequence[str]:
-    argv = ["ping", f"-{address.version}", "-n", "-c", "1", "-W", f"{timeout:g}", "-I", address.host, "-I", interface]
-    if target == ALL_NODES:
-        argv.append("-L")  # else this host answers its own question
-    elif address.version == 4:
-        argv.append("-b")
-    return [*argv, target]
+def _reason(cause: OSError | str, address: Address, interface: str, timeout: float) -> str:
+    """Why a target did not answer, in words."""
+    if isinstance(cause, str):
+        return cause or _no_answer(timeout)
+    if cause.errno in (errno.EINVAL, errno.EADDRNOTAVAIL):  # it has been removed this moment
+        return _absent(address)
+    if cause.errno in (errno.ENETUNREACH, errno.ENETDOWN):
+        return f"network unreachable: {interface} is down or has no route there"
+    if cause.errno == errno.EPERM:
+        return f"operation not permitted: allow echo requests from {address.host} by {interface} in this host's firewall"
+    if cause.errno == errno.EACCES:
+        return "a route or a rule of this host prohibits it"
+    if cause.errno in (errno.ENODEV, errno.ENXIO):
+        return f"there is no link {interface}"
+    return (cause.strerror or str(cause)).lower()
 
 
-def _reason(done: Completed) -> str:
-    """The last thing that `ping` complained of, without its own name."""
-    lines = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("WARNING")]
-    return re.sub(r"^ping: ", "", lines[-1]).strip() if lines else ""
+def _no_answer(timeout: float) -> str:
+    return f"no answer within {timeout:g} s"
+
+
+def _absent(address: Address) -> str:
+    return f"cannot assign requested address: {address.host} is not configured on this host, or not yet usable"
+
+
+def _family(address: Address) -> int:
+    return socket.AF_INET if address.version == 4 else socket.AF_INET6
+
+
+def _is_usable(address: Address) -> bool:
+    """Whether this host can send from the address. For IPv4 an error of sending would not show whether the address or the route is missing."""
+    try:
+        with socket.socket(_family(address), socket.SOCK_DGRAM) as any_port:
+            any_port.bind((address.host, 0))
+    except OSError:
+        return False
+    return True
