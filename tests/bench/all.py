@@ -22,6 +22,7 @@ PROGRAMS = (
     ("bench_ec2", "--rounds 20 --cold-rounds 3", "--rounds 2 --cold-rounds 1"),
     ("bench_margin", "--rounds 50", "--rounds 1"),
     ("bench_idle", "--seconds 300", "--seconds 20"),
+    ("bench_scale", "--resources 1,20,100,250", "--resources 1,20 --seconds 5"),
     ("bench_probe", "--rounds 10", "--rounds 2"),
     ("bench_armed", "--rounds 10 --latency 0.1", "--rounds 1 --idle 5"),
     ("bench_route_target", "--rounds 5", "--rounds 1"),

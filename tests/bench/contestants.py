@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 120.0
 HOST = VIP.partition("/")[0]
 _VARIABLES = "/etc/holdfast/variables.json"
+#: So many addresses at most are in a packet of VRRP; keepalived is told of the others as excluded from it.
+_ADVERTISED = 20
 #: Each round is a fault of its own: what is repaired once may be repaired again a second later.
 _CHECKS = {"grace": 0, "window": 1, "max_recoveries": 1000, "backoff": 0.1, "hold_down": 0}
 
@@ -148,15 +151,17 @@ def new_lan(stack: ExitStack, name: str) -> Lan:
 class Keepalived(Contestant):
     """VRRP version 3. The backup takes over (256 - its priority) / 256 of ``advert`` later than it could: 254 is the best that it can do."""
 
-    def __init__(self, lan: Lan, advert: float, priorities: tuple[int, int]) -> None:
+    def __init__(self, lan: Lan, advert: float, priorities: tuple[int, int], addresses: Sequence[str] = (VIP,)) -> None:
         self.lan = lan
+        blocks = {"virtual_ipaddress": addresses[:_ADVERTISED], "virtual_ipaddress_excluded": addresses[_ADVERTISED:]}
+        listed = "".join(f" {name} {{\n{''.join(f'  {one} dev eth0{chr(10)}' for one in these)} }}\n" for name, these in blocks.items() if these)
         self.name = f"keepalived {advert:g} s, priority {priorities[0]}/{priorities[1]}"
         self._advert = advert
         self._running: dict[str, subprocess.Popen[str]] = {}
         for node, priority in zip(lan.nodes, priorities):
-            text = (
-                "global_defs {\n vrrp_version 3\n}\nvrrp_instance web {\n state BACKUP\n interface eth0\n virtual_router_id 51\n"
-                f" priority {priority}\n advert_int {advert:g}\n virtual_ipaddress {{\n  {VIP} dev eth0\n }}\n}}\n"
+            text = (  # without a router_id it asks a name server for its host name, and here is none
+                "global_defs {\n vrrp_version 3\n router_id web\n}\nvrrp_instance web {\n state BACKUP\n interface eth0\n virtual_router_id 51\n"
+                f" priority {priority}\n advert_int {advert:g}\n{listed}}}\n"
             )
             node.run("install", "-m", "0600", "/dev/stdin", "/etc/holdfast/keepalived.conf", input=text)
 
@@ -173,9 +178,9 @@ class Keepalived(Contestant):
         until(lambda: self.places() == [("node-a", "eth0")], PATIENCE, f"{self.name}: node-a does not come to have the address")
         time.sleep(3 * self._advert + 0.3)  # it has announced itself, and the other has heard of it
 
-    def pids(self) -> list[int]:
-        """Its processes on node-a."""
-        return [self._running["node-a"].pid, *below(self._running["node-a"].pid)]
+    def pids(self, name: str = "node-a") -> list[int]:
+        """Its processes on a node."""
+        return [self._running[name].pid, *below(self._running[name].pid)]
 
     def kill(self, name: str) -> None:
         self._end(name, signal.SIGKILL)
@@ -192,6 +197,7 @@ class Keepalived(Contestant):
 
     def _end(self, name: str, number: signal.Signals) -> None:
         process = self._running.pop(name)
-        for pid in (process.pid, *below(process.pid)) if number == signal.SIGKILL else (process.pid,):
+        # the child first: it would give the addresses up in good order once its parent is gone
+        for pid in (*below(process.pid), process.pid) if number == signal.SIGKILL else (process.pid,):
             os.kill(pid, number)
         process.wait(timeout=30)
