@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Roles and playbooks only carry out: no Jinja expression of a recovery or a failover decides by more than one condition."""
+"""Roles and playbooks only carry out: no Jinja expression decides by more than one condition."""
 
 from __future__ import annotations
 
@@ -15,18 +15,7 @@ from jinja2 import nodes
 ROOT = Path(__file__).resolve().parents[2]
 #: Keys whose values are expressions without braces.
 BARE = {"when", "that", "until", "failed_when", "changed_when"}
-DRIVERS = sorted(
-    path
-    for pattern in (
-        "roles/failover/*/*.yml",
-        "roles/local_recovery/*/*.yml",
-        "playbooks/*recover*.yml",
-        "playbooks/failover.yml",
-        "playbooks/tasks/*.yml",
-    )
-    for path in ROOT.glob(pattern)
-    if path.name != "argument_specs.yml"
-)
+DRIVERS = sorted(path for pattern in ("roles/*/*/*.yml", "playbooks/**/*.yml") for path in ROOT.glob(pattern) if path.name != "argument_specs.yml")
 
 
 class _Any(dict[str, Any]):

@@ -106,7 +106,20 @@ CASES = {
     **alone("no ansible-core", *LACKS, "has no ansible-core.", without="ansible"),
     **alone("packages bring no ansible-core", *LACKS, "has no ansible-core.", without="ansible", given={"monitor_packages": True}),
     **alone("no ansible-playbook", *LACKS, "/bin/ansible-playbook."),
-    **alone("old ansible-core", "is 2.14.18, which the playbooks refuse. Install 2.17.7 or newer", program=True, core="2.14.18"),
+    **{
+        f"without an environment: ansible-core {core}": Case(
+            (f"is {core}, which the playbooks refuse. Install 2.17.7 or newer",),
+            Python(libraries=True, program=True, core=core),
+            {"monitor_venv": False},
+        )
+        for core in ("2.9.27", "2.14.18", "2.17.6", "2.18.0")
+    },
+    **{
+        f"without an environment: ansible-core {core} is new enough": Case(
+            (TAKEN,), Python(libraries=True, program=True, core=core), {"monitor_venv": False}
+        )
+        for core in ("2.17.7", "2.17.10", "2.18.1", "2.18.10", "3.0.0")
+    },
     **alone("no netaddr", *LACKS, "has no netaddr.", program=True, without="netaddr"),
     **alone("no boto3 for DynamoDB", *LACKS, "has no boto3.", program=True, without="boto3", given={"holdfast_store": DYNAMODB}),
     **alone(
