@@ -26,7 +26,6 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker.local_repair 
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.netlink import ANYTHING, Change
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.persistence import PersistentState
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.reporting.metrics import Metrics
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.single_node import REFUSAL
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.triggers.settings import Order, Outcome
 from ansible_collections.holdfast.ha.plugins.module_utils._control.protocol import Request
 from ansible_collections.holdfast.ha.plugins.module_utils._core.command import run_command
@@ -63,6 +62,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy_valu
     Tick,
 )
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.status import advice_for
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.tenure import STAYS
 from ansible_collections.holdfast.ha.plugins.module_utils._net.actions import AddAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._net.managers import managers
 from ansible_collections.holdfast.ha.plugins.module_utils._net.replies import Astray
@@ -690,7 +690,7 @@ class ResourceLoop(threading.Thread):
         if self._machine.paused:
             raise Refused(f"{self.tag} is paused, so nothing is done to it; resume it first: holdfast resume {self.tag}")
         if self.holder.alone and job.request.op == "switchover":
-            raise Refused(f"{self.tag} cannot be switched over: {REFUSAL}")
+            raise Refused(f"{self.tag} cannot be switched over: {STAYS}")
         if self._context.run is None:
             raise Refused("no trigger is set, so there is nothing that could run; give the role holdfast.ha.monitor at least one")
         op = job.request.op

@@ -17,7 +17,6 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import T
 TIMING = Timing(ttl=1e6, renew=3600.0, call=1.0, margin=2.0, poll=60.0)
 #: As the kernel writes a lifetime without an end.
 FOREVER = 2**32 - 1
-REFUSAL = "it has no lease (store: type none), so it stays on this node; set a store of type dynamodb or etcd to have it move"
 
 
 class InMemoryStore:
