@@ -36,10 +36,13 @@ Log = Callable[..., None]
 
 
 class Job:
-    """A request on its way through the thread of the lease. Without one it only wakes the thread. ``blocked``: see `tenure_values.Requested`."""
+    """A request on its way through the thread of the lease. Without one it only wakes the thread.
 
-    def __init__(self, request: Request | None = None, blocked: HoldfastError | None = None, *, renew: bool = False) -> None:
-        self.request, self.blocked, self.renew = request, blocked, renew
+    :param blocked: See `tenure_values.Requested`. ``last``: the thread ends with it.
+    """
+
+    def __init__(self, request: Request | None = None, blocked: HoldfastError | None = None, *, last: bool = False, renew: bool = False) -> None:
+        self.request, self.blocked, self.last, self.renew = request, blocked, last, renew
         self._done = threading.Event()
         self._error: HoldfastError | None = None
 
@@ -91,14 +94,16 @@ class LeaseLoop(LeaseGate, threading.Thread):
     def ask(self, request: Request) -> None:
         """Have it done, from another thread. Raises why it was not."""
         blocked: HoldfastError | None = None
-        if request.op == "release" and not self._tenure.ending:
+        if request.op == "release":
             try:
                 self.confirm_stopped()  # here, as the thread of the lease waits for no program
             except HoldfastError as error:
                 blocked = error
-        job = Job(request, blocked)
+        self._ask(Job(request, blocked), request.wait)
+
+    def _ask(self, job: Job, wait: float = 0.0) -> None:
         self._inbox.put(job)
-        job.result(request.wait + 2 * PATIENCE)
+        job.result(wait + 2 * PATIENCE)
 
     def wake(self) -> None:
         """Turn now."""
@@ -124,9 +129,8 @@ class LeaseLoop(LeaseGate, threading.Thread):
         self._end(Request("expire", self.tag))
 
     def _end(self, request: Request) -> None:
-        self._note(ending=True)
         if self.is_alive():
-            self.ask(request)
+            self._ask(Job(request, last=True))
 
     def status(self) -> dict[str, Any]:
         """The lease as the status shows it."""
@@ -176,6 +180,8 @@ class LeaseLoop(LeaseGate, threading.Thread):
     def _begin(self, job: Job, request: Request) -> None:
         number, kind = next(self._numbers), values.RequestKind(request.op)
         self._jobs[number] = job
+        if job.last:
+            self._note(ending=True)  # not before, or the thread could end without an answer
         self._report(
             values.Requested(self._clock(), number, kind, self._resource(), request.wait, request.handoff_to, blocked=job.blocked, patience=PATIENCE)
         )

@@ -421,6 +421,25 @@ def address_of(holder: LeaseLoop) -> NoAddress:
     return cast(NoAddress, holder.address)
 
 
+def test_a_standby_that_ends_does_not_leave_its_caller_without_an_answer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread turns between the decision to end it and the request that ends it."""
+    bench.store.record = Record("node-b", 7, "other.1", ttl=60)
+    holder = bench.begun()
+    put = holder._inbox.put
+
+    def late(job: Any) -> None:
+        turned = holder.turned_at
+        until(lambda: holder.turned_at > turned or not holder.is_alive(), 5, "it does not turn")
+        put(job)
+
+    monkeypatch.setattr(holder._inbox, "put", late)
+    begin = boottime()
+    holder.end()
+    assert boottime() - begin < 5
+    holder.join(5)
+    assert not holder.is_alive()
+
+
 def test_a_lost_lease_takes_the_address_down(bench: Bench) -> None:
     """It is not left to the kernel, which waits for the lifetime to end."""
     bench.store.record = Record("", 7, "other.2")

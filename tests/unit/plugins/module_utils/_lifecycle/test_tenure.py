@@ -587,6 +587,13 @@ ENDS: list[Row] = [
         {"phase": Phase.HOLDING, "waiting": None, "hands_off_until": 400.0},
         ["log acquired 8", "finish 1"],
     ),
+    (
+        "acquired while the address is being removed: the answer follows the removal",
+        replace(ASKING, removal=REMOVING.removal),
+        observed(HOLDS),
+        came(),
+        ["MoveDeadline(deadline=107.8)", "REPORT_CHANGE", "Remember(epoch=8, orderly=True)"],
+    ),
     ("it is waited for", ASKING, observed(OPEN, now=119.9), {}, []),
     (
         "not acquired in time",
