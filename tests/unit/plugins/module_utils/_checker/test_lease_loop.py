@@ -245,6 +245,29 @@ def test_the_next_process_knows_how_the_lease_came(bench: Bench, tmp_path: Path,
     assert (second.state.held.epoch, second.expired, second.taken) == (epoch, expired, False)
 
 
+@pytest.mark.parametrize("unfenced", [(), ("node-b",)], ids=["released", "not released by node-b"])
+def test_how_the_lease_came_is_kept(bench: Bench, unfenced: tuple[str, ...]) -> None:
+    kept: list[tuple[int, bool]] = []
+    bench.store.record = Record("", 7, "other.2", unfenced=unfenced)
+    holder = bench.holder()
+    holder.remember = lambda epoch, orderly: kept.append((epoch, orderly))
+    holder.start()
+    acquire(holder)
+    until(lambda: kept and kept[-1][0] == 8, 5, "the epoch is not kept")
+    assert kept[-1] == (8, not unfenced)
+
+
+@pytest.mark.parametrize("orderly", [True, False])
+def test_a_process_that_goes_on_asks_how_the_lease_came(bench: Bench, orderly: bool) -> None:
+    asked: list[int] = []
+    bench.store.record = Record("node-a", 7, "boot1.old.3", ttl=60)
+    holder = bench.holder()
+    holder.was_orderly = lambda epoch: asked.append(epoch) or orderly
+    holder.start()
+    until(lambda: holder.state.held, 5, "it does not go on")
+    assert (asked, holder.expired) == ([7], not orderly)
+
+
 def test_others_know_of_a_lease_before_the_disk_does(bench: Bench) -> None:
     order: list[tuple[str, bool]] = []
     holder = bench.holder()
@@ -574,6 +597,24 @@ def test_one_whose_time_ran_out_comes_back_where_it_stood(bench: Bench) -> None:
     holder.wake()
     until(lambda: address_of(holder).links, 10, "it does not come back with the renewal")
     assert address_of(holder).links == ["eth0"]
+
+
+def test_an_address_that_is_prolonged_too_late_goes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The renewal came in time. The kernel was so slow that the deadline has passed meanwhile."""
+    clock = Clock()
+    holder = serving(bench, clock)
+    prolong = address_of(holder).prolong
+
+    def slow(grant: Callable[[Callable[[int], None]], int], last: str | None) -> str | None:
+        clock.now = 2100.0
+        return prolong(grant, last)
+
+    monkeypatch.setattr(address_of(holder), "prolong", slow)
+    clock.now = 1210.0
+    holder.wake()
+    until(lambda: address_of(holder).done, 10, "the address stays")
+    assert [facts["reason"] for event, facts in bench.events if event == "lost"] == ["the lease was not renewed in time; the address has to go"]
+    assert (holder.serving, holder.state.held) == (False, None)
 
 
 @pytest.mark.parametrize(("how", "then"), [("release", ""), ("expire", "node-a"), ("lost", "node-b"), ("taken before it began", "node-b")])
