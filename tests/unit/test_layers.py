@@ -31,6 +31,7 @@ PURE = (
     "_resource/probe_source.py",
     "_resource/schema.py",
     "_lease/rule*.py",
+    "_lease/session*.py",
     "_lease/store.py",
     "_lifecycle/*.py",
     "_modules/failover_plan.py",
