@@ -253,8 +253,9 @@ def pythons(session: nox.Session) -> None:
     _ansible_test(session, "sanity", "--local", "--test", "compile", "--test", "import")
 
 
-#: Those of the plugins, but for a long simulation. All others import nothing of the collection that these do not.
-_UNITS = ("tests/unit/plugins/", "--exclude", "tests/unit/plugins/module_utils/_lease/test_exclusion.py")
+#: Those of the plugins, but for the long simulations. All others import nothing of the collection that these do not.
+_SIMULATIONS = "tests/unit/plugins/module_utils/_lease/test_exclusion.py", "tests/unit/plugins/module_utils/_lease/test_session_exclusion.py"
+_UNITS = ("tests/unit/plugins/", *(word for path in _SIMULATIONS for word in ("--exclude", path)))
 
 
 @nox.session(name="ansible-test-units", venv_backend="none", default=False, tags=["all"])

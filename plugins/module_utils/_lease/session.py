@@ -318,7 +318,7 @@ def _write_ended(state: State, event: WriteEnded) -> Step:
 def _renewed(own: Own | None, put: Put, sent_at: float) -> Own:
     if own is None or own.serial != put.record.rank:
         return Own(put.record.rank, sent_at)
-    return replace(own, sent_at=max(own.sent_at, sent_at))
+    return replace(own, sent_at=sent_at)
 
 
 def _read_ended(state: State, event: ReadEnded) -> Step:

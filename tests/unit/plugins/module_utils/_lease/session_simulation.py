@@ -6,6 +6,7 @@ address outlives its lifetime by all of the margin. What is new here:
 
 * A node has several resources. One list of writes may succeed in part. Each write may take effect late, also after its process has ended.
 * A read of all keys is not one snapshot: each key is read at one of two instants.
+* Some schedules are sharp: nothing is lost, but every node polls often, so that a takeover comes as early as the rule permits.
 * A node hands a resource over to a live session, and acquires it again if it likes.
 * People delete and restore records of sessions and of resources.
 
@@ -195,45 +196,52 @@ class World:
         self.horizon = (5.0 if faults == NO_FAULTS else 6.5) * (longest + (_LONGEST_PAUSE / 10 if not quiet else 3))
         self.now, self.count = 0.0, 0
         self.queue: list[tuple[float, int, Node | None, int, Callable[[], None]]] = []
-        self.trouble, self.loss, self.doom, self.lateness, self.tearing = (
-            (0.0, 0.0, 0.0, 0.0, 0.0)
-            if quiet
-            else (
-                rng.choice((0.0, 0.01, 0.04)),
-                rng.choice((0.0, 0.05, 0.3)),
-                rng.choice((0.0, 0.02, 0.05)),
-                rng.choice((0.0, 0.0, 0.1, 0.3)),
-                rng.choice((0.0, 0.3, 0.6)),
-            )
-        )
+        self.trouble = rng.choice((0.0, 0.01, 0.04))
+        self.loss = rng.choice((0.0, 0.05, 0.3))
+        self.doom = rng.choice((0.0, 0.02, 0.05))  # the chance that a service is the last for long
+        self.lateness = rng.choice((0.0, 0.0, 0.1, 0.3))  # the share of writes that take effect when nobody waits for them any more
+        self.tearing = rng.choice((0.0, 0.5, 1.0))
+        self.idle = not quiet and rng.random() < 0.4
+        self.sharp = faults == NO_FAULTS and not quiet and rng.random() < 0.2
+        if quiet or self.sharp:
+            self.trouble = self.loss = self.doom = self.lateness = self.tearing = 0.0
+        if self.sharp:
+            self.timing = hooks.timing(SHARP[seed % 2])
+            self.doom, self.horizon = 0.2, 3 * self.timing.ttl
         self.store = SimStore(tally, self._window(0.3))
         self.deleted: set[str] = set()
         self.tags = [f"r{number}" for number in range(rng.choice((2, 3)))]
         count = 3 if faults.stranger else rng.choice((3, 3, 3, 4))
         self.nodes = [self._node(f"n{number}", faults.stranger and number == count - 1) for number in range(count)]
         self.served_until = dict.fromkeys(self.tags, 0.0)
-        if rng.random() < 0.7 or quiet:  # start without the wait for records that may have been deleted
+        if rng.random() < 0.7 or quiet or self.sharp:  # start without the wait for records that may have been deleted
             for tag in self.tags:
                 self.store.put(Put(resource_key(tag), None, Resource("", "", 0, 1, "seed")))
-            for node in self.nodes[: rng.choice((count, count, 1))]:
+            for node in self.nodes[: count if self.sharp else rng.choice((count, count, 1))]:
                 key = session_key(node.state.setup.name)
                 if key not in self.store.records:
                     self.store.put(Put(key, None, Session(node.state.setup.name, "seed", 1, "seed", alive=False)))
         self.parted = {frozenset((one.name, other.name)): self._window(0.2) for one in self.nodes for other in self.nodes if one.name < other.name}
-        if rng.random() < 0.3 and not quiet:
+        if rng.random() < 0.3 and not quiet and not self.sharp:
             self._besiege(rng.choice(self.nodes))
         if quiet:
             dies, victim = rng.uniform(1, 2) * self.timing.ttl, rng.choice(self.nodes)
             self._later(dies, lambda: self._die(victim))
         wanted = ((faults.deleted, self._delete), (faults.restored, self._restore))
-        self.pending = [(rng.uniform(0.1, 0.8) * self.horizon, fault) for given, fault in wanted if given for _time in range(rng.choice((1, 2, 3)))]
+        self.pending = [
+            (rng.uniform(0.1, 0.8) * self.horizon if rng.random() < 0.7 else 0.0, partial(fault, rng.choice(("session/", "resource/", ""))))
+            for given, fault in wanted
+            if given
+            for _time in range(rng.choice((1, 2, 3)))
+        ]
 
     # ---- people
 
-    def _delete(self) -> bool:
+    def _delete(self, kind: str) -> bool:
         """Whether the moment has come, as `Faults` defines it. Then it is done, for one record or for all."""
-        keys = list(self.store.records)
-        keys = keys if self.rng.random() < 0.3 else [self.rng.choice(keys)] if keys else []
+        keys = [key for key in self.store.records if key.startswith(kind)]
+        refused = [key for key in keys if any(key in node.state.seen and node.state.seen[key].token is Outcome.CONFLICT for node in self.nodes)]
+        keys = keys if self.rng.random() < 0.3 else [self.rng.choice(refused or keys)] if keys else []
         if not keys or not all(self._has_seen(node, key) or self._knows_of_a_gap(node, key) for node in self.nodes for key in keys):
             return False
         for key in keys:
@@ -244,12 +252,12 @@ class World:
         self.tally.deleted += 1
         return True
 
-    def _restore(self) -> bool:
+    def _restore(self, kind: str) -> bool:
         """All records, or one, as they were at some earlier time. A record that has not changed its rank since stays."""
         then = dict(self.store.history[: self.rng.randrange(len(self.store.history) + 1)])
         old = {key: record for key, record in then.items() if key in self.store.records and record.rank < self.store.highest[key]}
-        if old and self.rng.random() < 0.5:
-            key = self.rng.choice(sorted(old))
+        if old and kind:
+            key = self.rng.choice([key for key in sorted(old) if key.startswith(kind)] or sorted(old))
             old = {key: old[key]}
         if not old or not all(self._has_seen(node, key) for node in self.nodes for key in old):
             return False
@@ -279,7 +287,7 @@ class World:
     # ---- the set-up
 
     def _window(self, chance: float) -> tuple[float, float]:
-        if self.quiet or self.rng.random() >= chance:
+        if self.quiet or self.sharp or self.rng.random() >= chance:
             return (0.0, 0.0)
         start = self.rng.uniform(0, self.horizon)
         return (start, start + self.rng.choice((1.0, 4.0, 15.0)) * self.rng.random())
@@ -296,7 +304,7 @@ class World:
 
     def _node(self, name: str, stranger: bool) -> Node:
         rng, rho = self.rng, 0.02
-        rate = 1 + rng.choice((-rho, rho, rho, rng.uniform(-rho, rho)))
+        rate = 1 + rng.choice((-rho, rho, rho, -rho if self.sharp else rng.uniform(-rho, rho)))
         timing = rng.choice(TIMINGS) if self.faults.mixed else self.timing
         state = State(Setup(name, "", "", timing))
         node = Node(name, rate, rng.uniform(0, 1e6), rng.uniform(-5, 5), state, self._window(0.3), rng.random() < 0.5)
@@ -318,6 +326,10 @@ class World:
         node.state = State(setup, highest=node.state.highest, tenures=dict.fromkeys(self.tags, Tenure(Intent.CLAIM)))
         node.process = self._program(node)
         self._wake(node, at)
+        for tag in self.tags if self.idle else ():  # it does not want every resource at once
+            if self.rng.random() < 0.5:
+                node.state = replace(node.state, tenures={**node.state.tenures, tag: Tenure(Intent.WATCH)})
+                self._wants(node, tag, at - self.now + self.rng.uniform(0, 2) * self.timing.ttl)
 
     def _wake(self, node: Node, at: float) -> None:
         self.count += 1
@@ -383,7 +395,7 @@ class World:
                 if rng.random() < 0.15:
                     return
             held = [tag for tag, tenure in node.state.tenures.items() if tenure.epoch is not None]
-            if held and rng.random() < (0.01 if self.quiet else 0.03):
+            if held and rng.random() < (0.04 if self.loss else 0.01):
                 yield from self._release(node, rng.choice(held))
             actions = self._emit(node, Tick(node.clock(self.now)))
             if node.inbox:
@@ -397,7 +409,8 @@ class World:
                         followed += yield from self._read(node)
                     elif isinstance(action, Write):
                         followed += yield from self._write(node, action)
-                        if rng.random() < self.trouble * 5 and node.state.look:
+                        handed = any(isinstance(put.record, Resource) and put.record.holder != node.state.setup.name for put in action.puts)
+                        if node.state.look and rng.random() < self.trouble * (15 if handed else 5):
                             return
                     elif isinstance(action, Serve):
                         if (yield from self._serve(node, action)):
@@ -458,7 +471,7 @@ class World:
         reading: Mapping[str, tuple[AnyRecord | None, Hashable]] = dict(records)
         if self.tearing and rng.random() < self.tearing:
             early = {key for key in (*map(resource_key, self.tags), *(session_key(one.name) for one in self.nodes)) if rng.random() < 0.5}
-            yield self.now + self._delay()
+            yield self.now + rng.random() * node.state.setup.timing.call * 0.7
             late = {key: pair for key, pair in self.store.records.items() if key not in early}
             torn = {**{key: pair for key, pair in reading.items() if key in early}, **late}
             self.tally.torn += torn not in (reading, self.store.records)
@@ -526,7 +539,7 @@ class World:
 
     def _delay(self) -> float:
         rng = self.rng
-        return rng.random() * 0.01 if rng.random() < 0.7 else rng.random() * self.timing.call * (0.2 if self.quiet else 0.6)
+        return rng.random() * 0.01 if self.sharp or rng.random() < 0.7 else rng.random() * self.timing.call * (0.2 if self.quiet else 0.6)
 
     def _unreachable(self, node: Node, at: float) -> bool:
         return self.store.down[0] <= at < self.store.down[1] or node.cut[0] <= at < node.cut[1]
@@ -675,6 +688,11 @@ TIMINGS = (
     Timing(ttl=4.0, renew=0.8, call=0.5, margin=0.75, poll=0.6),
     Timing(ttl=6.0, renew=1.5, call=0.8, margin=1.0, poll=1.2),
     Timing(ttl=10.0, renew=2.0, call=1.5, margin=2.0, poll=2.0),
+)
+#: These spend the whole margin, and poll often.
+SHARP = (
+    Timing(ttl=4.0, renew=0.8, call=0.5, margin=0.75, poll=0.08),
+    Timing(ttl=10.0, renew=6.3, call=0.5, margin=1.4, poll=0.15),
 )
 
 

@@ -383,7 +383,6 @@ WRONG_WITH_FAULTS: dict[str, tuple[Faults, Hooks]] = {
         Faults(restored=True),
         Hooks(step=_believed(lambda state, one: isinstance(one, Resource) and one.holder not in ("", state.setup.name))),
     ),
-    "an older session record is believed": (Faults(restored=True), Hooks(step=_believed(lambda state, one: isinstance(one, Session)))),
     "promised although a stranger was heard": (Faults(stranger=True), Hooks(heard=False)),
     "a new boot begins a session without a wait": (Faults(namesake=True), Hooks(step=_begun_without_a_wait)),
     "a session of another boot is continued": (Faults(namesake=True), Hooks(step=_by_the_name_alone)),

@@ -313,6 +313,7 @@ def test_no_promise_while_the_end_of_that_session_is_under_way() -> None:
 def test_promises_of_all_other_nodes_prolong_a_deadline_that_has_not_passed(event: Acknowledged, deadline: float | None) -> None:
     state = holding()
     assert state.asking is None
+    assert run(state, event)[1] == () or event.now > 107, "the store answers"
     state = run(replace(state, look=True, next_at=0.0), Tick(101.0), ReadEnded(102.0, None))[0]
     assert state.asking == 5
     served = [action for action in run(state, event)[1] if isinstance(action, Serve)]
@@ -333,3 +334,17 @@ def test_a_nudge_brings_another_read_also_if_one_is_under_way() -> None:
     assert actions == (Read(),)
     state = run(state, RecordChanged(100.6), ReadEnded(100.7, reading(**mine_again(state))))[0]
     assert run(state, Tick(100.7))[1] == (Read(),)
+
+
+def test_a_renewal_without_a_reply_counts_from_its_sending_once_a_read_shows_it() -> None:
+    state, write = written(holding(), 102.0)
+    state = run(state, WriteEnded(103.0, ((Outcome.UNKNOWN, None),)))[0]
+    _state, actions = read(state, 103.1, **mine_again(state, me=write.puts[0].record))
+    assert actions == (Serve(pytest.approx(109.8), (("a", 4),)),)
+
+
+def test_the_deadline_counts_from_the_begin_of_the_last_good_read_if_that_is_before_the_renewal() -> None:
+    state = holding()
+    state = run(replace(state, look=True, next_at=0.0), Tick(101.0), ReadEnded(101.8, reading(**mine_again(state))))[0]
+    _state, actions = run(written(state, 102.0)[0], WriteEnded(102.1, ((Outcome.WRITTEN, "t"),)))
+    assert actions == (Serve(pytest.approx(108.8), (("a", 4),)),)
