@@ -33,7 +33,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.session_values 
     Write,
     WriteEnded,
 )
-from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import PROFILES, Timing
 
 NODES = frozenset(("me", "other", "third"))
 ENDED = Session("me", "boot", 4, "far.1", alive=False)
@@ -166,6 +166,8 @@ def test_when_a_resource_may_be_acquired(record: Resource | None, session: Sessi
     _state, write = written(due(state, 100 + after), 100 + after + 0.001)
     assert [put.key for put in write.puts] == [key]
     assert write.puts[0].waited == (after > 0)
+    if key == "session/other":
+        assert write.puts[0].record.rank > 7, "above the serial that the resource names"
 
 
 def test_a_session_is_ended_before_what_it_held_is_acquired_and_that_needs_no_other_read() -> None:
@@ -348,3 +350,34 @@ def test_the_deadline_counts_from_the_begin_of_the_last_good_read_if_that_is_bef
     state = run(replace(state, look=True, next_at=0.0), Tick(101.0), ReadEnded(101.8, reading(**mine_again(state))))[0]
     _state, actions = run(written(state, 102.0)[0], WriteEnded(102.1, ((Outcome.WRITTEN, "t"),)))
     assert actions == (Serve(pytest.approx(108.8), (("a", 4),)),)
+
+
+def test_a_renewal_counts_from_before_it_was_sent() -> None:
+    state = run(written(holding(), 102.0)[0], WriteEnded(103.0, ((Outcome.WRITTEN, "t"),)))[0]
+    _state, actions = read(state, 103.1, **mine_again(state))
+    assert actions == (Serve(pytest.approx(109.8), (("a", 4),)),)
+
+
+def test_a_record_that_is_missing_again_after_a_refused_write_is_waited_for_again() -> None:
+    state = read(alive("a", other=OTHER), 108.0, other=OTHER)[0]
+    state, write = written(due(replace(state, seen={**state.seen, "session/me": alive("a").seen["session/me"]}), 110.0), 110.3)
+    assert (write.puts[0].key, write.puts[0].expected) == ("resource/a", None)
+    state = run(state, WriteEnded(110.4, ((Outcome.CONFLICT, None),)))[0]
+    assert read(state, 110.5, other=OTHER)[0].free_at("resource/a") == pytest.approx(120.7)
+
+
+def test_a_missing_record_is_waited_for_by_the_longest_profile() -> None:
+    state = new("a")
+    state = read(replace(state, setup=replace(state.setup, timing=PROFILES["fast"])), 100.0, me=ENDED)[0]
+    assert state.free_at("resource/a") == pytest.approx(110.2)
+
+
+def test_a_promise_excludes_the_replacement_of_a_missing_resource_record_and_is_never_shortened() -> None:
+    state = run(alive("a", other=OTHER), replace(ASKED, ttl=20.0), ASKED)[0]
+    assert state.free_at("resource/a") == state.free_at("session/other") == pytest.approx(121.4)
+
+
+def test_a_node_without_a_session_reads_before_it_writes_after_a_failed_read() -> None:
+    state = run(read(new("a"), 100.0, me=ENDED, a=FREE)[0], RecordChanged(100.1), Tick(100.1), ReadEnded(100.2, None))[0]
+    state = run(replace(state, look=False), IntentChanged(100.3, "a", Intent.CLAIM))[0]
+    assert run(state, Tick(100.3))[1] == (Read(),)
