@@ -114,11 +114,6 @@ def _renewals_only(node: Node, state: State, event: Event) -> Step:
     return _serving(replace(after, read_from=event.now, tenures=tenures), actions)
 
 
-def _refusal_forgotten(node: Node, state: State, event: Event) -> Step:
-    after, actions = step(state, event)
-    return _remembered(after, lambda key, seen: state.seen.get(key, seen) if seen.token is Outcome.CONFLICT else seen), actions
-
-
 def _gap_unnoticed(node: Node, state: State, event: Event) -> Step:
     return step(replace(state, read_at=event.now) if state.read_at > -_NEVER else state, event)
 
@@ -356,7 +351,6 @@ WRONG: dict[str, Hooks] = {
     "acknowledged without a promise": Hooks(step=_without_promise),
     "acknowledgements counted from the reply": Hooks(step=_counted_from_the_reply),
     "a promise counted from the last read": Hooks(step=_promise_from_the_last_read),
-    "a deadline revived, and promised with a write under way": Hooks(step=_revived, asks=_last_serial),
     "promised by a majority": Hooks(needed=lambda others: (others + 1) // 2),
     "a promise for one resource": Hooks(step=_promised_for_one_resource),
     "let off a promise by any reading": Hooks(step=_let_off_by_any_reading),
@@ -367,9 +361,9 @@ WRONG_WITH_FAULTS: dict[str, tuple[Faults, Hooks]] = {
     "a missing record is waited for by the own profile": (Faults(deleted=True, mixed=True), Hooks(step=_by_the_own_ttl(missing=True))),
     "the deadline counts renewals only": (Faults(deleted=True), Hooks(step=_renewals_only)),
     "a deleted session is begun again without a wait": (Faults(deleted=True), Hooks(step=_begun_without_a_wait)),
-    "a refused write is forgotten": (Faults(deleted=True), Hooks(step=_refusal_forgotten)),
     "a gap in the reads is not noticed": (Faults(deleted=True), Hooks(step=_gap_unnoticed)),
     "the holder's ttl is ignored": (Faults(mixed=True), Hooks(step=_by_the_own_ttl(missing=False))),
+    "a deadline revived, and promised with a write under way": (Faults(mixed=True), Hooks(step=_revived, asks=_last_serial)),
     "a promise by the own ttl": (Faults(mixed=True), Hooks(step=_promised_by_the_own_ttl)),
     "an older resource record of its own is believed": (
         Faults(restored=True),

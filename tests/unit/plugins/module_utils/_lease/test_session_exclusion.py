@@ -33,6 +33,10 @@ _RARE = {
     "a restarted process serves what it finds": 760,
     "acknowledgements counted from the reply": 310,
     "a promise for one resource": 265,
+    "a hand-over to an old session counts": 120,
+    "a gap in the reads is not noticed": 810,
+    "a deadline revived, and promised with a write under way": 250,
+    "a deleted session is begun again without a wait": 1335,
     "a missing record is waited for by the own profile": 720,
 }
 FAULTS = {
