@@ -23,7 +23,7 @@ from ansible_collections.holdfast.ha.tests.unit.plugins.module_utils._lease.sess
 from ansible_collections.holdfast.ha.tests.unit.plugins.module_utils._lease.session_wrong import WRONG, WRONG_WITH_FAULTS
 from ansible_collections.holdfast.ha.tests.unit.plugins.module_utils._lease.simulation import Faults
 
-_EACH, _QUIET, _CAUGHT_WITHIN = 250, 150, 2000
+_EACH, _QUIET, _CAUGHT_WITHIN = 200, 150, 2000
 #: What only a rare schedule shows is looked for from here on, to save time.
 _RARE = {
     "waiting counted from before the read": 335,
