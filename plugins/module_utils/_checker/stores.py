@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible_collections.holdfast.ha.plugins.module_utils._core.errors import BadInput
 from ansible_collections.holdfast.ha.plugins.module_utils._core.model import shown
+from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd import EtcdStore
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_gateway import ClusterPin, Gateway
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.etcd_space import warning
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.keeper import open_store
@@ -20,7 +21,8 @@ CREDENTIALS_REMEDY = "put its file below /etc, readable only by root, and name i
 
 
 class Stores:
-    """A client of DynamoDB is for all of them: threads may share it, and making one takes half a second and 10 MB. One of etcd is for one thread.
+    """A client of DynamoDB is for all of them: threads may share it, and making one takes half a second and 10 MB. One of etcd is for one thread, and
+    all of them share their login.
 
     :param cluster: What is known of the cluster, where the store is etcd; all leases of a node are in one.
 
@@ -29,16 +31,11 @@ class Stores:
 
     def __init__(self, settings: StoreSettings, timing: Timing, cluster: ClusterPin | None = None) -> None:
         self._settings, self._timing, self._cluster = settings, timing, cluster or ClusterPin()
-        self._first: Store | None = open_store(settings, timing, self._cluster)
+        self._first = open_store(settings, timing, self._cluster)
 
     def take(self) -> Store:
         """For one more resource."""
-        first = self._first
-        if first is None:
-            return open_store(self._settings, self._timing, self._cluster)
-        if self._settings.type != "dynamodb":
-            self._first = None
-        return first
+        return self._first.sibling() if isinstance(self._first, EtcdStore) else self._first
 
     def space_warning(self) -> str:
         """One line for a person while the store has little room left; empty otherwise. Takes some seconds where a member does not answer."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""HTTP connections with one time limit for everything: name resolution, TCP, TLS, the request and the reply."""
+"""HTTP connections with one time limit for a request: name resolution, TCP and TLS where they are needed, the request and the reply."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Sequence
 from typing import Any
+
+from ansible_collections.holdfast.ha.plugins.module_utils._core.poll import readable
 
 #: One result of `socket.getaddrinfo`: family, type, protocol, canonical name, address.
 AddressInfo = tuple[int, int, int, str, Any]
@@ -104,8 +106,9 @@ class _Lookup(threading.Thread):
 
 
 class BoundedConnection(http.client.HTTPConnection):
-    """A connection for one request. After ``seconds`` it is cut, whatever it does: what then reads or writes fails.
+    """A connection for one request after another. After ``seconds`` it is cut, whatever it does: what then reads or writes fails.
 
+    :param seconds: The limit of the first request; `reuse` sets that of another one.
     :param tls: The context for HTTPS; ``None`` for HTTP.
     """
 
@@ -116,6 +119,8 @@ class BoundedConnection(http.client.HTTPConnection):
         self._limit: threading.Timer | None = None
         self._line: Any = None
         self._place: AddressInfo | None = None
+        #: Whether a request before this one was answered on it.
+        self.is_kept = False
 
     def is_late(self) -> bool:
         """Whether the time limit has passed."""
@@ -130,11 +135,29 @@ class BoundedConnection(http.client.HTTPConnection):
         if self._tls is not None:
             self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
         self._line = self.sock
+        self._start_limit()
+        if self._tls is not None:
+            self._line.do_handshake()
+
+    def keep(self) -> None:
+        """The reply was read to its end, and another request may follow."""
+        self.is_kept = True
+        if self._limit is not None:
+            self._limit.cancel()
+
+    def reuse(self, seconds: float) -> bool:
+        """Whether it is still open for another request, which has so many seconds. A server that has closed it has sent that already."""
+        if self.sock is None or readable([self.sock], 0):
+            return False
+        self._deadline = time.monotonic() + seconds
+        self.sock.settimeout(seconds)
+        self._start_limit()
+        return True
+
+    def _start_limit(self) -> None:
         self._limit = threading.Timer(self._left(), self._cut)
         self._limit.daemon = True
         self._limit.start()
-        if self._tls is not None:
-            self._line.do_handshake()
 
     def end(self) -> None:
         """Close it and end its limit. `close` alone does not: `http.client` calls it before the reply is read, if the server closes too."""

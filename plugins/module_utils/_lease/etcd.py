@@ -27,6 +27,9 @@ class Caller(Protocol):
     def call(self, path: str, body: dict[str, Any], understand: Callable[[dict[str, Any]], _T], *, write: bool = False) -> Answer[_T]:
         """The answer to one call, as ``understand`` reads it. Raises `ServiceError`."""
 
+    def sibling(self) -> Caller:
+        """One for another thread."""
+
 
 class EtcdStore:
     """`Store` over a cluster of etcd.
@@ -45,6 +48,10 @@ class EtcdStore:
         :param cluster: What is known of the cluster; by default nothing.
         """
         return cls(Gateway(timeout=timeout, cluster=cluster, **settings.values))
+
+    def sibling(self) -> EtcdStore:
+        """One for another thread, see `Gateway.sibling`."""
+        return EtcdStore(self._gateway.sibling())
 
     def read(self, key: str) -> Reading:
         """See `Store`. Reads are linearizable, so they need a quorum."""

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import copy
 import http.client
 import json
+import math
 import os
 import socket
 import ssl
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -93,9 +96,52 @@ class _TlsFailed(StoreRefused):
     """There is no TLS connection to one endpoint. Nothing was sent, and the others may do better."""
 
 
+class _HungUp(StoreUnreachable):
+    """A connection broke off before the reply had come to its end."""
+
+
+class Login:
+    """The authentication token of a user. All gateways of a process share it, since etcd takes some 50 ms of processor time to check a password."""
+
+    def __init__(self, name: str | None, password: str | None) -> None:
+        self.name, self._password, self._token = name, password, ""
+        self._lock = threading.Lock()
+        self._refusal: tuple[float, str] = (-math.inf, "")
+
+    def token(self, ask: Callable[[dict[str, Any]], str], seconds: float) -> str:
+        """The token, which is asked for where none is known; empty where etcd has no users. Raises `ServiceError`.
+
+        :param ask: Sends the user and password, given as the body of the call, and returns the token.
+        :param seconds: The longest wait for another thread that asks just now. Who has waited shares a refusal.
+        """
+        if not self.name or self._token:
+            return self._token
+        begun = time.monotonic()
+        if not self._lock.acquire(timeout=max(0.0, seconds)):
+            raise StoreUnreachable("etcd cannot be reached: no answer in time to the user and password", retryable=True, service="etcd")
+        try:
+            if self._refusal[0] > begun:
+                raise StoreRefused(self._refusal[1], service="etcd")
+            self._token = self._token or ask({"name": self.name, "password": self._password})
+            return self._token
+        except StoreRefused as error:
+            self._refusal = (time.monotonic(), error.message)
+            raise
+        finally:
+            self._lock.release()
+
+    def forget(self, token: str) -> None:
+        """It is not accepted any more."""
+        with self._lock:
+            self._token = "" if self._token == token else self._token
+
+
 class Gateway:
-    """A client of a cluster. Each call has ``timeout`` seconds, whatever the number of endpoints: half of what is left for an
-    endpoint while there are others to try, so that one that hangs does not use it all. The one that answered last comes first."""
+    """A client of a cluster, for one thread. It keeps one connection to each endpoint that answers.
+
+    Each call has ``timeout`` seconds, whatever the number of endpoints: half of what is left for an endpoint while there are others to try, so that
+    one that hangs does not use it all. The endpoint that answered last comes first.
+    """
 
     def __init__(
         self,
@@ -112,11 +158,18 @@ class Gateway:
         self._endpoints = list(endpoints)
         self._timeout = timeout
         self._tls = _tls(ca_cert, cert, key) if any(url.startswith("https:") for url in endpoints) else None
-        self._username, self._password = username, password
+        self._login = Login(username, password)
         self._token = ""
+        self._kept: dict[str, BoundedConnection] = {}
         self._cluster = cluster or ClusterPin()
         self._foreign: set[str] = set()
         self._resolver = Resolver()
+
+    def sibling(self) -> Gateway:
+        """One for another thread. It has connections of its own, and the same login and TLS settings."""
+        made = copy.copy(self)
+        made._endpoints, made._foreign, made._kept = list(self._endpoints), set(), {}
+        return made
 
     def call(self, path: str, body: dict[str, Any], understand: Callable[[dict[str, Any]], _T], *, write: bool = False) -> Answer[_T]:
         """One call.
@@ -132,7 +185,8 @@ class Gateway:
         try:
             return self._authenticated(path, body, understand, write, deadline)
         except _TokenRefused as error:  # the endpoint that refused has written nothing: it checks the token first
-            self._token, doubt = "", error.ambiguous
+            self._login.forget(self._token)
+            doubt = error.ambiguous
         try:
             answer = self._authenticated(path, body, understand, write, deadline)
         except ServiceError as error:
@@ -170,9 +224,12 @@ class Gateway:
             )
 
     def _authenticated(self, path: str, body: dict[str, Any], understand: Callable[[dict[str, Any]], _T], write: bool, deadline: float) -> Answer[_T]:
-        if self._username and not self._token:
-            given = {"name": self._username, "password": self._password}
-            self._token = self._anywhere("/v3/auth/authenticate", given, _token, False, deadline).reply
+        self._token = ""
+
+        def ask(given: dict[str, Any]) -> str:
+            return self._anywhere("/v3/auth/authenticate", given, _token, False, deadline).reply
+
+        self._token = self._login.token(ask, deadline - time.monotonic())
         return self._anywhere(path, body, understand, write, deadline)
 
     def _anywhere(self, path: str, body: dict[str, Any], understand: Callable[[dict[str, Any]], _T], write: bool, deadline: float) -> Answer[_T]:
@@ -181,19 +238,23 @@ class Gateway:
         An endpoint that refuses says nothing about a write that an earlier one may have taken: the doubt stays with the error.
         """
         failures: list[ServiceError] = []
-        for left, endpoint in zip(range(len(self._endpoints) - 1, -1, -1), tuple(self._endpoints)):
-            budget = deadline - time.monotonic()
+        todo = deque(self._endpoints)
+        while todo:
+            endpoint, budget = todo.popleft(), deadline - time.monotonic()
             if budget <= 0:
                 break
             if write and endpoint in self._foreign:  # only a read finds out whether it has come back
                 failures.append(StoreUnreachable(f"{endpoint} answers for another etcd cluster", retryable=True))
                 continue
-            connection = self._connection(endpoint, budget / 2 if left else budget)
+            connection = self._connection(endpoint, budget / 2 if todo else budget)
             try:
                 reply = self._understood(endpoint, self._asked(connection, endpoint, path, body, write), understand, write)
             except (StoreUnreachable, _TlsFailed) as error:
-                connection.judge(False)
                 failures.append(error)
+                if isinstance(error, _HungUp) and connection.is_kept:  # etcd may have restarted since
+                    todo.appendleft(endpoint)
+                    continue
+                connection.judge(False)
                 self._endpoints.remove(endpoint)
                 self._endpoints.append(endpoint)
                 continue
@@ -227,21 +288,20 @@ class Gateway:
         return _parsed(endpoint, status, raw, write)
 
     def _connection(self, endpoint: str, budget: float) -> BoundedConnection:
+        """The one that was kept, or a new one."""
+        kept = self._kept.pop(endpoint, None)
+        if kept is not None and kept.reuse(budget):
+            return kept
+        if kept is not None:
+            kept.end()
         url = urlsplit(endpoint)
         return BoundedConnection(url.hostname or "", url.port or 2379, budget, self._resolver, self._tls if url.scheme == "https" else None)
 
     def _exchange(self, connection: BoundedConnection, endpoint: str, method: str, path: str, body: str | None, write: bool) -> tuple[int, bytes]:
+        whole = False
         try:
-            try:
-                connection.connect()
-            except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:  # hung up on: it may be starting, or ending
-                raise StoreUnreachable(f"{endpoint}: {_cause(error, connection)}", retryable=True) from error
-            except ssl.SSLError as error:
-                raise _TlsFailed(
-                    f"etcd: TLS with {endpoint} failed ({_tls_cause(error)}); check store.ca_cert, cert and key", service="etcd"
-                ) from error
-            except OSError as error:
-                raise StoreUnreachable(f"{endpoint}: {_cause(error, connection)}", retryable=True) from error
+            if not connection.is_kept:
+                self._connect(connection, endpoint)
             headers = {"Content-Type": "application/json", **({"Authorization": self._token} if self._token else {})}
             try:
                 connection.request(method, urlsplit(endpoint).path.rstrip("/") + path, body, headers)
@@ -249,17 +309,32 @@ class Gateway:
                 raw = response.read(_LARGEST_ANSWER + 1)
                 if connection.is_late():
                     raise TimeoutError("timed out")  # it was cut, so the reply may end too early
+                whole = response.isclosed() and not response.will_close
             except ssl.SSLError as error:  # with TLS 1.3 a refused client certificate shows here, before anything is read
                 if "alert" in str(error).lower():
                     raise _TlsFailed(
                         f"etcd: {endpoint} refused the TLS connection ({_tls_cause(error)}); check store.cert and key", service="etcd"
                     ) from error
-                raise StoreUnreachable(f"{endpoint}: {_cause(error, connection)}", retryable=True, ambiguous=write) from error
+                raise _broken(endpoint, error, connection, write) from error
             except (OSError, http.client.HTTPException) as error:
-                raise StoreUnreachable(f"{endpoint}: {_cause(error, connection)}", retryable=True, ambiguous=write) from error
+                raise _broken(endpoint, error, connection, write) from error
         finally:
-            connection.end()
+            if whole:
+                connection.keep()
+                self._kept[endpoint] = connection
+            else:
+                connection.end()
         return response.status, raw
+
+    def _connect(self, connection: BoundedConnection, endpoint: str) -> None:
+        try:
+            connection.connect()
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:  # hung up on: it may be starting, or ending
+            raise StoreUnreachable(f"{endpoint}: {_cause(error, connection)}", retryable=True) from error
+        except ssl.SSLError as error:
+            raise _TlsFailed(f"etcd: TLS with {endpoint} failed ({_tls_cause(error)}); check store.ca_cert, cert and key", service="etcd") from error
+        except OSError as error:
+            raise StoreUnreachable(f"{endpoint}: {_cause(error, connection)}", retryable=True) from error
 
     def _understood(self, endpoint: str, reply: dict[str, Any], understand: Callable[[dict[str, Any]], _T], write: bool) -> _T:
         """What ``understand`` makes of a reply to a call that succeeded. Raises `StoreUnreachable` where it is malformed, or another cluster's."""
@@ -350,6 +425,11 @@ def _no_prompt() -> str:
 def _tls_cause(error: Exception) -> str:
     verify = getattr(error, "verify_message", None)
     return str(verify or getattr(error, "reason", None) or type(error).__name__)
+
+
+def _broken(endpoint: str, error: Exception, connection: BoundedConnection, write: bool) -> StoreUnreachable:
+    hung_up = isinstance(error, (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)) and not connection.is_late()
+    return (_HungUp if hung_up else StoreUnreachable)(f"{endpoint}: {_cause(error, connection)}", retryable=True, ambiguous=write)
 
 
 def _cause(error: Exception, connection: BoundedConnection) -> str:
