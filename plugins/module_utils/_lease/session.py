@@ -138,10 +138,11 @@ def _stop(state: State, tags: tuple[str, ...], reason: str) -> Step:
 def _settle(state: State, now: float, before: float) -> Step:
     """Serve what this node has acquired or was handed, and what it held ``before`` until a later deadline. Report what it has released."""
     released, changed = [], {}
+    under_way = {*state.open, *(put.key for put in (state.call.puts if state.call is not None else ()))}
     alive = state.own is not None and now < state.setup.timing.stop_from(state.deadline)
     for tag, tenure in state.tenures.items():
         key = resource_key(tag)
-        if tenure.intent is Intent.CLAIM and tenure.epoch is None and alive and key not in state.open:
+        if tenure.intent is Intent.CLAIM and tenure.epoch is None and alive and key not in under_way:
             record = mine(state, tag)
             if record is not None:
                 changed[tag] = replace(tenure, epoch=record.epoch, until=NEVER, unfenced=record.unfenced)

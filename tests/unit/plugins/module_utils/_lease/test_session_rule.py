@@ -386,3 +386,15 @@ def test_a_node_without_a_session_reads_before_it_writes_after_a_failed_read() -
 def test_a_wait_counts_only_as_long_as_the_node_reads() -> None:
     _state, actions = run(due(alive("a", other=OTHER), 110.0), Tick(110.3))
     assert actions == (Read(),)
+
+
+def test_promises_do_not_revive_a_resource_whose_release_is_under_way() -> None:
+    """Its caller wants it back meanwhile. Whether it was released is known only once the write has ended."""
+    state = replace(due(holding(), 101.0), lost=True)
+    state, actions = run(state, IntentChanged(101.1, "a", Intent.RELEASE, NOBODY), Tick(101.1))
+    assert isinstance(actions[-1], Write)
+    state, actions = run(state, IntentChanged(101.2, "a", Intent.CLAIM), Acknowledged(101.3, 5, 101.25, NODES))
+    assert actions == ()
+    assert state.held == ()
+    assert run(state, WriteEnded(101.4, ((Outcome.WRITTEN, "tb"),)))[0].held == ()
+    assert run(state, WriteEnded(101.4, ((Outcome.NOT_SENT, None),)))[0].held == ("a",)
