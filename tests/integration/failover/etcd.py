@@ -32,6 +32,10 @@ class _Direct:
     def call(self, path: str, body: Mapping[str, Any], understand: Callable[[dict[str, Any]], Any], *, write: bool = False) -> Answer[Any]:
         return Answer(understand(self._call(path, body)), unanswered_before=False)
 
+    def sibling(self) -> _Direct:
+        """It keeps no connection."""
+        return self
+
 
 class LabEtcd:
     """One member in the namespace that joins the nodes, at an address of it, over TLS: it asks for a password.
