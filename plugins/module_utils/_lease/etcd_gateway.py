@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
@@ -200,7 +201,8 @@ class Gateway:
         for endpoint in tuple(self._endpoints):
             try:
                 status = self._ask(endpoint, "/v3/maintenance/status", {}, self._timeout)
-                code, metrics = self._exchange(self._connection(endpoint, self._timeout), endpoint, "GET", "/metrics", None, False)
+                with closing(self._connection(endpoint, self._timeout)) as connection:
+                    code, metrics = self._exchange(connection, endpoint, "GET", "/metrics", None, False)
             except ServiceError:
                 continue  # who renews leases there says so
             found.append((status, metrics.decode(errors="replace") if code == _OK else ""))
@@ -250,6 +252,7 @@ class Gateway:
             try:
                 reply = self._understood(endpoint, self._asked(connection, endpoint, path, body, write), understand, write)
             except (StoreUnreachable, _TlsFailed) as error:
+                connection.end()  # it may lead to somebody else
                 failures.append(error)
                 if isinstance(error, _HungUp) and connection.is_kept:  # etcd may have restarted since
                     todo.appendleft(endpoint)
@@ -259,10 +262,12 @@ class Gateway:
                 self._endpoints.append(endpoint)
                 continue
             except StoreRefused as error:
+                connection.end()
                 connection.judge(False)  # also another etcd refuses, such as one without our user
                 error.ambiguous = error.ambiguous or any(failure.ambiguous for failure in failures)
                 raise
             connection.judge(True)
+            self._kept[endpoint] = connection
             return Answer(reply, any(error.ambiguous for error in failures))
         raise self._none_answered(failures, path)
 
@@ -281,7 +286,8 @@ class Gateway:
 
     def _ask(self, endpoint: str, path: str, body: dict[str, Any], budget: float) -> dict[str, Any]:
         """A question beside those of the leases."""
-        return self._asked(self._connection(endpoint, budget), endpoint, path, body, False)
+        with closing(self._connection(endpoint, budget)) as connection:
+            return self._asked(connection, endpoint, path, body, False)
 
     def _asked(self, connection: BoundedConnection, endpoint: str, path: str, body: dict[str, Any], write: bool) -> dict[str, Any]:
         status, raw = self._exchange(connection, endpoint, "POST", path, json.dumps(body), write)
@@ -321,7 +327,6 @@ class Gateway:
         finally:
             if whole:
                 connection.keep()
-                self._kept[endpoint] = connection
             else:
                 connection.end()
         return response.status, raw

@@ -94,7 +94,7 @@ def names(small: SmallNode, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def holder(small: SmallNode, names: NameServer) -> Iterator[Callable[[float], None]]:
     """The node has the address. Call it to assert that it keeps it for so many seconds.
 
-    The kernel cuts the connections to etcd meanwhile, so that the name is asked for again and again.
+    The kernel cuts the connections to etcd meanwhile, twice in the time of a lease, so that the name is asked for again.
     """
 
     def stays(seconds: float) -> None:
@@ -102,7 +102,7 @@ def holder(small: SmallNode, names: NameServer) -> Iterator[Callable[[float], No
         begun = time.monotonic()
         cuts = 0
         while (lasted := time.monotonic() - begun) < seconds:
-            if lasted > cuts:
+            if lasted > cuts * TTL / 2:
                 small.run("ss", "--tcp", "--numeric", "--kill", "dport", "=", ":2379")
                 cuts += 1
             assert small.places(), small.checker.events[-12:]

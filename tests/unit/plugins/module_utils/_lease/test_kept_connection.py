@@ -85,6 +85,21 @@ def test_a_new_connection_without_a_reply_is_an_error(etcd: FakeEtcd) -> None:
     assert etcd.asked == ["range", "txn", "txn"]
 
 
+@pytest.mark.parametrize("answer", [{"header": {**HEADER, "cluster_id": "7"}}, {"kvs": []}, "no json"], ids=["another etcd", "no etcd", "no JSON"])
+def test_a_connection_to_somebody_else_is_not_kept(etcd: FakeEtcd, answer: object) -> None:
+    """The name may lead elsewhere for a moment. The next call asks for its address again."""
+    one = store(etcd)
+    one.read("c/t")
+    etcd.answer("range", answer)
+    for calls in (1, 2):
+        with pytest.raises(StoreUnreachable):
+            one.read("c/t")
+        assert etcd.connections == calls
+    etcd.answer("range", {"header": HEADER})
+    assert one.read("c/t").record is None
+    assert etcd.connections == 3
+
+
 def test_a_server_that_keeps_no_connections_is_asked_on_new_ones() -> None:
     with FakeEtcd() as etcd:
         etcd.answer("range", {"header": HEADER})
