@@ -139,6 +139,7 @@ CASES = {
         without="prometheus_client",
         given={"monitor_metrics_listen": "127.0.0.1:9447"},
     ),
+    **alone("no prometheus-client, and no need of it", TAKEN, program=True, without="prometheus_client"),
     **alone("all is right", TAKEN, program=True),
     **{
         str(given): Case(("the checker cannot see", "Put it below /etc", "AWS_SHARED_CREDENTIALS_FILE in monitor_environment"), Python(), given)

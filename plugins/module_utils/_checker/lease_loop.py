@@ -24,11 +24,8 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values imp
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values import State as RuleState
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle import tenure_values as values
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy_values import LONG_AGO, NEVER, LogEvent
-from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.tenure import HANDS_OFF, HANDS_OFF_FENCING, HANDS_OFF_UP
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.tenure_values import PATIENCE, Do
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import learn
-
-__all__ = ["HANDS_OFF", "HANDS_OFF_FENCING", "HANDS_OFF_UP", "PATIENCE", "Job", "LeaseLoop"]
 
 #: Seconds after which the thread turns even if nothing is due.
 _LONGEST_SLEEP = 5.0

@@ -134,7 +134,8 @@ def questions(resource: Mapping[str, Any], cluster: str, info: Mapping[str, Any]
     interface, elastic_ip = links.spare or links.primary, {}
     if parts.get("elastic_ip") and not checker.get("held"):
         elastic_ip = {"interface": interface, "public_ip": parts["elastic_ip"], "preferred_private_ip_address": resource["address"].partition("/")[0]}
-        elastic_ip.update({name: parts[name] for name in ("private_ip_address",) if name in parts})
+        if "private_ip_address" in parts:
+            elastic_ip["private_ip_address"] = parts["private_ip_address"]
     return Questions(not checker.get("holder"), bool(parts), elastic_ip, interface)
 
 

@@ -19,7 +19,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._checker import lease_
 from ansible_collections.holdfast.ha.plugins.module_utils._checker import resource_loop as watch_module
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.address import ProtectedAddress
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.health_checks import Ec2HealthChecker
-from ansible_collections.holdfast.ha.plugins.module_utils._checker.lease_loop import HANDS_OFF, HANDS_OFF_FENCING, HANDS_OFF_UP, LeaseLoop
+from ansible_collections.holdfast.ha.plugins.module_utils._checker.lease_loop import LeaseLoop
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.lease_unit import LeaseUnit
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.persistence import PersistentState
 from ansible_collections.holdfast.ha.plugins.module_utils._checker.reporting.metrics import Metrics
@@ -34,6 +34,7 @@ from ansible_collections.holdfast.ha.plugins.module_utils._lease.rule_values imp
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.store import StoreUnreachable
 from ansible_collections.holdfast.ha.plugins.module_utils._lease.timing import Timing
 from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.policy_values import LONG_AGO, Checks
+from ansible_collections.holdfast.ha.plugins.module_utils._lifecycle.tenure import HANDS_OFF, HANDS_OFF_FENCING, HANDS_OFF_UP
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.effective import State
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.may_run import MayRun
 from ansible_collections.holdfast.ha.plugins.module_utils._resource.store import Store

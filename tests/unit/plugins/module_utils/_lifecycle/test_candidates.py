@@ -129,6 +129,14 @@ def test_what_else_is_asked(entry: dict[str, Any] | None, parts: dict[str, Any],
     assert (asked.lease, asked.ec2, bool(asked.elastic_ip), asked.interface) == expected
 
 
+def test_how_the_elastic_ip_would_be_associated() -> None:
+    """With the private address that the definition names, and else preferably with the protected one."""
+    wanted = {"interface": "eth0", "public_ip": "198.51.100.7", "preferred_private_ip_address": "10.1.0.10"}
+    for more in ({}, {"private_ip_address": "10.0.1.20"}):
+        resource = {**WEB, "address": "10.1.0.10/32", "ec2": {"elastic_ip": "198.51.100.7", **more}}
+        assert questions(resource, CLUSTER, {"resources": [shown()]}).elastic_ip == {**wanted, **more}
+
+
 @pytest.mark.parametrize(
     ("result", "answered"),
     [
